@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dirs names every directory that Proa uses. docs/STATE.md lists what
+// lies in each, who writes it and how long it lives.
+package dirs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Dirs are the roots of one user's Proa.
+type Dirs struct {
+	Data string // survives a reboot: images, containers, volumes, the database
+	Run  string // tmpfs: locks, sockets, what lives as long as a monitor
+}
+
+// Default finds the directories of the calling user and creates them with
+// mode 0700. PROA_DATA_DIR and PROA_RUN_DIR override; then XDG_DATA_HOME and
+// XDG_RUNTIME_DIR; real root uses /var/lib/proa and /run/proa. The notice is a
+// sentence to show once where the run directory is a fallback.
+func Default() (d Dirs, notice string, err error) {
+	d.Data = os.Getenv("PROA_DATA_DIR")
+	d.Run = os.Getenv("PROA_RUN_DIR")
+	uid := os.Getuid()
+	if d.Data == "" {
+		switch {
+		case uid == 0:
+			d.Data = "/var/lib/proa"
+		case os.Getenv("XDG_DATA_HOME") != "":
+			d.Data = filepath.Join(os.Getenv("XDG_DATA_HOME"), "proa")
+		case os.Getenv("HOME") != "":
+			d.Data = filepath.Join(os.Getenv("HOME"), ".local/share/proa")
+		default:
+			return d, "", errs.WithHint(errs.New(errs.Invalid, "cannot tell where to keep images: neither HOME nor XDG_DATA_HOME is set"),
+				"set PROA_DATA_DIR to a directory of your own")
+		}
+	}
+	if d.Run == "" {
+		d.Run, notice = defaultRun(uid)
+	}
+	for _, p := range []string{d.Data, d.Run} {
+		if !filepath.IsAbs(p) {
+			return d, notice, errs.New(errs.Invalid, "directory %q is not absolute", p)
+		}
+		if err := ensurePrivate(p, uid); err != nil {
+			return d, notice, err
+		}
+	}
+	return d, notice, nil
+}
+
+func defaultRun(uid int) (string, string) {
+	if uid == 0 {
+		return "/run/proa", ""
+	}
+	if x := os.Getenv("XDG_RUNTIME_DIR"); x != "" && owned(x, uid) {
+		return filepath.Join(x, "proa"), ""
+	}
+	if x := fmt.Sprintf("/run/user/%d", uid); owned(x, uid) {
+		return filepath.Join(x, "proa"), ""
+	}
+	p := filepath.Join("/tmp", fmt.Sprintf("proa-run-%d", uid))
+	if _, err := os.Lstat(p); err == nil {
+		return p, ""
+	}
+	return p, fmt.Sprintf("XDG_RUNTIME_DIR is not set; using %s for locks and sockets", p)
+}
+
+func owned(p string, uid int) bool {
+	fi, err := os.Stat(p)
+	if err != nil || !fi.IsDir() {
+		return false
+	}
+	return int(fi.Sys().(*syscall.Stat_t).Uid) == uid
+}
+
+// ensurePrivate makes p and refuses one that somebody else owns: in /tmp
+// another user could have made it first and would then see our sockets.
+func ensurePrivate(p string, uid int) error {
+	if err := os.MkdirAll(p, 0o700); err != nil {
+		return &errs.Error{Op: "create directory", Kind: errs.Denied, Object: p, Err: err}
+	}
+	fi, err := os.Lstat(p)
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return errs.New(errs.Invalid, "%s is not a directory", p)
+	}
+	// Inside the user's namespace the owner appears as uid 0, which is also
+	// what the caller's uid is there.
+	if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != uid {
+		return errs.WithHint(errs.New(errs.Denied, "directory %s belongs to uid %d, not to %d", p, st.Uid, uid),
+			"set PROA_DATA_DIR and PROA_RUN_DIR to directories of your own")
+	}
+	return nil
+}
+
+// DB is the state database.
+func (d Dirs) DB() string { return filepath.Join(d.Data, "state.db") }
+
+// Storage is the root of the image and layer store.
+func (d Dirs) Storage() string { return filepath.Join(d.Data, "storage") }
+
+// StorageRun is the store's volatile directory.
+func (d Dirs) StorageRun() string { return filepath.Join(d.Run, "storage") }
+
+// Volumes holds one directory per named volume.
+func (d Dirs) Volumes() string { return filepath.Join(d.Data, "volumes") }
+
+// Container is the durable directory of one container.
+func (d Dirs) Container(id string) string { return filepath.Join(d.Data, "containers", id) }
+
+// ContainerRun is the volatile directory of one container's monitor. It exists
+// while the monitor lives, or until a later command clears it away.
+func (d Dirs) ContainerRun(id string) string { return filepath.Join(d.Run, "c", id) }
+
+// ContainersRun is the parent of every ContainerRun.
+func (d Dirs) ContainersRun() string { return filepath.Join(d.Run, "c") }
+
+// Net is the volatile directory of the user's shared network.
+func (d Dirs) Net() string { return filepath.Join(d.Run, "net") }

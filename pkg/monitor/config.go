@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package monitor is how the front end and a container's monitor talk: the
+// configuration sent at launch, the files that the monitor leaves, the socket
+// protocol and its client. The supervisor itself is pkg/monitor/supervisor,
+// which only the proa-monitor binary links.
+package monitor
+
+import (
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer/configs"
+
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// Config is everything a monitor needs to know; the front end writes it once,
+// as JSON, to the launch pipe. All paths are absolute.
+type Config struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	DataDir string `json:"dataDir"` // dirs.Container: exit.json, the log, upper and work directories
+	RunDir  string `json:"runDir"`  // dirs.ContainerRun: lock, socket, status.json
+
+	Rootfs spec.Rootfs `json:"rootfs"`
+	// Container is the complete libcontainer configuration but for what only
+	// the monitor knows: the path of the mounted root and of the network
+	// namespace.
+	Container *configs.Config   `json:"container"`
+	Process   Process           `json:"process"`
+	Network   spec.NetworkPlan  `json:"network"`
+	Volumes   []VolumeMount     `json:"volumes,omitempty"`
+	Files     Files             `json:"files"`
+	Logging   spec.Logging      `json:"logging"`
+	LogPath   string            `json:"logPath,omitempty"`
+	LogTag    map[string]string `json:"logTag,omitempty"` // image name, id, labels: what drivers print
+	Restart   spec.Restart      `json:"restart"`
+	// RestartCount is the number of restarts so far.
+	RestartCount int          `json:"restartCount,omitempty"`
+	StopSignal   string       `json:"stopSignal"`
+	StopTimeout  int          `json:"stopTimeout"` // seconds
+	Health       *spec.Health `json:"health,omitempty"`
+	AutoRemove   bool         `json:"autoRemove,omitempty"`
+	// Settle is the command that settles the container's record after its end
+	// when no front end waits for it: proa's own path and arguments.
+	Settle []string `json:"settle,omitempty"`
+}
+
+// Process is the main process, resolved but for the user name, which only the
+// mounted root file system can tell.
+type Process struct {
+	Args           []string `json:"args"`
+	Env            []string `json:"env"`
+	Dir            string   `json:"dir"`
+	User           string   `json:"user,omitempty"`
+	AdditionalGIDs []string `json:"additionalGIDs,omitempty"` // names or numbers
+	TTY            bool     `json:"tty,omitempty"`
+	Rows, Cols     uint16   `json:",omitempty"`
+	OpenStdin      bool     `json:"openStdin,omitempty"`
+	StdinOnce      bool     `json:"stdinOnce,omitempty"`
+}
+
+// VolumeMount is a named or anonymous volume that the monitor fills from the
+// image on first use (Docker's copy-up) before the container starts.
+type VolumeMount struct {
+	HostPath string `json:"hostPath"`
+	Target   string `json:"target"`
+	CopyUp   bool   `json:"copyUp,omitempty"`
+	Chown    bool   `json:"chown,omitempty"` // :U
+}
+
+// Files are the generated files bind-mounted over the image's. An empty path
+// leaves the image's own file alone. The monitor writes them once it knows the
+// addresses.
+type Files struct {
+	Hostname   string           `json:"hostname,omitempty"`   // path of the generated /etc/hostname
+	Hosts      string           `json:"hosts,omitempty"`      // path of the generated /etc/hosts
+	ResolvConf string           `json:"resolvConf,omitempty"` // path of the generated /etc/resolv.conf
+	Host       string           `json:"host,omitempty"`       // the host name to write
+	Domain     string           `json:"domain,omitempty"`
+	ExtraHosts []spec.HostEntry `json:"extraHosts,omitempty"`
+}
+
+// State is what a live monitor is doing.
+type State string
+
+const (
+	StateCreating   State = "creating" // setting up; the process has not started
+	StateRunning    State = "running"
+	StatePaused     State = "paused"
+	StateRestarting State = "restarting" // waiting to start the process again
+	StateExited     State = "exited"     // the process is gone, the monitor about to be
+)
+
+// Status is RunDir/status.json: replaced atomically by the monitor at each
+// change, meaningful only while the monitor holds RunDir/lock.
+type Status struct {
+	State        State           `json:"state"`
+	MonitorPID   int             `json:"monitorPid"`    // in the host's pid namespace
+	MonitorStart uint64          `json:"monitorStart"`  // start time, field 22 of /proc/PID/stat
+	PID          int             `json:"pid,omitempty"` // of the container's process, in the host's pid namespace
+	PIDStart     uint64          `json:"pidStart,omitempty"`
+	InnerPID     int             `json:"innerPid,omitempty"` // the same process as the monitor sees it
+	StartedAt    time.Time       `json:"startedAt,omitzero"`
+	FinishedAt   time.Time       `json:"finishedAt,omitzero"` // of the previous run, with StateRestarting
+	ExitCode     int             `json:"exitCode,omitempty"`  // of the previous run
+	OOMKilled    bool            `json:"oomKilled,omitempty"`
+	RestartCount int             `json:"restartCount,omitempty"`
+	NetnsFD      int             `json:"netnsFd,omitempty"` // descriptor number in the monitor: /proc/MonitorPID/fd/N
+	Attachment   spec.Attachment `json:"attachment"`
+	Health       *HealthStatus   `json:"health,omitempty"`
+	Warnings     []string        `json:"warnings,omitempty"`
+}
+
+// HealthStatus is the outcome of the health checks so far.
+type HealthStatus struct {
+	Status        string        `json:"status"` // starting, healthy, unhealthy
+	FailingStreak int           `json:"failingStreak"`
+	Log           []HealthProbe `json:"log,omitempty"` // the last five
+}
+
+// HealthProbe is one run of the check.
+type HealthProbe struct {
+	Start    time.Time `json:"start"`
+	End      time.Time `json:"end"`
+	ExitCode int       `json:"exitCode"`
+	Output   string    `json:"output"`
+}
+
+// Exit is DataDir/exit.json: written atomically when the process has ended for
+// good, before anybody is told. It is the durable truth about the end; the
+// database record follows it.
+type Exit struct {
+	Code         int       `json:"code"`
+	Signal       int       `json:"signal,omitempty"`
+	OOMKilled    bool      `json:"oomKilled,omitempty"`
+	StartedAt    time.Time `json:"startedAt,omitzero"`
+	FinishedAt   time.Time `json:"finishedAt"`
+	Error        string    `json:"error,omitempty"` // why it could not be started
+	RestartCount int       `json:"restartCount,omitempty"`
+	// StoppedByUser says that stop or kill ended it: unless-stopped and
+	// on-failure must not bring it back.
+	StoppedByUser bool `json:"stoppedByUser,omitempty"`
+}
