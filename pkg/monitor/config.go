@@ -41,6 +41,10 @@ type Config struct {
 	StopTimeout  int          `json:"stopTimeout"` // seconds
 	Health       *spec.Health `json:"health,omitempty"`
 	AutoRemove   bool         `json:"autoRemove,omitempty"`
+	// WaitAttach keeps the process from starting until the first client has
+	// attached, over the launch's own connection or over RunDir/sock: a
+	// foreground run then sees the first byte.
+	WaitAttach bool `json:"waitAttach,omitempty"`
 	// Settle is the command that settles the container's record after its end
 	// when no front end waits for it: proa's own path and arguments.
 	Settle []string `json:"settle,omitempty"`
