@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+const volumeHint = "write [SOURCE:]TARGET[:OPTIONS], SOURCE being a directory (/data, ./data) or the name of a volume"
+
+// ParseVolume parses one -v value. A source that starts with a dot is taken
+// from baseDir, which is absolute.
+func ParseVolume(value, baseDir string) (Mount, error) {
+	parts := strings.Split(value, ":")
+	if len(parts) > 3 || value == "" {
+		return Mount{}, invalid(volumeHint, "invalid volume specification: '%s'", value)
+	}
+	for _, p := range parts {
+		if p == "" {
+			return Mount{}, invalid(volumeHint, "invalid spec: %s: empty section between colons", value)
+		}
+	}
+	m := Mount{Type: MountVolume, Target: parts[0]}
+	if len(parts) == 2 && !strings.HasPrefix(parts[1], "/") && parts[0][0] == '/' && isVolumeMode(parts[1]) {
+		// podman's form "TARGET:OPTIONS" of an anonymous volume.
+		parts = []string{"", parts[0], parts[1]}
+		m.Target = parts[1]
+	} else if len(parts) > 1 {
+		m.Target = parts[1]
+		if err := m.setSource(parts[0], baseDir); err != nil {
+			return Mount{}, err
+		}
+	}
+	if len(parts) == 3 {
+		if err := m.setVolumeMode(parts[2]); err != nil {
+			return Mount{}, err
+		}
+	}
+	return m.checked()
+}
+
+// setSource tells a host path from the name of a volume, as Docker does.
+func (m *Mount) setSource(src, baseDir string) error {
+	switch {
+	case strings.HasPrefix(src, "/"):
+		m.Type, m.Source, m.CreateSource = MountBind, filepath.Clean(src), true
+	case src == "." || src == ".." || strings.HasPrefix(src, "./") || strings.HasPrefix(src, "../"):
+		m.Type, m.Source, m.CreateSource = MountBind, filepath.Join(baseDir, src), true
+	default:
+		if err := CheckVolumeName(src); err != nil {
+			return err
+		}
+		m.Source = src
+	}
+	return nil
+}
+
+// CheckVolumeName reports whether name can name a volume.
+func CheckVolumeName(name string) error {
+	if validName(name) {
+		return nil
+	}
+	hint := "start the name with a letter or digit"
+	if strings.ContainsRune(name, '/') {
+		hint = "write ./" + name + " for a directory below this one"
+	}
+	return invalid(hint, "%q includes invalid characters for a local volume name, only %q are allowed. If you intended to pass a host directory, use absolute path",
+		name, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
+}
+
+// validName is Docker's rule for names of containers, volumes and networks:
+// [a-zA-Z0-9][a-zA-Z0-9_.-]+ (one character suffices here, as for volumes).
+func validName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '_' || c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isVolumeMode(s string) bool {
+	m := Mount{Type: MountVolume}
+	return m.setVolumeMode(s) == nil
+}
+
+const modeHint = "the options of -v are ro, rw, z, Z, U, nocopy, a propagation (rprivate, rslave, rshared, ...), noexec, nosuid, nodev"
+
+func (m *Mount) setVolumeMode(modes string) error {
+	bad := invalid(modeHint, "invalid mode: %s", modes)
+	rw, seen := false, map[string]bool{}
+	for _, o := range strings.Split(modes, ",") {
+		class := o
+		switch o {
+		case "ro", "readonly":
+			m.ReadOnly, class = true, "rw"
+		case "rw":
+			rw, class = true, "rw"
+		case "z", "Z":
+			m.Relabel, class = o, "z"
+		case "U":
+			m.Chown = true
+		case "nocopy":
+			if m.Type != MountVolume {
+				return invalid("nocopy is for named volumes: a host directory is never filled", "invalid mode: %s", modes)
+			}
+			m.NoCopy = true
+		case "copy", "consistent", "cached", "delegated", "rbind", "exec", "suid", "dev":
+			// What happens anyway on Linux.
+		case "bind":
+			m.NonRecursive = true
+		case "private", "rprivate", "shared", "rshared", "slave", "rslave":
+			if m.Type != MountBind {
+				return invalid("propagation is for host directories", "invalid mode: %s", modes)
+			}
+			m.Propagation, class = o, "propagation"
+		case "noexec", "nosuid", "nodev", "noatime":
+			m.Options = append(m.Options, o)
+		case "O":
+			return unsupported("mount it :ro, or copy it into a volume", "overlay mounts (:O) are not supported")
+		default:
+			return bad
+		}
+		if seen[class] {
+			return bad
+		}
+		seen[class] = true
+	}
+	if rw && m.ReadOnly {
+		return bad
+	}
+	return nil
+}
+
+// checked validates what all kinds of mounts share.
+func (m Mount) checked() (Mount, error) {
+	if !path.IsAbs(m.Target) {
+		return Mount{}, invalid("start the path in the container with /", "invalid mount path: '%s' mount path must be absolute", m.Target)
+	}
+	m.Target = path.Clean(m.Target)
+	if m.Target == "/" {
+		return Mount{}, invalid("mount to a directory below /", "invalid specification: destination can't be '/'")
+	}
+	if strings.ContainsRune(m.Source, 0) || strings.ContainsRune(m.Target, 0) {
+		return Mount{}, invalid(volumeHint, "invalid mount path: it contains a zero byte")
+	}
+	return m, nil
+}
+
+// ParseTmpfs parses one --tmpfs value: TARGET[:OPTIONS].
+func ParseTmpfs(value string) (Mount, error) {
+	target, opts, has := strings.Cut(value, ":")
+	m := Mount{Type: MountTmpfs, Target: target}
+	if has && opts != "" {
+		for _, o := range strings.Split(opts, ",") {
+			if err := m.addTmpfsOption(o); err != nil {
+				return Mount{}, err
+			}
+		}
+	}
+	return m.checked()
+}
+
+func (m *Mount) addTmpfsOption(o string) error {
+	key, val, has := strings.Cut(o, "=")
+	switch key {
+	case "ro":
+		m.ReadOnly = true
+	case "rw":
+		m.ReadOnly = false
+	case "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync", "async", "atime", "noatime",
+		"diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime":
+		m.Options = append(m.Options, key)
+	case "size":
+		if strings.HasSuffix(val, "%") {
+			m.Options = append(m.Options, o)
+			return nil
+		}
+		n, err := ParseSize(val)
+		if err != nil {
+			return err
+		}
+		m.TmpfsSize = n
+	case "mode":
+		n, err := strconv.ParseUint(val, 8, 32)
+		if err != nil || n > 0o7777 {
+			return invalid("write an octal mode such as 1777", "invalid value for mode: %s", val)
+		}
+		m.TmpfsMode = uint32(n)
+	case "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge":
+		if !has || val == "" {
+			return invalid("write "+key+"=VALUE", "invalid tmpfs option %q", o)
+		}
+		m.Options = append(m.Options, o)
+	case "U":
+		m.Chown = true
+	case "notmpcopyup":
+		m.NoCopy = true
+	case "tmpcopyup", "":
+		m.NoCopy = false
+	default:
+		return invalid("options of a tmpfs are size, mode, uid, gid, nr_inodes, ro, rw, (no)exec, (no)suid, (no)dev", "invalid tmpfs option [%q]", o)
+	}
+	return nil
+}
+
+// CheckMounts refuses two mounts on one target.
+func CheckMounts(mounts []Mount) error {
+	seen := map[string]bool{}
+	for _, m := range mounts {
+		if seen[m.Target] {
+			return invalid("leave one of the two away", "duplicate mount point: %s", m.Target)
+		}
+		seen[m.Target] = true
+	}
+	return nil
+}
