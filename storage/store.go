@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storage keeps images and their read-only layers: a facade over
+// containers/storage (layers) and containers/image (registries, archives,
+// signatures).
+//
+// Reading (Resolve, List, Rootfs, Names) works for the user outside of any user
+// namespace, takes no lock of the store, and reads a small index of its own.
+// Writing (Pull, Load, Remove, ...) is only possible inside the user's
+// namespace, or as real root, because layers contain files of many owners; the
+// caller sees to that.
+package storage
+
+import (
+	"path/filepath"
+
+	"go.podman.io/storage/pkg/reexec"
+
+	"github.com/proa-containers/proa/pkg/dirs"
+)
+
+// Store is one user's images. It is safe for use by several goroutines.
+type Store struct {
+	root string // of containers/storage
+	run  string // its volatile directory
+	graph
+}
+
+// Open prepares a Store; nothing is read or created yet.
+func Open(d dirs.Dirs) *Store {
+	return &Store{root: d.Storage(), run: d.StorageRun()}
+}
+
+// Reexec must be the first call of any main that writes to a Store. It reports
+// true when this process was started as a helper of containers/storage and has
+// done its work: main must return then.
+func Reexec() bool { return reexec.Init() }
+
+// home is the directory that relative lower directories start at.
+func (s *Store) home() string { return filepath.Join(s.root, "overlay") }
