@@ -5,6 +5,8 @@
 // compared with what is really there. It does no I/O.
 package lifecycle
 
+import "time"
+
 // State is a container's state, in Docker's words.
 type State string
 
@@ -26,3 +28,15 @@ func States() []State {
 
 // Live reports whether a monitor is expected to be there.
 func (s State) Live() bool { return s == Running || s == Paused || s == Restarting }
+
+// Record is what the database says about a container's life.
+type Record struct {
+	State         State
+	ExitCode      int
+	Error         string // why it could not be started, or how it ended oddly
+	OOMKilled     bool
+	StartedAt     time.Time
+	FinishedAt    time.Time
+	RestartCount  int
+	StoppedByUser bool
+}
