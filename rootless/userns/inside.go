@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package userns makes, finds and enters the user namespace that all
+// containers of one user share. It is held by the processes in it (each
+// container's monitor) and vanishes with the last one: there is no process
+// whose only job is to keep it.
+//
+// A program that is to be started inside must import this package: the C
+// constructor in enter.c does the entering before main, even before the Go
+// runtime.
+package userns
+
+/*
+#include "enter.h"
+*/
+import "C"
+
+import (
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Variables by which containers/storage knows that it runs for an unprivileged
+// user who is root in a user namespace already.
+const (
+	envConfigured = "_CONTAINERS_USERNS_CONFIGURED"
+	envUID        = "_CONTAINERS_ROOTLESS_UID"
+	envGID        = "_CONTAINERS_ROOTLESS_GID"
+)
+
+// Inside reports whether this process was started in a namespace by this
+// package, or is a descendant of such a process that kept its environment
+// (a shell in "proa unshare").
+func Inside() bool {
+	return C.proa_userns_entered() != 0 || rootlessUID() > 0
+}
+
+func rootlessUID() int {
+	if os.Geteuid() != 0 {
+		return 0
+	}
+	uid, _ := strconv.Atoi(os.Getenv(envUID))
+	return uid
+}
+
+// HostProc is a descriptor of the host's /proc (O_PATH, close-on-exec; never
+// close it), to be used with openat and the like. Only a process started with
+// NewPID has one; others get -1 and use /proc. A path for it is
+// /proc/self/fd/N.
+func HostProc() int { return int(C.proa_userns_hostproc()) }
+
+// HostPID is this process's pid as the user's other commands see it. It
+// differs from os.Getpid in a process started with NewPID.
+func HostPID() (int, error) {
+	fd := HostProc()
+	if fd < 0 {
+		return os.Getpid(), nil
+	}
+	buf := make([]byte, 32)
+	n, err := unix.Readlinkat(fd, "self", buf)
+	if err != nil {
+		return 0, errs.Wrap(err, "read own process id", "")
+	}
+	return strconv.Atoi(string(buf[:n]))
+}
+
+// HostStart is this process's start time as HostPID's owner sees it: what
+// stands beside a stored pid.
+func HostStart() (uint64, error) {
+	return StartTime(os.Getpid())
+}
+
+// StartTime is field 22 of /proc/PID/stat, in clock ticks since boot. A pid
+// and its start time name one process for as long as the machine is up.
+func StartTime(pid int) (uint64, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	return parseStart(data)
+}

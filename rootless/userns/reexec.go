@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package userns
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/dirs"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Reexec runs this program again, with argv as its arguments (argv[0] is the
+// first one, not the program), inside the user namespace and a mount namespace
+// of its own, on the same standard streams. It returns the exit status, 128
+// and the number of the signal where one ended it. Signals sent to this
+// process are handed on; the copy dies with it.
+//
+// In the copy Inside is true, containers/storage knows that it runs for an
+// unprivileged user, and PROA_DATA_DIR and PROA_RUN_DIR name this user's
+// directories, which uid 0 would else look for elsewhere.
+func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string) (exit int, err error) {
+	env, err := insideEnv(os.Environ())
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command("/proc/self/exe", argv...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(env, extraEnv...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+
+	signals := make(chan os.Signal, 16)
+	notify(signals)
+	defer signal.Stop(signals)
+	child, err := n.Start(cmd, Options{NewMount: true, Death: syscall.SIGKILL})
+	if err != nil {
+		return 0, err
+	}
+	if _, err := child.Ready(ctx); err != nil {
+		return 0, err
+	}
+	return wait(ctx, cmd, signals)
+}
+
+func wait(ctx context.Context, cmd *exec.Cmd, signals <-chan os.Signal) (int, error) {
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	canceled := ctx.Done()
+	for {
+		select {
+		case s := <-signals:
+			if !fromTerminal(s) {
+				_ = cmd.Process.Signal(s)
+			}
+		case <-canceled:
+			canceled = nil
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		case err := <-done:
+			return exitStatus(err)
+		}
+	}
+}
+
+func exitStatus(err error) (int, error) {
+	var ee *exec.ExitError
+	if err == nil {
+		return 0, nil
+	}
+	if !errors.As(err, &ee) {
+		return 0, errs.Wrap(err, "wait for the command in the user namespace", "")
+	}
+	ws := ee.Sys().(syscall.WaitStatus)
+	if ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return ws.ExitStatus(), nil
+}
+
+func notify(c chan<- os.Signal) {
+	for _, s := range []os.Signal{
+		syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGCONT,
+	} {
+		if !signal.Ignored(s) { // nohup stays nohup
+			signal.Notify(c, s)
+		}
+	}
+}
+
+// fromTerminal guesses whether s came from the keyboard (or the terminal's
+// size): then the copy, in the same foreground group, has got it already, and
+// a second interrupt would mean "at once".
+func fromTerminal(s os.Signal) bool {
+	switch s {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH:
+	default:
+		return false
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// insideEnv is env with what a program inside the namespace needs to know.
+func insideEnv(env []string) ([]string, error) {
+	if privilegedHere() {
+		return env, nil
+	}
+	d, _, err := dirs.Default()
+	if err != nil {
+		return nil, err
+	}
+	set := []string{
+		envConfigured + "=done",
+		envUID + "=" + strconv.Itoa(os.Getuid()),
+		envGID + "=" + strconv.Itoa(os.Getgid()),
+		"PROA_DATA_DIR=" + d.Data,
+		"PROA_RUN_DIR=" + d.Run,
+	}
+	return append(CleanEnv(env, "PROA_DATA_DIR", "PROA_RUN_DIR"), set...), nil
+}
+
+// CleanEnv is env without the variables that this package sets for a process
+// inside, and without more. Nothing that belongs to a container may get them.
+func CleanEnv(env []string, more ...string) []string {
+	out := make([]string, 0, len(env)+8)
+	for _, kv := range env {
+		key, _, _ := strings.Cut(kv, "=")
+		switch key {
+		case envEnter, envConfigured, envUID, envGID:
+			continue
+		}
+		drop := false
+		for _, m := range more {
+			drop = drop || key == m
+		}
+		if !drop {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
