@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ocispec
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runc/libcontainer/configs"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// allCaps is indexed by the kernel's capability number.
+var allCaps = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+	"CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+	"CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
+	"CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+	"CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+	"CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+	"CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+}
+
+// defaultCaps are Docker's fourteen.
+var defaultCaps = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
+	"CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+}
+
+const capAll = "ALL"
+
+func (b *builder) capabilities() error {
+	caps, err := Capabilities(&b.in.Spec.Security, b.in.Host.LastCap)
+	if err != nil {
+		return err
+	}
+	// Inheritable and ambient stay empty, as in Docker since CVE-2022-24769:
+	// a process that changes to another user loses everything.
+	b.cfg.Capabilities = &configs.Capabilities{Bounding: caps, Effective: caps, Permitted: caps}
+	return nil
+}
+
+// Capabilities is the set that --privileged, --cap-add and --cap-drop make.
+// Names may lack "CAP_" and be in any case. lastCap is the kernel's highest
+// capability; what it does not know is left out of ALL.
+func Capabilities(sec *spec.Security, lastCap int) ([]string, error) {
+	add, err := normalizeCaps(sec.CapAdd, "CapAdd")
+	if err != nil {
+		return nil, err
+	}
+	drop, err := normalizeCaps(sec.CapDrop, "CapDrop")
+	if err != nil {
+		return nil, err
+	}
+	known := allCaps[:min(lastCap+1, len(allCaps))]
+	var caps []string
+	switch {
+	case sec.Privileged:
+		return slices.Clone(known), nil
+	case slices.Contains(add, capAll):
+		for _, c := range known {
+			if !slices.Contains(drop, c) {
+				caps = append(caps, c)
+			}
+		}
+		return caps, nil
+	case slices.Contains(drop, capAll):
+	default:
+		for _, c := range defaultCaps {
+			if !slices.Contains(drop, c) {
+				caps = append(caps, c)
+			}
+		}
+	}
+	for _, c := range add {
+		if !slices.Contains(known, c) {
+			return nil, errs.WithHint(errs.New(errs.Unsupported, "capability %q is not known to this kernel", c), "leave out --cap-add %s", c)
+		}
+		if !slices.Contains(caps, c) {
+			caps = append(caps, c)
+		}
+	}
+	return caps, nil
+}
+
+func normalizeCaps(names []string, field string) ([]string, error) {
+	var out []string
+	for _, n := range names {
+		c := strings.ToUpper(strings.TrimSpace(n))
+		if c != capAll && !strings.HasPrefix(c, "CAP_") {
+			c = "CAP_" + c
+		}
+		if c == "CAP_"+capAll {
+			c = capAll
+		}
+		if c != capAll && !slices.Contains(allCaps, c) {
+			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid %s: unknown capability: %q", field, c),
+				"known are ALL, %s", strings.ReplaceAll(strings.Join(allCaps, ", "), "CAP_", ""))
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
