@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package build executes Dockerfiles. BuildKit's own parser reads them; this
+// package plans the stages that the target needs, runs independent ones side
+// by side, and asks an Engine for everything that touches images, layers and
+// containers.
+//
+// The way of one instruction:
+//
+//	expand -> cache key -> known? use that layer
+//	                    -> else: new writable layer -> RUN / COPY / ADD -> commit -> remember under the key
+//
+// A key is made of the parent's key and of what the instruction says and
+// reads, so a lookup needs no layer content.
+package build
+
+import (
+	"context"
+	"io"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// Options is one build as the user asked for it.
+type Options struct {
+	Context       Source            // the build context
+	Dockerfile    string            // path inside the context, or an absolute path; empty: Dockerfile, then Containerfile
+	Inline        []byte            // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
+	Contexts      map[string]string // --build-context NAME=VALUE
+	Tags          []string
+	Target        string
+	Args          map[string]*string // --build-arg; nil value: from Env
+	Labels        map[string]string
+	Annotations   map[string]string
+	Platform      string // os/arch[/variant]; empty: the host's
+	NoCache       bool
+	NoCacheFilter []string // stages that must not use the cache
+	Pull          spec.PullPolicy
+	Squash        bool
+	Epoch         *time.Time // --timestamp or SOURCE_DATE_EPOCH
+	Network       string     // of RUN: default, none, host
+	ExtraHosts    []spec.HostEntry
+	Resources     spec.Resources
+	Secrets       map[string]Secret
+	SSH           map[string]string // id -> agent socket
+	CapAdd        []string
+	CapDrop       []string
+	ShmSize       int64
+	AllowInsecure bool // RUN --security=insecure is allowed
+	KeepFailed    bool // keep the layer of a failed RUN and say how to enter it
+	CheckOnly     bool // --check: lint and stop
+	Jobs          int  // stages that may run at once; 0: one per CPU
+	Getenv        func(string) (string, bool)
+}
+
+// Secret is one --secret.
+type Secret struct {
+	File string // read when needed
+	Env  string // or the content of this variable
+}
+
+// Result is a finished build.
+type Result struct {
+	ImageID  string // hex
+	Names    []string
+	Config   dockerspec.DockerOCIImage
+	Top      Layer // the last layer of the target stage
+	Warnings []Warning
+}
+
+// Warning is one finding of the linter.
+type Warning struct {
+	Rule, Message, URL string
+	Line               int // 1-based; 0: none
+}
+
+// Layer identifies one read-only layer of the store together with all that lies
+// below it.
+type Layer struct {
+	ID     string // of the store; empty: nothing (FROM scratch)
+	DiffID string // sha256:... of its uncompressed tar
+	Size   int64  // bytes of its content
+}
+
+// Base is an image that a stage starts from.
+type Base struct {
+	ID     string // hex
+	Name   string
+	Config dockerspec.DockerOCIImage
+	Top    Layer
+}
+
+// Scratch is a writable layer on top of a parent. Its files appear in Upper;
+// Merged is the mounted view, only valid until Commit or Discard.
+type Scratch interface {
+	// Merged mounts parent and upper together, once, and returns the path.
+	Merged() (string, error)
+	// Upper is the directory that receives the changes.
+	Upper() string
+	// Rootfs is the same for a monitor, which mounts it itself. Merged must
+	// not be mounted at that time: Unmount first.
+	Rootfs() spec.Rootfs
+	// Unmount ends Merged; calling it twice is fine.
+	Unmount() error
+	// Commit turns the changes into a read-only layer. The scratch is gone
+	// afterwards. With epoch no file is newer than it.
+	Commit(ctx context.Context, epoch *time.Time) (Layer, error)
+	// Discard drops everything; after Commit it does nothing.
+	Discard() error
+}
+
+// RunStep is one RUN.
+type RunStep struct {
+	Rootfs          spec.Rootfs
+	Config          dockerspec.DockerOCIImageConfig // env, user, workdir
+	Args            []string
+	Env             []string // on top of Config.Env
+	Mounts          []spec.Mount
+	Network         string // default, none, host
+	Hosts           []spec.HostEntry
+	Resources       spec.Resources
+	CapAdd, CapDrop []string
+	ShmSize         int64
+	Insecure        bool
+	Stdout, Stderr  io.Writer
+	// Started is told the id of the container, for the progress display.
+	Started func(id string)
+}
+
+// ImageSpec is an image to be created.
+type ImageSpec struct {
+	Config      dockerspec.DockerOCIImage // complete: rootfs, history, created
+	Top         Layer
+	Names       []string
+	Annotations map[string]string
+}
+
+// Engine is what the executor needs of the rest of Proa. Everything is called
+// inside the user's namespace. All methods may be called concurrently.
+type Engine interface {
+	// Base resolves an image reference for a platform, pulling as the policy
+	// says.
+	Base(ctx context.Context, ref, platform string, pull spec.PullPolicy) (*Base, error)
+	// NewScratch starts a layer on parent.
+	NewScratch(ctx context.Context, parent Layer) (Scratch, error)
+	// MountLayer mounts a layer chain read-only; release unmounts.
+	MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error)
+	// Run executes one step and returns its exit code.
+	Run(ctx context.Context, step RunStep) (int, error)
+	// CreateImage stores an image and returns its hex id.
+	CreateImage(ctx context.Context, s ImageSpec) (string, error)
+	// LayerExists says whether a layer remembered by the cache is still there.
+	LayerExists(id string) bool
+	// CacheDir is where the build cache lives: records and cache mounts.
+	CacheDir() string
+}
+
+// Reporter is told how the build goes; one event at a time per stage, from
+// several goroutines.
+type Reporter interface {
+	// Plan is called once, before anything runs.
+	Plan(stages []StageInfo, steps int)
+	Step(e StepEvent)
+	// Output is what a RUN prints. The slice is only valid during the call.
+	Output(step StepRef, stderr bool, p []byte)
+	Warn(w Warning)
+}
+
+// StageInfo describes one stage of the plan.
+type StageInfo struct {
+	Index int
+	Name  string
+	Base  string
+	Steps int
+}
+
+// StepRef names one instruction: Number counts from 1 over the whole plan.
+type StepRef struct {
+	Stage, Number, Total int
+	Line                 int
+}
+
+// StepState is what happened to a step.
+type StepState int
+
+const (
+	StepStarted StepState = iota
+	StepCached            // the result was known
+	StepRunning           // Container is set
+	StepDone
+	StepFailed
+)
+
+// StepEvent is a change of one step.
+type StepEvent struct {
+	StepRef
+	State     StepState
+	Text      string // the instruction as written
+	Container string
+	Result    string // the id shown after "--->"
+	Err       error
+	Took      time.Duration
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/patternmatcher"
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// copyJob is one COPY or ADD.
+type copyJob struct {
+	sources      instructions.SourcesAndDest
+	from         string
+	chown, chmod string
+	link         bool
+	parents      bool
+	exclude      []string
+	checksum     string
+	keepGit      *bool
+	unpack       *bool
+	add          bool
+	name, text   string
+}
+
+// item is one thing to copy, found and, where it comes from the host, read.
+type item struct {
+	walker  *walker
+	dir     bool   // its content goes into the destination
+	base    string // name in the destination directory
+	parents string // with --parents: the directory to keep
+	archive bool   // to be unpacked
+	inline  *instructions.SourceContent
+	file    *download
+}
+
+func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
+	mode, err := parseMode(j.chmod)
+	if err != nil {
+		return err
+	}
+	dest := s.destPath(j.sources.DestPath)
+	lazy, id, err := s.b.sourceTree(j.from, s.plan.index)
+	if err != nil {
+		return err
+	}
+	key := newKey(s.parentKey(j.link), j.name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.parents), jsonText(j.exclude), j.checksum)
+	createdBy := j.name + " " + strings.Join(append(sourceNames(j), dest), " ")
+	if id != "" {
+		// A stage or an image: what led to it names its content.
+		quick := key
+		quick.add("from", id)
+		quick.add(j.sources.SourcePaths...)
+		quick.add(jsonText(j.sources.SourceContents))
+		return s.layerStep(ctx, ref, quick.sum(), createdBy, func(sc Scratch) error {
+			items, done, err := s.collect(ctx, lazy, j)
+			defer done()
+			if err != nil {
+				return err
+			}
+			return s.writeItems(sc, j, items, dest, mode)
+		})
+	}
+	items, done, err := s.collect(ctx, lazy, j)
+	defer done()
+	if err != nil {
+		return err
+	}
+	if err := digestItems(key, items, false); err != nil {
+		return err
+	}
+	return s.layerStep(ctx, ref, key.sum(), createdBy, func(sc Scratch) error {
+		return s.writeItems(sc, j, items, dest, mode)
+	})
+}
+
+// parentKey is what a step's key starts from. COPY --link does not look at the
+// files below it.
+func (s *stage) parentKey(link bool) string {
+	_ = link // the layer's record names its parent, so its key must too
+	return s.key
+}
+
+func sourceNames(j copyJob) []string {
+	names := append([]string(nil), j.sources.SourcePaths...)
+	for _, c := range j.sources.SourceContents {
+		names = append(names, "<<"+c.Path)
+	}
+	return names
+}
+
+// destPath makes the destination absolute and keeps a trailing slash, which
+// means "a directory".
+func (s *stage) destPath(p string) string {
+	slash := strings.HasSuffix(p, "/") || p == "." || strings.HasSuffix(p, "/.")
+	if !path.IsAbs(p) {
+		p = path.Join("/", s.image.Config.WorkingDir, p)
+	}
+	p = path.Clean(p)
+	if slash && p != "/" {
+		p += "/"
+	}
+	return p
+}
+
+// collect finds everything that the instruction copies. done releases it.
+func (s *stage) collect(ctx context.Context, lazy *lazyTree, j copyJob) (items []item, done func(), err error) {
+	var closers []func()
+	done = func() {
+		for _, c := range closers {
+			c()
+		}
+	}
+	t, err := lazy.get(ctx)
+	if err != nil {
+		return nil, done, err
+	}
+	f := filter{ignore: t.ignore}
+	if len(j.exclude) > 0 {
+		if f.exclude, err = patternmatcher.New(j.exclude); err != nil {
+			return nil, done, errs.New(errs.Invalid, "bad --exclude pattern: %v", err)
+		}
+	}
+	r, err := openRoot(t.root)
+	if err != nil {
+		return nil, done, err
+	}
+	closers = append(closers, func() { r.Close() })
+	for _, src := range j.sources.SourcePaths {
+		var found []item
+		if j.add && isRemote(src) {
+			found, err = s.remoteItem(ctx, src, j, &closers)
+		} else {
+			found, err = localItems(r, f, src, j)
+		}
+		if err != nil {
+			return nil, done, err
+		}
+		items = append(items, found...)
+	}
+	for i := range j.sources.SourceContents {
+		c := j.sources.SourceContents[i]
+		items = append(items, item{inline: &c, base: path.Base(c.Path)})
+	}
+	return items, done, nil
+}
+
+func isRemote(src string) bool {
+	return strings.HasPrefix(src, "http://") || strings.HasPrefix(src, "https://") || isGit(src)
+}
+
+// localItems finds what one source path names below a root.
+func localItems(r *root, f filter, src string, j copyJob) ([]item, error) {
+	pivot, pattern := "", src
+	if j.parents {
+		if before, after, ok := strings.Cut(src, "/./"); ok {
+			pivot, pattern = before, before+"/"+after
+		}
+	}
+	finder := &walker{src: r, filter: f}
+	paths, err := finder.glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	var items []item
+	for _, p := range paths {
+		it, err := localItem(r, f, p, j)
+		if err != nil {
+			return nil, err
+		}
+		if it == nil {
+			continue
+		}
+		if j.parents {
+			it.parents = path.Dir(strings.TrimPrefix(p, strings.Trim(path.Clean("/"+pivot), "/")))
+			if it.dir {
+				it.parents = strings.TrimPrefix(p, strings.Trim(path.Clean("/"+pivot), "/"))
+			}
+		}
+		items = append(items, *it)
+	}
+	if len(items) == 0 {
+		if strings.ContainsAny(src, "*?[") {
+			return nil, errs.New(errs.NotFound, "%s failed: no source files were specified: %q matches nothing", j.name, src)
+		}
+		return nil, errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in build context or excluded by .dockerignore: stat %s: file does not exist", j.name, src),
+			"paths are relative to the build context, and nothing outside it can be copied")
+	}
+	return items, nil
+}
+
+func localItem(r *root, f filter, p string, j copyJob) (*item, error) {
+	w := &walker{src: r, filter: f}
+	top := p
+	st, err := r.lstat(p)
+	if err != nil {
+		return nil, err
+	}
+	// A link given by name is followed, inside the root.
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		real, err := resolveRel(r, p)
+		if err != nil {
+			return nil, errs.New(errs.NotFound, "%s failed: %q is a link that leads nowhere inside the source", j.name, p)
+		}
+		top = real
+		if st, err = r.lstat(top); err != nil {
+			return nil, err
+		}
+	}
+	ignored, _, err := w.matchWithParents(strings.Trim(p, "/"))
+	if err != nil {
+		return nil, err
+	}
+	if ignored && !w.canReinclude() {
+		return nil, nil
+	}
+	if err := w.add(top, ""); err != nil {
+		return nil, err
+	}
+	if len(w.entries) == 0 {
+		return nil, nil
+	}
+	it := &item{walker: w, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, base: path.Base("/" + p)}
+	if j.add && !it.dir && (j.unpack == nil || *j.unpack) {
+		it.archive = isArchive(r, top)
+	}
+	return it, nil
+}
+
+// resolveRel is the path of a link's target below the root.
+func resolveRel(r *root, p string) (string, error) {
+	fd, err := r.open(p, unix.O_PATH)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	full, err := fdPath(fd)
+	if err != nil {
+		return "", err
+	}
+	base, err := fdPath(r.fd)
+	if err != nil {
+		return "", err
+	}
+	return strings.Trim(rel(base, full), "/"), nil
+}
+
+func isArchive(r *root, p string) bool {
+	fd, err := r.open(p, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), p)
+	defer f.Close()
+	fi, err := f.Stat()
+	return err == nil && fi.Mode().IsRegular() && isTarFile(f)
+}
+
+// digestItems adds the content of what is copied to a key.
+func digestItems(key keyer, items []item, owners bool) error {
+	for i := range items {
+		it := &items[i]
+		key.add(it.base, it.parents, strconv.FormatBool(it.dir), strconv.FormatBool(it.archive))
+		h := sha256.New()
+		switch {
+		case it.inline != nil:
+			io.WriteString(h, it.inline.Data) //nolint:errcheck // a hash never fails
+		case it.file != nil:
+			io.WriteString(h, it.file.sha256) //nolint:errcheck // a hash never fails
+		default:
+			if err := it.walker.digest(h, owners); err != nil {
+				return err
+			}
+		}
+		key.add(hex.EncodeToString(h.Sum(nil)))
+	}
+	return nil
+}
+
+// writeItems puts the items into the layer.
+func (s *stage) writeItems(sc Scratch, j copyJob, items []item, dest string, mode *modeChange) error {
+	merged, err := sc.Merged()
+	if err != nil {
+		return err
+	}
+	r, err := openRoot(merged)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	c := newCopier(r)
+	defer c.Close()
+	c.chmod, c.epoch = mode, s.b.o.Epoch
+	if c.own, err = s.copyOwner(r, j); err != nil {
+		return err
+	}
+	if len(items) > 1 && !strings.HasSuffix(dest, "/") && !j.parents {
+		return errs.WithHint(errs.New(errs.Invalid, "when using %s with more than one source file, the destination must be a directory and end with a /", j.name), "write %s/", dest)
+	}
+	for i := range items {
+		if err := s.writeItem(c, &items[i], dest, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyOwner is who owns the copies: --chown, else root for the host's files,
+// else (nil) whoever owned them in the stage.
+func (s *stage) copyOwner(r *root, j copyJob) (*owner, error) {
+	if j.chown != "" {
+		own, err := lookupOwner(r, j.chown)
+		if err != nil {
+			return nil, err
+		}
+		return &own, nil
+	}
+	if j.from == "" || s.b.isHostContext(j.from) {
+		return &owner{}, nil
+	}
+	return nil, nil
+}
+
+func (b *builder) isHostContext(name string) bool {
+	v, ok := b.o.Contexts[name]
+	return ok && !strings.HasPrefix(v, "docker-image://")
+}
+
+func (s *stage) writeItem(c *copier, it *item, dest string, j copyJob) error {
+	target := dest
+	if it.parents != "" {
+		target = path.Join(dest, it.parents) + "/"
+	}
+	switch {
+	case it.archive:
+		return unpackItem(c, it, target)
+	case it.dir:
+		return c.copyAll(it.walker, target)
+	}
+	if strings.HasSuffix(target, "/") || isDirIn(c.dst, target) {
+		target = path.Join(target, it.base)
+	}
+	switch {
+	case it.inline != nil:
+		text := it.inline.Data
+		return c.writeFile(target, strings.NewReader(text), 0o644, *s.b.now())
+	case it.file != nil:
+		return it.file.write(c, target)
+	}
+	return c.copyAll(it.walker, target)
+}
+
+func isDirIn(r *root, p string) bool {
+	st, err := r.stat(p)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+func unpackItem(c *copier, it *item, dest string) error {
+	fd, err := it.walker.src.open(it.walker.entries[0].path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), it.base)
+	defer f.Close()
+	dfd, err := c.dst.mkdirAll(dest, 0o755, owner{})
+	if err != nil {
+		return err
+	}
+	unix.Close(dfd)
+	own := c.own
+	if own != nil && *own == (owner{}) {
+		own = nil // the archive's own owners stand, as in Docker
+	}
+	return extractTar(c.dst, dest, f, extractOptions{Owner: own, Chmod: c.chmod, Epoch: c.epoch})
+}
+
+// isNumber says whether name is the decimal form of n.
+func isNumber(name string, n int) bool { return name == strconv.Itoa(n) }
+
+// download is a file fetched for ADD.
+type download struct {
+	path   string
+	sha256 string
+	mtime  time.Time
+}
+
+func (d *download) write(c *copier, target string) error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return c.writeFile(target, f, 0o600, d.mtime)
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// copier writes files into a layer.
+type copier struct {
+	dst   *root
+	own   *owner // nil: keep the source's
+	chmod *modeChange
+	epoch *time.Time
+
+	links map[inode]string // first destination of a file with several links
+	// The last parent directory, kept open: entries come in order, so
+	// neighbours share it.
+	parent     int
+	parentPath string
+}
+
+type inode struct{ dev, ino uint64 }
+
+func newCopier(dst *root) *copier {
+	return &copier{dst: dst, links: map[inode]string{}, parent: -1}
+}
+
+func (c *copier) Close() error {
+	if c.parent >= 0 {
+		unix.Close(c.parent)
+		c.parent = -1
+	}
+	return nil
+}
+
+// copyAll writes the walker's entries below dest. With contents the first
+// entry is a directory whose own mode matters only when it is made here.
+func (c *copier) copyAll(w *walker, dest string) error {
+	for i := range w.entries {
+		e := &w.entries[i]
+		if err := c.copyOne(w.src, e, path.Join("/", dest, e.rel)); err != nil {
+			return err
+		}
+	}
+	return c.restoreDirTimes(w, dest)
+}
+
+func (c *copier) copyOne(src *root, e *entry, dest string) error {
+	switch e.st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return c.makeDir(e, dest)
+	case unix.S_IFREG:
+		return c.copyFile(src, e, dest)
+	case unix.S_IFLNK:
+		return c.makeNode(e, dest, func(dir int, base string) error { return unix.Symlinkat(e.link, dir, base) })
+	case unix.S_IFIFO:
+		return c.makeNode(e, dest, func(dir int, base string) error { return unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0) })
+	case unix.S_IFSOCK:
+		return nil // a socket without its server means nothing
+	}
+	return errs.New(errs.Unsupported, "cannot copy %q: it is a device, which an unprivileged user cannot make", e.path)
+}
+
+func (c *copier) ownerOf(e *entry) owner {
+	if c.own != nil {
+		return *c.own
+	}
+	return owner{int(e.st.Uid), int(e.st.Gid)}
+}
+
+func (c *copier) modeOf(e *entry) uint32 {
+	mode := e.st.Mode & 0o7777
+	if c.chmod != nil {
+		mode = c.chmod.apply(mode, e.isDir())
+	}
+	return mode
+}
+
+func (c *copier) makeDir(e *entry, dest string) error {
+	existed := true
+	if _, err := c.dst.stat(dest); err != nil {
+		existed = false
+	}
+	fd, err := c.dst.mkdirAll(dest, 0o755, c.parentOwner())
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if existed && e.rel == "" {
+		return nil
+	}
+	// Through /proc: fd is O_PATH, and a link was followed to get it.
+	self := procPath(fd)
+	own := c.ownerOf(e)
+	if err := unix.Chown(self, own.uid, own.gid); err != nil {
+		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
+	}
+	if err := unix.Chmod(self, c.modeOf(e)); err != nil {
+		return &os.PathError{Op: "chmod", Path: dest, Err: err}
+	}
+	return nil
+}
+
+// parentOwner owns the directories that a destination lacks.
+func (c *copier) parentOwner() owner {
+	if c.own != nil {
+		return *c.own
+	}
+	return owner{}
+}
+
+func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+
+// parentOf opens the directory that dest lies in, making it where it is
+// missing.
+func (c *copier) parentOf(dest string) (int, string, error) {
+	dir, base := splitDest(dest)
+	if c.parent >= 0 && c.parentPath == dir {
+		return c.parent, base, nil
+	}
+	fd, err := c.dst.mkdirAll(dir, 0o755, c.parentOwner())
+	if err != nil {
+		return -1, "", err
+	}
+	_ = c.Close()
+	c.parent, c.parentPath = fd, dir
+	return fd, base, nil
+}
+
+// clear removes what stands at dest, which must not be a directory.
+func clear(dir int, base, dest string) error {
+	err := unix.Unlinkat(dir, base, 0)
+	switch {
+	case err == nil, errors.Is(err, unix.ENOENT):
+		return nil
+	case errors.Is(err, unix.EISDIR), errors.Is(err, unix.EPERM):
+		return errs.New(errs.Invalid, "cannot copy to %s: a directory is in the way", dest)
+	}
+	return &os.PathError{Op: "unlink", Path: dest, Err: err}
+}
+
+func (c *copier) makeNode(e *entry, dest string, mk func(dir int, base string) error) error {
+	dir, base, err := c.parentOf(dest)
+	if err != nil {
+		return err
+	}
+	if err := clear(dir, base, dest); err != nil {
+		return err
+	}
+	if err := mk(dir, base); err != nil {
+		return &os.PathError{Op: "create", Path: dest, Err: err}
+	}
+	own := c.ownerOf(e)
+	if err := unix.Fchownat(dir, base, own.uid, own.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
+	}
+	return unix.UtimesNanoAt(dir, base, c.times(e), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func (c *copier) copyFile(src *root, e *entry, dest string) error {
+	dir, base, err := c.parentOf(dest)
+	if err != nil {
+		return err
+	}
+	if err := clear(dir, base, dest); err != nil {
+		return err
+	}
+	if e.st.Nlink > 1 && c.own == nil {
+		key := inode{e.st.Dev, e.st.Ino}
+		if first, ok := c.links[key]; ok {
+			return c.link(first, dir, base)
+		}
+		c.links[key] = dest
+	}
+	in, err := src.open(e.path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	from := os.NewFile(uintptr(in), e.path)
+	defer from.Close()
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "create", Path: dest, Err: err}
+	}
+	to := os.NewFile(uintptr(fd), dest)
+	defer to.Close()
+	if err := unix.IoctlFileClone(fd, in); err != nil {
+		// No reflinks here: copy, in the kernel where it can.
+		if _, err := io.Copy(to, from); err != nil {
+			return err
+		}
+	}
+	copyXattrs(in, fd)
+	return c.finish(to, e)
+}
+
+func (c *copier) link(first string, dir int, base string) error {
+	fd, err := c.dst.open(first, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Linkat(unix.AT_FDCWD, procPath(fd), dir, base, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return &os.LinkError{Op: "link", Old: first, New: base, Err: err}
+	}
+	return nil
+}
+
+func (c *copier) finish(f *os.File, e *entry) error {
+	own := c.ownerOf(e)
+	if err := unix.Fchown(int(f.Fd()), own.uid, own.gid); err != nil {
+		return &os.PathError{Op: "chown", Path: f.Name(), Err: chownHint(err)}
+	}
+	if err := unix.Fchmod(int(f.Fd()), c.modeOf(e)); err != nil {
+		return &os.PathError{Op: "chmod", Path: f.Name(), Err: err}
+	}
+	ts := c.times(e)
+	return unix.UtimesNanoAt(unix.AT_FDCWD, procPath(int(f.Fd())), ts, 0)
+}
+
+func (c *copier) times(e *entry) []unix.Timespec {
+	ts := e.st.Mtim
+	if c.epoch != nil && ts.Sec > c.epoch.Unix() {
+		ts = unix.Timespec{Sec: c.epoch.Unix()}
+	}
+	return []unix.Timespec{ts, ts}
+}
+
+// restoreDirTimes sets the times of directories last: making their children
+// changed them. Deepest first does not matter, as this changes no entry.
+func (c *copier) restoreDirTimes(w *walker, dest string) error {
+	for i := range w.entries {
+		e := &w.entries[i]
+		if !e.isDir() || e.rel == "" {
+			continue
+		}
+		fd, err := c.dst.open(path.Join("/", dest, e.rel), unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			return err
+		}
+		err = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), c.times(e), 0)
+		unix.Close(fd)
+		if err != nil {
+			return &os.PathError{Op: "utimes", Path: e.rel, Err: err}
+		}
+	}
+	return nil
+}
+
+// copyXattrs carries over capabilities and user attributes. Overlay's own
+// marks stay behind: they would hide files of the layers below.
+func copyXattrs(from, to int) {
+	buf := make([]byte, 4096)
+	n, err := unix.Flistxattr(from, buf)
+	if err != nil || n == 0 {
+		return
+	}
+	for _, name := range strings.Split(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
+		if name != "security.capability" && (!strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "user.overlay.")) {
+			continue
+		}
+		val := make([]byte, 64<<10)
+		n, err := unix.Fgetxattr(from, name, val)
+		if err != nil {
+			continue
+		}
+		// A file system without such attributes keeps the file itself.
+		_ = unix.Fsetxattr(to, name, val[:n], 0)
+	}
+}
+
+// writeFile makes a small regular file with given content (heredocs, ADD of a
+// URL).
+func (c *copier) writeFile(dest string, content io.Reader, mode uint32, mtime time.Time) error {
+	dir, base, err := c.parentOf(dest)
+	if err != nil {
+		return err
+	}
+	if err := clear(dir, base, dest); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "create", Path: dest, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), dest)
+	defer f.Close()
+	if _, err := io.Copy(f, content); err != nil {
+		return err
+	}
+	e := &entry{st: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}
+	return c.finish(f, e)
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// dispatch executes an expanded instruction.
+func (s *stage) dispatch(ctx context.Context, ref StepRef, cmd instructions.Command) error {
+	switch c := cmd.(type) {
+	case *instructions.RunCommand:
+		return s.runRun(ctx, ref, c)
+	case *instructions.CopyCommand:
+		return s.runCopy(ctx, ref, copyJob{
+			sources: c.SourcesAndDest, from: c.From, chown: c.Chown, chmod: c.Chmod, link: c.Link,
+			parents: c.Parents, exclude: c.ExcludePatterns, name: "COPY", text: c.String(),
+		})
+	case *instructions.AddCommand:
+		return s.runCopy(ctx, ref, copyJob{
+			sources: c.SourcesAndDest, chown: c.Chown, chmod: c.Chmod, link: c.Link, exclude: c.ExcludePatterns,
+			checksum: c.Checksum, keepGit: c.KeepGitDir, unpack: c.Unpack, add: true, name: "ADD", text: c.String(),
+		})
+	case *instructions.WorkdirCommand:
+		return s.runWorkdir(ctx, ref, c)
+	case *instructions.ArgCommand:
+		return s.runArg(c)
+	}
+	return s.runConfig(cmd)
+}
+
+// runConfig executes the instructions that only change the configuration.
+func (s *stage) runConfig(cmd instructions.Command) error {
+	cfg := &s.image.Config
+	switch c := cmd.(type) {
+	case *instructions.EnvCommand:
+		for _, kv := range c.Env {
+			cfg.Env = envList(cfg.Env).with(kv.Key, kv.Value)
+		}
+	case *instructions.LabelCommand:
+		if cfg.Labels == nil {
+			cfg.Labels = map[string]string{}
+		}
+		for _, kv := range c.Labels {
+			cfg.Labels[kv.Key] = kv.Value
+		}
+	case *instructions.MaintainerCommand:
+		s.image.Author = c.Maintainer
+	case *instructions.CmdCommand:
+		cfg.Cmd = s.commandLine(c.ShellDependantCmdLine)
+		cfg.ArgsEscaped = false
+		s.cmdSet = true
+	case *instructions.EntrypointCommand:
+		cfg.Entrypoint = s.commandLine(c.ShellDependantCmdLine)
+		// A CMD of the base belongs to the base's entry point.
+		if !s.cmdSet {
+			cfg.Cmd = nil
+		}
+	case *instructions.HealthCheckCommand:
+		cfg.Healthcheck = c.Health
+	case *instructions.ExposeCommand:
+		return s.expose(c, cmd)
+	case *instructions.UserCommand:
+		cfg.User = c.User
+	case *instructions.VolumeCommand:
+		if cfg.Volumes == nil {
+			cfg.Volumes = map[string]struct{}{}
+		}
+		for _, v := range c.Volumes {
+			if v == "" {
+				return errs.New(errs.Invalid, "VOLUME specified can not be an empty string")
+			}
+			cfg.Volumes[v] = struct{}{}
+		}
+	case *instructions.StopSignalCommand:
+		cfg.StopSignal = c.Signal
+	case *instructions.OnbuildCommand:
+		cfg.OnBuild = append(cfg.OnBuild, c.Expression)
+	case *instructions.ShellCommand:
+		cfg.Shell = slices.Clone(c.Shell)
+	default:
+		return errs.New(errs.Unsupported, "unknown instruction %s", strings.ToUpper(cmd.Name()))
+	}
+	s.configStep(expandedText(cmd))
+	return nil
+}
+
+// expandedText is what history shows: the instruction with its variables
+// replaced.
+func expandedText(cmd instructions.Command) string {
+	name := strings.ToUpper(cmd.Name())
+	switch c := cmd.(type) {
+	case *instructions.EnvCommand:
+		return name + " " + pairs(c.Env)
+	case *instructions.LabelCommand:
+		return name + " " + pairs(c.Labels)
+	case *instructions.ExposeCommand:
+		return name + " " + strings.Join(c.Ports, " ")
+	case *instructions.UserCommand:
+		return name + " " + c.User
+	case *instructions.VolumeCommand:
+		return name + " [" + strings.Join(c.Volumes, " ") + "]"
+	case *instructions.StopSignalCommand:
+		return name + " " + c.Signal
+	}
+	return commandText(cmd)
+}
+
+func pairs(kvs instructions.KeyValuePairs) string {
+	out := make([]string, len(kvs))
+	for i, kv := range kvs {
+		out[i] = kv.Key + "=" + kv.Value
+	}
+	return strings.Join(out, " ")
+}
+
+// commandLine is the exec form of a command: the shell form gets the stage's
+// shell in front.
+func (s *stage) commandLine(c instructions.ShellDependantCmdLine) []string {
+	if !c.PrependShell {
+		return slices.Clone(c.CmdLine)
+	}
+	return append(s.shell(), strings.Join(c.CmdLine, " "))
+}
+
+func (s *stage) shell() []string {
+	if len(s.image.Config.Shell) > 0 {
+		return slices.Clone(s.image.Config.Shell)
+	}
+	return []string{"/bin/sh", "-c"}
+}
+
+func (s *stage) expose(c *instructions.ExposeCommand, cmd instructions.Command) error {
+	cfg := &s.image.Config
+	if cfg.ExposedPorts == nil {
+		cfg.ExposedPorts = map[string]struct{}{}
+	}
+	for _, p := range c.Ports {
+		ports, err := exposedPorts(p)
+		if err != nil {
+			return err
+		}
+		for _, port := range ports {
+			cfg.ExposedPorts[port] = struct{}{}
+		}
+	}
+	s.configStep(expandedText(cmd))
+	return nil
+}
+
+// runArg brings build arguments into scope: --build-arg, else the line's
+// default, else the value from before the first FROM.
+func (s *stage) runArg(c *instructions.ArgCommand) error {
+	var text []string
+	for _, a := range c.Args {
+		text = append(text, a.String())
+		switch v, ok := buildArg(&s.b.o, a.Key); {
+		case ok:
+			s.args = s.args.with(a.Key, v)
+		case a.Value != nil:
+			s.args = s.args.with(a.Key, *a.Value)
+		default:
+			if v, ok := s.b.plan.global.Get(a.Key); ok {
+				s.args = s.args.with(a.Key, v)
+			}
+		}
+	}
+	// The value counts where it is used: here it must not spoil the cache.
+	s.finishStep("ARG "+strings.Join(text, " "), Layer{}, true)
+	return nil
+}
+
+// runWorkdir sets the working directory and makes it where it is missing.
+func (s *stage) runWorkdir(ctx context.Context, ref StepRef, c *instructions.WorkdirCommand) error {
+	dir := c.Path
+	if !path.IsAbs(dir) {
+		dir = path.Join("/", s.image.Config.WorkingDir, dir)
+	}
+	dir = path.Clean(dir)
+	s.image.Config.WorkingDir = dir
+	key := newKey(s.key, "workdir", dir).sum()
+	return s.layerStep(ctx, ref, key, "WORKDIR "+dir, func(sc Scratch) error {
+		merged, err := sc.Merged()
+		if err != nil {
+			return err
+		}
+		r, err := openRoot(merged)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		if _, err := r.resolveDir(dir); err == nil {
+			return errNoFiles
+		}
+		own, err := lookupOwner(r, s.image.Config.User)
+		if err != nil {
+			own = owner{} // a user that the image makes later
+		}
+		fd, err := r.mkdirAll(dir, 0o755, own)
+		if err != nil {
+			return err
+		}
+		return closeFD(fd)
+	})
+}
+
+func jsonText(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}

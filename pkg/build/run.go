@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// runRun executes one RUN in a container of its own on top of the stage.
+func (s *stage) runRun(ctx context.Context, ref StepRef, c *instructions.RunCommand) error {
+	args, script := s.runArgs(c)
+	network := instructions.GetNetwork(c)
+	if network == "" || network == "default" {
+		network = s.b.o.Network
+	}
+	security := instructions.GetSecurity(c)
+	if security == "insecure" && !s.b.o.AllowInsecure {
+		return errs.WithHint(errs.New(errs.Denied, "RUN --security=insecure is not allowed"), "build with --allow security.insecure")
+	}
+	if len(instructions.GetDevices(c)) > 0 {
+		return errs.New(errs.Unsupported, "RUN --device is not supported: there is no device registry (CDI) here")
+	}
+	mounts := instructions.GetMounts(c)
+	key, err := s.runKey(ctx, c, args, network, security, mounts)
+	if err != nil {
+		return err
+	}
+	created := "RUN " + s.argText() + strings.Join(args, " ")
+	return s.layerStep(ctx, ref, key, created, func(sc Scratch) error {
+		step := RunStep{
+			Rootfs: sc.Rootfs(), Config: s.image.Config, Args: args, Env: s.runEnv(), Network: network,
+			Hosts: s.b.o.ExtraHosts, Resources: s.b.o.Resources, ShmSize: s.b.o.ShmSize,
+			CapAdd: s.b.o.CapAdd, CapDrop: s.b.o.CapDrop, Insecure: security == "insecure",
+		}
+		return s.execute(ctx, ref, sc, step, mounts, script)
+	})
+}
+
+// runArgs is the command line of a RUN. A heredoc that is the whole command is
+// the shell's program; one that begins with #! is a script of its own, put at
+// scriptPath.
+func (s *stage) runArgs(c *instructions.RunCommand) (args []string, script string) {
+	if !c.PrependShell {
+		return slices.Clone(c.CmdLine), ""
+	}
+	line := strings.Join(c.CmdLine, " ")
+	if len(c.Files) == 0 {
+		return append(s.shell(), line), ""
+	}
+	if len(c.Files) == 1 && isBareHeredoc(line, c.Files[0].Name) {
+		data := c.Files[0].Data
+		if c.Files[0].Chomp {
+			data = parser.ChompHeredocContent(data)
+		}
+		if !strings.HasPrefix(data, "#!") {
+			return append(s.shell(), data), ""
+		}
+		return []string{scriptPath}, data
+	}
+	for _, f := range c.Files {
+		line += "\n" + f.Data + f.Name
+	}
+	return append(s.shell(), line), ""
+}
+
+// scriptPath lies on the container's own /dev, which is no part of the layer.
+const scriptPath = "/dev/pipes/script"
+
+// isBareHeredoc says whether line is nothing but the word that opens the
+// heredoc called name.
+func isBareHeredoc(line, name string) bool {
+	word, ok := strings.CutPrefix(strings.TrimSpace(line), "<<")
+	return ok && strings.Trim(strings.TrimPrefix(word, "-"), `"'`) == name
+}
+
+// argText is how history shows the build arguments of a RUN.
+func (s *stage) argText() string {
+	if len(s.args) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("|%d %s ", len(s.args), strings.Join(s.args, " "))
+}
+
+// runEnv are the variables of a RUN beyond the image's: ARGs in scope, and the
+// predefined ones given on the command line.
+func (s *stage) runEnv() []string {
+	env := envList(nil)
+	for _, name := range predefinedArgs {
+		if v, ok := buildArg(&s.b.o, name); ok {
+			env = env.with(name, v)
+		}
+	}
+	for _, kv := range s.args {
+		name, v, _ := strings.Cut(kv, "=")
+		if _, set := envList(s.image.Config.Env).Get(name); !set {
+			env = env.with(name, v)
+		}
+	}
+	return env
+}
+
+// runKey names everything that a RUN's outcome depends on.
+func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []string, network, security string, mounts []*instructions.Mount) (string, error) {
+	cfg := &s.image.Config
+	k := newKey(s.key, "RUN", jsonText(args), jsonText(cfg.Env), jsonText(s.args), cfg.WorkingDir, cfg.User, network, security)
+	for _, f := range c.Files {
+		k.add(f.Name, f.Data)
+	}
+	for _, m := range mounts {
+		text := *m
+		text.Env, text.Mode, text.UID, text.GID = nil, nil, nil, nil
+		k.add(jsonText(text))
+		if m.Type != instructions.MountTypeBind {
+			continue
+		}
+		lazy, id, err := s.b.sourceTree(m.From, s.plan.index)
+		if err != nil {
+			return "", err
+		}
+		if id != "" {
+			k.add(id)
+			continue
+		}
+		if err := s.addBindContent(ctx, k, lazy, m); err != nil {
+			return "", err
+		}
+	}
+	return k.sum(), nil
+}
+
+func (s *stage) addBindContent(ctx context.Context, k keyer, lazy *lazyTree, m *instructions.Mount) error {
+	items, done, err := s.bindItems(ctx, lazy, m)
+	defer done()
+	if err != nil {
+		return err
+	}
+	return digestItems(k, items, false)
+}
+
+func (s *stage) bindItems(ctx context.Context, lazy *lazyTree, m *instructions.Mount) ([]item, func(), error) {
+	src := m.Source
+	if src == "" {
+		src = "/"
+	}
+	return s.collect(ctx, lazy, copyJob{name: "RUN --mount", from: m.From, sources: instructions.SourcesAndDest{SourcePaths: []string{src}}})
+}
+
+// execute prepares the mounts, runs the step and removes the empty mount
+// points that it left in the layer.
+func (s *stage) execute(ctx context.Context, ref StepRef, sc Scratch, step RunStep, mounts []*instructions.Mount, script string) error {
+	ms := &mountSet{s: s}
+	defer ms.close()
+	for _, m := range mounts {
+		if err := ms.add(ctx, m); err != nil {
+			return err
+		}
+	}
+	if script != "" {
+		if err := ms.script(script); err != nil {
+			return err
+		}
+	}
+	step.Mounts = ms.mounts
+	step.Env = append(step.Env, ms.env...)
+	targets := slices.Clone(stubTargets)
+	for _, m := range ms.mounts {
+		targets = append(targets, m.Target)
+	}
+	stubs, err := missingTargets(sc, targets)
+	if err != nil {
+		return err
+	}
+	step.Stdout = &outputWriter{s: s, ref: ref}
+	step.Stderr = &outputWriter{s: s, ref: ref, stderr: true}
+	step.Started = func(id string) {
+		s.b.report.Step(StepEvent{StepRef: ref, State: StepRunning, Container: id})
+	}
+	code, err := s.b.engine.Run(ctx, step)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return s.runFailed(sc, step.Args, code)
+	}
+	return removeStubs(sc.Upper(), stubs)
+}
+
+// runFailed is the error of a command that returned non-zero. Docker's sentence
+// is kept for those who match it.
+func (s *stage) runFailed(sc Scratch, args []string, code int) error {
+	err := errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(args, " "), code) //nolint:staticcheck // Docker's sentence
+	if s.b.o.KeepFailed {
+		return &keptError{errs.WithHint(err, "its files are in %s", sc.Upper())}
+	}
+	return errs.WithHint(err, "proa build --keep-failed keeps the state of the failed step for a look inside")
+}
+
+type outputWriter struct {
+	s      *stage
+	ref    StepRef
+	stderr bool
+}
+
+func (w *outputWriter) Write(p []byte) (int, error) {
+	w.s.b.report.Output(w.ref, w.stderr, p)
+	return len(p), nil
+}
+
+// stubTargets are made in every container's root by its start: the runtime's
+// mount points. They belong into no layer.
+var stubTargets = []string{"/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv"}
+
+// missingTargets are the mount points, and their parents, that the image does
+// not have: the deepest first.
+func missingTargets(sc Scratch, targets []string) ([]string, error) {
+	merged, err := sc.Merged()
+	if err != nil {
+		return nil, err
+	}
+	r, err := openRoot(merged)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, t := range targets {
+		for p := path.Clean(t); p != "/" && p != "."; p = path.Dir(p) {
+			if _, err := r.lstat(p); err != nil && !slices.Contains(missing, p) {
+				missing = append(missing, p)
+			}
+		}
+	}
+	sort.Slice(missing, func(i, j int) bool { return len(missing[i]) > len(missing[j]) })
+	return missing, errors.Join(r.Close(), sc.Unmount())
+}
+
+// removeStubs removes what is still an empty file or directory: anything else
+// was made by the command itself.
+func removeStubs(upper string, stubs []string) error {
+	r, err := openRoot(upper)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, p := range stubs {
+		if st, err := r.lstat(p); err != nil || st.Mode&0o170000 == 0o100000 && st.Size != 0 {
+			continue
+		}
+		dir, base := splitDest(p)
+		parent, err := r.resolveDir(dir)
+		if err != nil {
+			continue
+		}
+		_ = os.Remove(filepath.Join(parent, base)) // fails, rightly, on a directory that has something in it
+	}
+	return nil
+}
+
+// mountSet turns the --mount options of a RUN into mounts and undoes what it
+// made for them.
+type mountSet struct {
+	s       *stage
+	mounts  []spec.Mount
+	env     []string
+	closers []func() error
+}
+
+func (ms *mountSet) close() {
+	for _, c := range slices.Backward(ms.closers) {
+		_ = c() // private copies below the build's own directory, removed with it
+	}
+}
+
+func (ms *mountSet) add(ctx context.Context, m *instructions.Mount) error {
+	target := m.Target
+	if target != "" && !path.IsAbs(target) {
+		target = path.Join("/", ms.s.image.Config.WorkingDir, target)
+	}
+	switch m.Type {
+	case instructions.MountTypeTmpfs:
+		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountTmpfs, Target: target, TmpfsSize: m.SizeLimit})
+		return nil
+	case instructions.MountTypeSecret:
+		return ms.secret(m, target)
+	case instructions.MountTypeSSH:
+		return ms.ssh(m, target)
+	case instructions.MountTypeCache:
+		return ms.cacheDir(m, target)
+	}
+	return ms.bind(ctx, m, target)
+}
+
+// bind mounts files of a stage, an image or the context. A read-only mount of a
+// stage is the mounted layers themselves; all else is a copy, since what the
+// step writes there is thrown away.
+func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target string) error {
+	b := ms.s.b
+	lazy, id, err := b.sourceTree(m.From, ms.s.plan.index)
+	if err != nil {
+		return err
+	}
+	if id != "" && m.ReadOnly {
+		t, err := lazy.get(ctx)
+		if err != nil {
+			return err
+		}
+		src, err := resolveBelow(t.root, m.Source)
+		if err != nil {
+			return errs.New(errs.NotFound, "RUN --mount: source %q not found in %q", m.Source, m.From)
+		}
+		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: src, Target: target, ReadOnly: true})
+		return nil
+	}
+	src, err := ms.copyOf(ctx, lazy, m)
+	if err != nil {
+		return err
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: src, Target: target, ReadOnly: m.ReadOnly})
+	return nil
+}
+
+// copyOf copies the named files into the build's directory: the ignore file
+// applies, and a link in the context cannot lead the mount out of it.
+func (ms *mountSet) copyOf(ctx context.Context, lazy *lazyTree, m *instructions.Mount) (string, error) {
+	items, done, err := ms.s.bindItems(ctx, lazy, m)
+	defer done()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(ms.s.b.tmp, "bind-")
+	if err != nil {
+		return "", err
+	}
+	ms.closers = append(ms.closers, func() error { return os.RemoveAll(dir) })
+	r, err := openRoot(dir)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	c := newCopier(r)
+	defer c.Close()
+	it := &items[0]
+	if err := c.copyAll(it.walker, "/data"); err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "data"), nil
+}
+
+// script puts the text of a heredoc with its own interpreter at scriptPath.
+func (ms *mountSet) script(text string) error {
+	f, err := os.CreateTemp(ms.s.b.tmp, "script-")
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, func() error { return os.Remove(f.Name()) })
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
+		return err
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: f.Name(), Target: scriptPath, ReadOnly: true})
+	return nil
+}
+
+func resolveBelow(rootDir, name string) (string, error) {
+	r, err := openRoot(rootDir)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	real, err := resolveRel(r, name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(rootDir, real), nil
+}
+
+func (ms *mountSet) secret(m *instructions.Mount, target string) error {
+	id := m.CacheID
+	if id == "" {
+		id = path.Base(target)
+	}
+	sec, ok := ms.s.b.o.Secrets[id]
+	if !ok {
+		if m.Required {
+			return errs.WithHint(errs.New(errs.NotFound, "secret %s: not found", id), "give it with --secret id=%s,src=FILE", id)
+		}
+		return nil
+	}
+	content, err := ms.s.b.secretContent(sec)
+	if err != nil {
+		return err
+	}
+	if m.Env != nil {
+		name := *m.Env
+		if name == "" {
+			name = id
+		}
+		ms.env = append(ms.env, name+"="+string(content))
+		if m.Target == "" {
+			return nil
+		}
+	}
+	if target == "" {
+		target = "/run/secrets/" + id
+	}
+	file := filepath.Join(ms.s.b.tmp, "secret-"+hex.EncodeToString([]byte(id))+strconv.Itoa(len(ms.mounts)))
+	mode := os.FileMode(0o400)
+	if m.Mode != nil {
+		mode = os.FileMode(*m.Mode) & os.ModePerm
+	}
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, func() error { return os.Remove(file) })
+	if err := errors.Join(os.Chmod(file, mode), os.Chown(file, intOr(m.UID), intOr(m.GID))); err != nil {
+		return err
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: file, Target: target, ReadOnly: true})
+	return nil
+}
+
+func intOr(v *uint64) int {
+	if v == nil {
+		return 0
+	}
+	return int(*v)
+}
+
+func (b *builder) secretContent(s Secret) ([]byte, error) {
+	if s.Env != "" {
+		v, ok := b.o.Getenv(s.Env)
+		if !ok {
+			return nil, errs.New(errs.NotFound, "secret: environment variable %q is not set", s.Env)
+		}
+		return []byte(v), nil
+	}
+	text, err := os.ReadFile(s.File)
+	if err != nil {
+		return nil, errs.New(errs.NotFound, "secret: %v", err)
+	}
+	return text, nil
+}
+
+func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
+	id := m.CacheID
+	if id == "" {
+		id = "default"
+	}
+	sock, ok := ms.s.b.o.SSH[id]
+	if !ok {
+		if m.Required {
+			return errs.WithHint(errs.New(errs.NotFound, "ssh agent %s: not found", id), "forward it with --ssh %s", id)
+		}
+		return nil
+	}
+	if target == "" {
+		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", len(ms.mounts))
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: sock, Target: target})
+	ms.env = append(ms.env, "SSH_AUTH_SOCK="+target)
+	return nil
+}
+
+// cacheDir mounts a directory that outlives the build.
+func (ms *mountSet) cacheDir(m *instructions.Mount, target string) error {
+	b := ms.s.b
+	id := m.CacheID
+	if id == "" {
+		id = target
+	}
+	if m.From != "" {
+		return errs.New(errs.Unsupported, "RUN --mount=type=cache,from=%s is not supported: fill the cache in a RUN", m.From)
+	}
+	dir := filepath.Join(b.engine.CacheDir(), "mounts", newKey("mount", id).sum()[:32])
+	if m.CacheSharing == instructions.MountSharingPrivate {
+		private, unlock, err := privateDir(dir)
+		if err != nil {
+			return err
+		}
+		dir = private
+		ms.closers = append(ms.closers, unlock)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	mode := os.FileMode(0o755)
+	if m.Mode != nil {
+		mode = os.FileMode(*m.Mode) & os.ModePerm
+	}
+	if err := errors.Join(os.Chmod(dir, mode), os.Chown(dir, intOr(m.UID), intOr(m.GID))); err != nil {
+		return err
+	}
+	if m.CacheSharing == instructions.MountSharingLocked {
+		unlock, err := lockDir(dir, true)
+		if err != nil {
+			return err
+		}
+		ms.closers = append(ms.closers, unlock)
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: dir, Target: target, ReadOnly: m.ReadOnly})
+	return nil
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Source is where files come from: exactly one field is set, or none for an
+// empty context.
+type Source struct {
+	Dir string    // a directory of the host
+	Tar io.Reader // a tar archive, compressed or not
+	URL string    // http(s): a tar archive or a Dockerfile
+	Git string    // a git repository, with #ref:dir
+}
+
+// maxInline bounds a Dockerfile that comes by itself: more is a mistake.
+const maxInline = 16 << 20
+
+// ParseSource reads the context argument of "build": "-" is standard input,
+// which may be a Dockerfile (returned as inline) or a tar archive.
+func ParseSource(arg string, stdin io.Reader, inlineDockerfile bool) (src Source, inline []byte, err error) {
+	switch {
+	case arg == "-" && inlineDockerfile:
+		return src, nil, errs.New(errs.Invalid, "invalid argument: can't use stdin for both build context and dockerfile")
+	case arg == "-":
+		return stdinSource(stdin)
+	case isGit(arg):
+		return Source{Git: arg}, nil, nil
+	case strings.HasPrefix(arg, "http://"), strings.HasPrefix(arg, "https://"):
+		return Source{URL: arg}, nil, nil
+	}
+	fi, err := os.Stat(arg)
+	if err != nil {
+		return src, nil, errs.New(errs.NotFound, "unable to prepare context: path %q not found", arg)
+	}
+	if !fi.IsDir() {
+		return src, nil, errs.WithHint(errs.New(errs.Invalid, "unable to prepare context: %q is not a directory", arg),
+			`give the directory, and the Dockerfile with -f %s`, arg)
+	}
+	abs, err := filepath.Abs(arg)
+	return Source{Dir: abs}, nil, err
+}
+
+func isGit(s string) bool {
+	if strings.HasPrefix(s, "git://") || strings.HasPrefix(s, "git@") || strings.HasPrefix(s, "ssh://") {
+		return true
+	}
+	if !strings.HasPrefix(s, "https://") && !strings.HasPrefix(s, "http://") {
+		return strings.HasPrefix(s, "github.com/")
+	}
+	repo, _, _ := strings.Cut(s, "#")
+	return strings.HasSuffix(repo, ".git")
+}
+
+// stdinSource looks at the first bytes: a tar archive has its magic at 257, a
+// compressed one at 0; all else is a Dockerfile.
+func stdinSource(stdin io.Reader) (Source, []byte, error) {
+	br := bufio.NewReaderSize(stdin, 64<<10)
+	head, err := br.Peek(512)
+	if err != nil && err != io.EOF {
+		return Source{}, nil, err
+	}
+	if looksLikeTar(head) {
+		return Source{Tar: br}, nil, nil
+	}
+	text, err := readBounded(br, maxInline, "the Dockerfile on standard input")
+	return Source{}, text, err
+}
+
+func readBounded(r io.Reader, limit int64, what string) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(text)) > limit {
+		return nil, errs.New(errs.Invalid, "%s is larger than %d bytes", what, limit)
+	}
+	return text, nil
+}
+
+// tree is an opened source: a directory and what of it does not count.
+type tree struct {
+	root    string
+	ignore  *patternmatcher.PatternMatcher // nil: nothing is ignored
+	foreign bool                           // files of the host: copied as 0:0
+	inline  []byte                         // the source was a single Dockerfile
+	close   func() error
+}
+
+// open makes src available as a directory. tmp is a private directory for
+// what has to be unpacked; the caller closes the tree.
+func (src Source) open(ctx context.Context, tmp string) (*tree, error) {
+	t := &tree{foreign: true, close: func() error { return nil }}
+	if src.Dir != "" {
+		t.root = src.Dir
+		return t, nil
+	}
+	dir, err := os.MkdirTemp(tmp, "context-")
+	if err != nil {
+		return nil, err
+	}
+	t.root = dir
+	t.close = func() error { return os.RemoveAll(dir) }
+	switch {
+	case src.Tar != nil:
+		err = unpackInto(dir, src.Tar)
+	case src.URL != "":
+		t.inline, err = fetchContext(ctx, src.URL, dir)
+	case src.Git != "":
+		t.root, err = cloneContext(ctx, src.Git, dir)
+	}
+	if err != nil {
+		return nil, errsJoinClose(err, t.close)
+	}
+	return t, nil
+}
+
+func errsJoinClose(err error, closer func() error) error {
+	_ = closer() // the first failure is the one to tell
+	return err
+}
+
+func unpackInto(dir string, r io.Reader) error {
+	root, err := openRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return extractTar(root, "/", r, extractOptions{Owner: &owner{}})
+}
+
+func fetchContext(ctx context.Context, url, dir string) (inline []byte, err error) {
+	body, err := httpGet(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	src, inline, err := stdinSource(body)
+	if err != nil || inline != nil {
+		return inline, err
+	}
+	return nil, unpackInto(dir, src.Tar)
+}
+
+func httpGet(ctx context.Context, url string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, errs.New(errs.Invalid, "bad URL %q: %v", url, err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: url, Err: err}
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: url, Err: errs.New(errs.Unavailable, "the server answered %s", resp.Status)}
+	}
+	return resp.Body, nil
+}
+
+// cloneContext fetches one commit of a repository with the git program and
+// returns the directory named after the colon.
+func cloneContext(ctx context.Context, arg, dir string) (string, error) {
+	repo, frag, _ := strings.Cut(arg, "#")
+	if strings.HasPrefix(repo, "github.com/") {
+		repo = "https://" + repo
+	}
+	ref, sub, _ := strings.Cut(frag, ":")
+	if ref == "" {
+		ref = "HEAD"
+	}
+	if strings.HasPrefix(ref, "-") || strings.HasPrefix(repo, "-") {
+		return "", errs.New(errs.Invalid, "bad git reference %q", arg)
+	}
+	git, err := exec.LookPath("git")
+	if err != nil {
+		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
+	}
+	for _, args := range [][]string{
+		{"init", "-q", dir},
+		{"-C", dir, "fetch", "-q", "--depth=1", "--", repo, ref},
+		{"-C", dir, "checkout", "-q", "--force", "FETCH_HEAD"},
+		{"-C", dir, "submodule", "update", "-q", "--init", "--recursive", "--depth=1"},
+	} {
+		cmd := exec.CommandContext(ctx, git, args...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
+		if err := cmd.Run(); err != nil {
+			return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: arg, Err: errs.New(errs.Unavailable, "git: %s", strings.TrimSpace(out.String()))}
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
+		return "", err
+	}
+	if sub == "" {
+		return dir, nil
+	}
+	root, err := openRoot(dir)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	return root.resolveDir(sub)
+}
+
+// dockerfile finds the Dockerfile's text and the name to show in messages, and
+// loads the ignore file that goes with it.
+func (t *tree) dockerfile(o *Options) (text []byte, name string, err error) {
+	switch {
+	case o.Inline != nil:
+		text, name = o.Inline, "Dockerfile"
+	case t.inline != nil:
+		text, name = t.inline, "Dockerfile"
+	default:
+		if text, name, err = t.readDockerfile(o.Dockerfile); err != nil {
+			return nil, "", err
+		}
+	}
+	return text, name, t.loadIgnore(name)
+}
+
+func (t *tree) readDockerfile(name string) ([]byte, string, error) {
+	candidates := []string{name}
+	if name == "" {
+		candidates = []string{"Dockerfile", "Containerfile"}
+	}
+	for _, c := range candidates {
+		path := c
+		if !filepath.IsAbs(c) {
+			path = filepath.Join(t.root, c)
+		}
+		f, err := os.Open(path)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return nil, "", errs.New(errs.Invalid, "cannot read Dockerfile: %v", err)
+		}
+		defer f.Close()
+		text, err := readBounded(f, maxInline, c)
+		return text, c, err
+	}
+	if name == "" {
+		return nil, "", errs.WithHint(errs.New(errs.NotFound, "unable to prepare context: unable to evaluate symlinks in Dockerfile path: no Dockerfile or Containerfile in %s", t.root),
+			"name it with -f FILE")
+	}
+	return nil, "", errs.New(errs.NotFound, "unable to prepare context: Dockerfile %q does not exist", name)
+}
+
+// loadIgnore reads NAME.dockerignore beside the Dockerfile, else
+// .containerignore, else .dockerignore at the top of the context.
+func (t *tree) loadIgnore(dockerfile string) error {
+	own := dockerfile + ".dockerignore"
+	if !filepath.IsAbs(own) {
+		own = filepath.Join(t.root, own)
+	}
+	for _, path := range []string{own, filepath.Join(t.root, ".containerignore"), filepath.Join(t.root, ".dockerignore")} {
+		f, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		patterns, err := ignorefile.ReadAll(f)
+		f.Close()
+		if err != nil {
+			return errs.New(errs.Invalid, "cannot read %s: %v", filepath.Base(path), err)
+		}
+		if len(patterns) == 0 {
+			return nil
+		}
+		if t.ignore, err = patternmatcher.New(patterns); err != nil {
+			return errs.New(errs.Invalid, "bad pattern in %s: %v", filepath.Base(path), err)
+		}
+		return nil
+	}
+	return nil
+}

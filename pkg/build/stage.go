@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// state is where a stage stands after a step. Stages that start from one
+// another copy it.
+type state struct {
+	image dockerspec.DockerOCIImage // configuration and history so far
+	top   Layer
+	key   string // of the cache: what led here
+}
+
+// stage executes one stagePlan.
+type stage struct {
+	b    *builder
+	plan *stagePlan
+	state
+	args    envList // ARGs in scope, with values
+	lex     *shell.Lex
+	cacheOn bool
+	cmdSet  bool // this stage has a CMD of its own
+	done    chan struct{}
+	err     error
+}
+
+// run executes the stage from FROM to its last instruction.
+func (s *stage) run(ctx context.Context) error {
+	if err := s.from(ctx); err != nil {
+		return s.b.locate(s.plan.line, err)
+	}
+	if err := s.onBuild(ctx); err != nil {
+		return s.b.locate(s.plan.line, err)
+	}
+	for i, cmd := range s.plan.commands {
+		ref := StepRef{Stage: s.plan.index, Number: s.plan.first + 1 + i, Total: s.b.plan.steps, Line: firstLine(cmd)}
+		if err := s.step(ctx, ref, cmd); err != nil {
+			return s.b.locate(ref.Line, err)
+		}
+	}
+	return nil
+}
+
+func firstLine(cmd instructions.Command) int {
+	for _, r := range cmd.Location() {
+		return r.Start.Line
+	}
+	return 0
+}
+
+// step expands and executes one instruction, and tells the reporter.
+func (s *stage) step(ctx context.Context, ref StepRef, cmd instructions.Command) error {
+	started := time.Now()
+	ev := StepEvent{StepRef: ref, State: StepStarted, Text: commandText(cmd)}
+	s.b.report.Step(ev)
+	err := ctx.Err()
+	if err == nil {
+		err = s.expand(cmd)
+	}
+	if err == nil {
+		err = s.dispatch(ctx, ref, cmd)
+	}
+	ev.State, ev.Took, ev.Result = StepDone, time.Since(started), s.shortID()
+	if err != nil {
+		ev.State, ev.Err = StepFailed, err
+	}
+	s.b.report.Step(ev)
+	return err
+}
+
+// shortID is what stands behind "--->": a name for the state, like the ids of
+// the intermediate images of old.
+func (s *stage) shortID() string {
+	if len(s.key) < 12 {
+		return s.key
+	}
+	return s.key[:12]
+}
+
+// commandText is the instruction as the user wrote it.
+func commandText(cmd instructions.Command) string {
+	if st, ok := cmd.(interface{ String() string }); ok {
+		return st.String()
+	}
+	return strings.ToUpper(cmd.Name())
+}
+
+// env is what variables expand from: ENV wins over ARG (Dockerfile reference,
+// "Using ARG variables").
+func (s *stage) env() envList { return s.args.over(envList(s.image.Config.Env)) }
+
+func (s *stage) expand(cmd instructions.Command) error {
+	env := s.env()
+	word := func(w string) (string, error) {
+		out, unmatched, err := s.lex.ProcessWord(w, env)
+		for name := range unmatched {
+			s.warnUndefined(name, cmd)
+		}
+		return out, err
+	}
+	if ex, ok := cmd.(instructions.SupportsSingleWordExpansion); ok {
+		if err := ex.Expand(word); err != nil {
+			return parser.WithLocation(err, cmd.Location())
+		}
+	}
+	if ex, ok := cmd.(instructions.SupportsSingleWordExpansionRaw); ok {
+		lex := *s.lex
+		lex.RawQuotes, lex.RawEscapes = true, true
+		return ex.ExpandRaw(func(w string) (string, error) {
+			out, _, err := lex.ProcessWord(w, env)
+			return out, err
+		})
+	}
+	return nil
+}
+
+func (s *stage) warnUndefined(name string, cmd instructions.Command) {
+	if slices.Contains(predefinedArgs, name) {
+		return
+	}
+	s.b.warn(Warning{
+		Rule: "UndefinedVar", Line: firstLine(cmd),
+		Message: "Usage of undefined variable '$" + name + "'",
+		URL:     "https://docs.docker.com/go/dockerfile/rule/undefined-var/",
+	})
+}
+
+// from sets the stage's starting state.
+func (s *stage) from(ctx context.Context) error {
+	ref := StepRef{Stage: s.plan.index, Number: s.plan.first, Total: s.b.plan.steps, Line: s.plan.line}
+	text := s.plan.text
+	if text == "" {
+		text = "FROM " + s.plan.base
+	}
+	s.b.report.Step(StepEvent{StepRef: ref, State: StepStarted, Text: text})
+	started := time.Now()
+	err := s.loadBase(ctx)
+	ev := StepEvent{StepRef: ref, State: StepDone, Text: text, Err: err, Result: s.shortID(), Took: time.Since(started)}
+	if err != nil {
+		ev.State = StepFailed
+	}
+	s.b.report.Step(ev)
+	return err
+}
+
+func (s *stage) loadBase(ctx context.Context) error {
+	if from := s.plan.baseFrom; from != nil {
+		base := s.b.stage(from)
+		s.state = base.state
+		s.image = cloneImage(base.image)
+		return nil
+	}
+	platform := s.plan.platform
+	if platform == "" {
+		platform = s.b.o.Platform
+	}
+	if s.plan.base == "scratch" {
+		os, arch, variant := splitPlatform(s.b.platformOr(platform))
+		s.image = dockerspec.DockerOCIImage{Image: v1.Image{Platform: v1.Platform{OS: os, Architecture: arch, Variant: variant}}}
+		s.image.RootFS.Type = "layers"
+		s.image.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+		s.key = newKey("scratch", os, arch, variant).sum()
+		return nil
+	}
+	base, err := s.b.base(ctx, s.plan.base, platform)
+	if err != nil {
+		return err
+	}
+	s.image = cloneImage(base.Config)
+	s.top = base.Top
+	s.key = base.ID
+	return nil
+}
+
+func cloneImage(img dockerspec.DockerOCIImage) dockerspec.DockerOCIImage {
+	c := img
+	c.Config.Env = slices.Clone(img.Config.Env)
+	c.Config.Cmd = slices.Clone(img.Config.Cmd)
+	c.Config.Entrypoint = slices.Clone(img.Config.Entrypoint)
+	c.Config.Shell = slices.Clone(img.Config.Shell)
+	c.Config.OnBuild = slices.Clone(img.Config.OnBuild)
+	c.Config.ExposedPorts = cloneMap(img.Config.ExposedPorts)
+	c.Config.Volumes = cloneMap(img.Config.Volumes)
+	c.Config.Labels = cloneMap(img.Config.Labels)
+	c.RootFS.DiffIDs = slices.Clone(img.RootFS.DiffIDs)
+	c.History = slices.Clone(img.History)
+	return c
+}
+
+func cloneMap[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return nil
+	}
+	c := make(map[string]V, len(m))
+	for k, v := range m {
+		c[k] = v
+	}
+	return c
+}
+
+// onBuild runs the triggers that the base image carries. They are not handed
+// on.
+func (s *stage) onBuild(ctx context.Context) error {
+	triggers := s.image.Config.OnBuild
+	s.image.Config.OnBuild = nil
+	for _, t := range triggers {
+		res, err := parser.Parse(strings.NewReader(t))
+		if err != nil {
+			return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", t, err)
+		}
+		for _, node := range res.AST.Children {
+			cmd, err := instructions.ParseCommand(node)
+			if err != nil {
+				return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", t, err)
+			}
+			ref := StepRef{Stage: s.plan.index, Number: s.plan.first, Total: s.b.plan.steps, Line: s.plan.line}
+			if err := s.step(ctx, ref, cmd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// finishStep records what an instruction did: history always, a layer where
+// files changed.
+func (s *stage) finishStep(createdBy string, layer Layer, empty bool) {
+	h := v1.History{CreatedBy: createdBy, EmptyLayer: empty, Comment: "proa", Created: s.b.now()}
+	s.image.History = append(s.image.History, h)
+	if !empty {
+		s.top = layer
+		s.image.RootFS.Type = "layers"
+		s.image.RootFS.DiffIDs = append(s.image.RootFS.DiffIDs, digestOf(layer.DiffID))
+	}
+}
+
+// configStep records an instruction that only changes the configuration.
+func (s *stage) configStep(text string) {
+	k := newKey(s.key, "config", text)
+	s.key = k.sum()
+	s.finishStep(text, Layer{}, true)
+}
+
+var errNoFiles = errors.New("no files")
+
+// layerStep runs work in a new layer, or takes the layer that the cache has
+// for key. createdBy goes into the history.
+func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy string, work func(Scratch) error) error {
+	if s.cacheOn {
+		if r, ok := s.b.cache.get(key); ok {
+			s.key = key
+			s.finishStep(createdBy, r.Layer, r.Empty)
+			s.b.report.Step(StepEvent{StepRef: ref, State: StepCached, Result: s.shortID()})
+			return nil
+		}
+	}
+	layer, empty, err := s.newLayer(ctx, work)
+	if err != nil {
+		return err
+	}
+	s.key = key
+	s.finishStep(createdBy, layer, empty)
+	return s.b.cache.put(key, record{Layer: layer, Empty: empty, Command: createdBy, Created: time.Now().UTC()})
+}
+
+func (s *stage) newLayer(ctx context.Context, work func(Scratch) error) (Layer, bool, error) {
+	sc, err := s.b.engine.NewScratch(ctx, s.top)
+	if err != nil {
+		return Layer{}, false, err
+	}
+	if err := work(sc); err != nil {
+		if errors.Is(err, errNoFiles) {
+			return Layer{}, true, sc.Discard()
+		}
+		var keep *keptError
+		if errors.As(err, &keep) {
+			return Layer{}, false, err
+		}
+		return Layer{}, false, errors.Join(err, sc.Discard())
+	}
+	if err := sc.Unmount(); err != nil {
+		return Layer{}, false, errors.Join(err, sc.Discard())
+	}
+	layer, err := sc.Commit(ctx, s.b.o.Epoch)
+	if err != nil {
+		return Layer{}, false, errors.Join(err, sc.Discard())
+	}
+	return layer, false, nil
+}
+
+// keptError carries a failed RUN whose layer was kept for a look inside.
+type keptError struct{ err error }
+
+func (k *keptError) Error() string { return k.err.Error() }
+func (k *keptError) Unwrap() error { return k.err }

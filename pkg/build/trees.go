@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// lazyTree is a source of files that is opened when the first instruction
+// needs it and closed at the end of the build.
+type lazyTree struct {
+	once sync.Once
+	open func(ctx context.Context) (*tree, error)
+	t    *tree
+	err  error
+}
+
+func readyTree(t *tree) *lazyTree {
+	return &lazyTree{open: func(context.Context) (*tree, error) { return t, nil }}
+}
+
+func (l *lazyTree) get(ctx context.Context) (*tree, error) {
+	l.once.Do(func() { l.t, l.err = l.open(ctx) })
+	return l.t, l.err
+}
+
+func (b *builder) closeTrees() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.trees {
+		if l.t != nil {
+			_ = l.t.close() // mounts and copies of our own, in a private directory
+		}
+	}
+}
+
+// sourceTree finds where "--from" points: nothing is the build context, else a
+// named context, a stage, or an image. id names the content for cache keys
+// without reading it; it is empty for the host's files.
+func (b *builder) sourceTree(from string, before int) (l *lazyTree, id string, err error) {
+	if from == "" {
+		return b.lazy("context", nil), "", nil
+	}
+	if v, ok := b.o.Contexts[from]; ok {
+		return b.namedContext(from, v)
+	}
+	if st := b.plan.findAmongAll(from, before); st != nil {
+		s := b.stages[st]
+		return b.lazy("stage:"+s.key, func(ctx context.Context) (*tree, error) { return b.mountLayer(ctx, s.top) }), s.key, nil
+	}
+	return b.imageTree(from)
+}
+
+func (b *builder) lazy(key string, open func(context.Context) (*tree, error)) *lazyTree {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l, ok := b.trees[key]
+	if !ok {
+		l = &lazyTree{open: open}
+		b.trees[key] = l
+	}
+	return l
+}
+
+func (b *builder) imageTree(ref string) (*lazyTree, string, error) {
+	base, err := b.base(context.Background(), ref, b.o.Platform)
+	if err != nil {
+		return nil, "", err
+	}
+	return b.lazy("image:"+base.ID, func(ctx context.Context) (*tree, error) { return b.mountLayer(ctx, base.Top) }), base.ID, nil
+}
+
+func (b *builder) namedContext(name, value string) (*lazyTree, string, error) {
+	if ref, ok := strings.CutPrefix(value, "docker-image://"); ok {
+		return b.imageTree(ref)
+	}
+	if strings.HasPrefix(value, "oci-layout://") {
+		return nil, "", errs.New(errs.Unsupported, "build context %q: oci-layout:// is not supported here; load the layout as an image and use docker-image://", name)
+	}
+	src, inline, err := ParseSource(value, strings.NewReader(""), false)
+	if err != nil {
+		return nil, "", err
+	}
+	if inline != nil {
+		return nil, "", errs.New(errs.Invalid, "build context %q cannot be standard input", name)
+	}
+	return b.lazy("named:"+name, func(ctx context.Context) (*tree, error) {
+		t, err := src.open(ctx, b.tmp)
+		if err != nil {
+			return nil, err
+		}
+		return t, t.loadIgnore("Dockerfile")
+	}), "", nil
+}
+
+func (b *builder) mountLayer(ctx context.Context, top Layer) (*tree, error) {
+	dir, release, err := b.engine.MountLayer(ctx, top)
+	if err != nil {
+		return nil, err
+	}
+	return &tree{root: dir, close: release}, nil
+}
+
+// findAmongAll is findFrom by a stage's place in the file: dropped stages
+// shift the list.
+func (p *plan) findAmongAll(name string, before int) *stagePlan {
+	for i := len(p.stages) - 1; i >= 0; i-- {
+		st := p.stages[i]
+		if st.index >= before {
+			continue
+		}
+		if st.name != "" && strings.EqualFold(st.name, name) || isNumber(name, st.index) {
+			return st
+		}
+	}
+	return nil
+}

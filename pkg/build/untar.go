@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"go.podman.io/image/v5/pkg/compression"
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Bounds of an archive that ADD or a build context brings. They stop bombs,
+// not real archives: the largest Linux distributions have some 10^5 files.
+const (
+	maxTarEntries = 1_000_000
+	maxTarBytes   = 64 << 30
+)
+
+type extractOptions struct {
+	Owner *owner // nil: keep the archive's
+	Chmod *modeChange
+	Epoch *time.Time
+}
+
+// looksLikeTar says whether head, the first 512 bytes, begins a tar archive or
+// a compressed file.
+func looksLikeTar(head []byte) bool {
+	for _, magic := range [][]byte{{0x1f, 0x8b}, []byte("BZh"), {0xfd, '7', 'z', 'X', 'Z', 0}, {0x28, 0xb5, 0x2f, 0xfd}} {
+		if bytes.HasPrefix(head, magic) {
+			return true
+		}
+	}
+	return len(head) >= 512 && bytes.HasPrefix(head[257:], []byte("ustar"))
+}
+
+// isTarFile says whether a file is an archive that ADD unpacks: its beginning,
+// decompressed, must be a tar header.
+func isTarFile(f io.ReadSeeker) bool {
+	defer f.Seek(0, io.SeekStart) //nolint:errcheck // the next read tells
+	head := make([]byte, 512)
+	n, _ := io.ReadFull(f, head)
+	if !looksLikeTar(head[:n]) {
+		return false
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return false
+	}
+	r, _, err := compression.AutoDecompress(f)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	_, err = tar.NewReader(r).Next()
+	return err == nil
+}
+
+// extractTar unpacks an archive below dest inside the root. Names with ".."
+// and device nodes are refused; links are made as they are but never followed
+// out of the root.
+func extractTar(dst *root, dest string, r io.Reader, o extractOptions) error {
+	plain, _, err := compression.AutoDecompress(r)
+	if err != nil {
+		return errs.New(errs.Corrupt, "cannot unpack the archive: %v", err)
+	}
+	defer plain.Close()
+	c := newCopier(dst)
+	c.own, c.chmod, c.epoch = o.Owner, o.Chmod, o.Epoch
+	defer c.Close()
+	x := &extractor{c: c, dest: dest, tr: tar.NewReader(&capReader{r: plain, left: maxTarBytes})}
+	return x.run()
+}
+
+// capReader fails once more than left bytes came out of it.
+type capReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (c *capReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if c.left -= int64(n); c.left < 0 {
+		return n, errs.New(errs.Invalid, "the archive unpacks to more than %d GiB", maxTarBytes>>30)
+	}
+	return n, err
+}
+
+type extractor struct {
+	c    *copier
+	dest string
+	tr   *tar.Reader
+	dirs []walkedDir // times to set at the end
+}
+
+type walkedDir struct {
+	path string
+	e    entry
+}
+
+func (x *extractor) run() error {
+	for n := 0; ; n++ {
+		hdr, err := x.tr.Next()
+		if errors.Is(err, io.EOF) {
+			return x.dirTimes()
+		}
+		if err != nil {
+			return errs.New(errs.Corrupt, "cannot unpack the archive: %v", err)
+		}
+		if n >= maxTarEntries {
+			return errs.New(errs.Invalid, "the archive has more than %d entries", maxTarEntries)
+		}
+		if err := x.one(hdr); err != nil {
+			return err
+		}
+	}
+}
+
+func (x *extractor) one(hdr *tar.Header) error {
+	name, err := entryName(hdr.Name)
+	if err != nil {
+		return err
+	}
+	e := entry{path: name, rel: name, link: hdr.Linkname}
+	e.st.Uid, e.st.Gid = uint32(hdr.Uid), uint32(hdr.Gid)
+	e.st.Mode = uint32(hdr.Mode & 0o7777)
+	e.st.Mtim = unix.NsecToTimespec(hdr.ModTime.UnixNano())
+	dest := path.Join("/", x.dest, name)
+	switch hdr.Typeflag {
+	case tar.TypeDir:
+		e.st.Mode |= unix.S_IFDIR
+		x.dirs = append(x.dirs, walkedDir{dest, e})
+		return x.c.makeDir(&e, dest)
+	case tar.TypeReg, tar.TypeGNUSparse:
+		e.st.Mode |= unix.S_IFREG
+		return x.file(&e, dest, hdr)
+	case tar.TypeSymlink:
+		e.st.Mode |= unix.S_IFLNK
+		return x.c.copyOne(nil, &e, dest)
+	case tar.TypeLink:
+		return x.hardlink(hdr, dest)
+	case tar.TypeFifo:
+		e.st.Mode |= unix.S_IFIFO
+		return x.c.copyOne(nil, &e, dest)
+	case tar.TypeXGlobalHeader:
+		return nil
+	case tar.TypeChar, tar.TypeBlock:
+		return errs.New(errs.Unsupported, "the archive holds the device node %q, which an unprivileged user cannot make", hdr.Name)
+	}
+	return errs.New(errs.Invalid, "the archive holds an entry of unknown type %q: %q", hdr.Typeflag, hdr.Name)
+}
+
+// entryName refuses names that try to climb; a leading slash means the root of
+// the archive, as for tar(1).
+func entryName(name string) (string, error) {
+	for _, part := range strings.Split(name, "/") {
+		if part == ".." {
+			return "", errs.New(errs.Invalid, "the archive holds an entry that leads out of it: %q", name)
+		}
+	}
+	return strings.Trim(path.Clean("/"+name), "/"), nil
+}
+
+func (x *extractor) file(e *entry, dest string, hdr *tar.Header) error {
+	mode := x.c.modeOf(e)
+	own := x.c.own
+	if own == nil {
+		o := owner{int(e.st.Uid), int(e.st.Gid)}
+		own = &o
+	}
+	sub := *x.c
+	sub.own, sub.chmod = own, nil
+	err := sub.writeFile(dest, x.tr, mode, hdr.ModTime)
+	x.c.parent, x.c.parentPath = sub.parent, sub.parentPath
+	return err
+}
+
+func (x *extractor) hardlink(hdr *tar.Header, dest string) error {
+	target, err := entryName(hdr.Linkname)
+	if err != nil {
+		return err
+	}
+	dir, base, err := x.c.parentOf(dest)
+	if err != nil {
+		return err
+	}
+	if err := clear(dir, base, dest); err != nil {
+		return err
+	}
+	return x.c.link(path.Join("/", x.dest, target), dir, base)
+}
+
+func (x *extractor) dirTimes() error {
+	for i := range x.dirs {
+		d := &x.dirs[i]
+		fd, err := x.c.dst.open(d.path, unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			continue // a later entry replaced it
+		}
+		err = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), x.c.times(&d.e), 0)
+		unix.Close(fd)
+		if err != nil {
+			return &os.PathError{Op: "utimes", Path: d.path, Err: err}
+		}
+	}
+	return nil
+}
