@@ -26,34 +26,35 @@ import (
 
 // Options is one build as the user asked for it.
 type Options struct {
-	Context       Source            // the build context
-	Dockerfile    string            // path inside the context, or an absolute path; empty: Dockerfile, then Containerfile
-	Inline        []byte            // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
-	Contexts      map[string]string // --build-context NAME=VALUE
-	Tags          []string
-	Target        string
-	Args          map[string]*string // --build-arg; nil value: from Env
-	Labels        map[string]string
-	Annotations   map[string]string
-	Platform      string // os/arch[/variant]; empty: the host's
-	NoCache       bool
-	NoCacheFilter []string // stages that must not use the cache
-	Pull          spec.PullPolicy
-	Squash        bool
-	Epoch         *time.Time // --timestamp or SOURCE_DATE_EPOCH
-	Network       string     // of RUN: default, none, host
-	ExtraHosts    []spec.HostEntry
-	Resources     spec.Resources
-	Secrets       map[string]Secret
-	SSH           map[string]string // id -> agent socket
-	CapAdd        []string
-	CapDrop       []string
-	ShmSize       int64
-	AllowInsecure bool // RUN --security=insecure is allowed
-	KeepFailed    bool // keep the layer of a failed RUN and say how to enter it
-	CheckOnly     bool // --check: lint and stop
-	Jobs          int  // stages that may run at once; 0: one per CPU
-	Getenv        func(string) (string, bool)
+	Context        Source            // the build context
+	Dockerfile     string            // path inside the context, or an absolute path; empty: Dockerfile, then Containerfile
+	Inline         []byte            // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
+	Contexts       map[string]string // --build-context NAME=VALUE
+	Tags           []string
+	Target         string
+	Args           map[string]*string // --build-arg; nil value: from Env
+	Labels         map[string]string
+	Annotations    map[string]string
+	Platform       string // os/arch[/variant]; empty: the host's
+	NoCache        bool
+	NoCacheFilter  []string // stages that must not use the cache
+	Pull           spec.PullPolicy
+	Squash         bool
+	Epoch          *time.Time // --timestamp or SOURCE_DATE_EPOCH
+	Network        string     // of RUN: default, none, host
+	ExtraHosts     []spec.HostEntry
+	Resources      spec.Resources
+	Secrets        map[string]Secret
+	SSH            map[string]string // id -> agent socket
+	CapAdd         []string
+	CapDrop        []string
+	ShmSize        int64
+	AllowInsecure  bool // RUN --security=insecure is allowed
+	KeepFailed     bool // keep the layer of a failed RUN and say how to enter it
+	CheckOnly      bool // --check: lint and stop
+	MeasureContext bool // tell the reporter how large the context is
+	Jobs           int  // stages that may run at once; 0: one per CPU
+	Getenv         func(string) (string, bool)
 }
 
 // Secret is one --secret.
@@ -163,6 +164,9 @@ type Engine interface {
 type Reporter interface {
 	// Plan is called once, before anything runs.
 	Plan(stages []StageInfo, steps int)
+	// Context is the size in bytes of a directory context, without what the
+	// ignore file leaves out; only called with Options.MeasureContext.
+	Context(size int64)
 	Step(e StepEvent)
 	// Output is what a RUN prints. The slice is only valid during the call.
 	Output(step StepRef, stderr bool, p []byte)

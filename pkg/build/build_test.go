@@ -170,6 +170,7 @@ type log struct {
 }
 
 func (l *log) Plan([]StageInfo, int)        {}
+func (l *log) Context(int64)                {}
 func (l *log) Output(StepRef, bool, []byte) {}
 func (l *log) Step(e StepEvent) {
 	l.mu.Lock()

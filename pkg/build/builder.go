@@ -13,6 +13,7 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -86,11 +87,39 @@ func (b *builder) open(ctx context.Context) error {
 	for _, w := range b.plan.warnings {
 		b.warn(w)
 	}
+	if b.o.MeasureContext && b.o.Context.Dir != "" {
+		if err := b.measureContext(); err != nil {
+			return err
+		}
+	}
 	infos := make([]StageInfo, 0, len(b.plan.stages))
 	for _, st := range b.plan.stages {
 		infos = append(infos, StageInfo{Index: st.index, Name: st.name, Base: st.base, Steps: 1 + len(st.commands)})
 	}
 	b.report.Plan(infos, b.plan.steps)
+	return nil
+}
+
+// measureContext adds up the sizes that a context of this kind would have as an
+// archive: a header of 512 bytes per file, contents rounded up.
+func (b *builder) measureContext() error {
+	r, err := openRoot(b.main.root)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w := &walker{src: r, filter: filter{ignore: b.main.ignore}}
+	if err := w.add("", ""); err != nil {
+		return err
+	}
+	size := int64(1024)
+	for i := range w.entries {
+		size += 512
+		if st := &w.entries[i].st; st.Mode&unix.S_IFMT == unix.S_IFREG {
+			size += (st.Size + 511) &^ 511
+		}
+	}
+	b.report.Context(size)
 	return nil
 }
 
