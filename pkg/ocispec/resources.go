@@ -35,7 +35,9 @@ func (b *builder) cgroup() error {
 	b.cfg.Cgroups = c
 	if h.Cgroup == "" {
 		b.cfg.RootlessCgroups = true
-		c.Path = path.Join("/", "proa", b.in.ID)
+		// With a name instead of a path, libcontainer takes a refusal to make
+		// the cgroup as "none", and leaves the process in the caller's.
+		c.Name = b.in.ID
 		if r.CgroupParent != "" {
 			return b.noCgroup("--cgroup-parent")
 		}
