@@ -19,7 +19,10 @@ import (
 
 // Client is a connection to a live monitor. A connection carries one request:
 // each method but Close uses the client up.
-type Client struct{ c *Conn }
+type Client struct {
+	c      *Conn
+	runDir string
+}
 
 // Dial connects to the monitor of runDir. A monitor that is not there, or has
 // died, is an error of kind errs.State ("container is not running").
@@ -42,7 +45,7 @@ func Dial(runDir string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{c}, nil
+	return &Client{c, runDir}, nil
 }
 
 // connect reaches the socket through a descriptor of its directory: a socket
@@ -66,7 +69,7 @@ func newClient(f *os.File) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{c}, nil
+	return &Client{c: c}, nil
 }
 
 // Close ends the connection.
@@ -333,11 +336,22 @@ func (a *Attachment) CloseStdin() error { return a.c.c.Write(FrameCloseStdin, ni
 
 // Resize sets the size of the process's terminal.
 func (a *Attachment) Resize(rows, cols uint16) error {
-	return a.c.c.Write(FrameResize, ResizePayload(rows, cols))
+	c, err := Dial(a.c.runDir)
+	if err != nil {
+		return err
+	}
+	return c.Resize(context.Background(), rows, cols)
 }
 
-// Signal sends a signal to the process.
-func (a *Attachment) Signal(sig int) error { return a.c.c.Write(FrameSignal, SignalPayload(sig)) }
+// Signal sends a signal to the process. Like Resize it takes a connection of
+// its own: input that the process does not read must not hold up Ctrl-C.
+func (a *Attachment) Signal(sig int) error {
+	c, err := Dial(a.c.runDir)
+	if err != nil {
+		return err
+	}
+	return c.Signal(context.Background(), sig)
+}
 
 // Detach leaves the container running and ends Copy.
 func (a *Attachment) Detach() error {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,11 +51,13 @@ type LaunchOptions struct {
 	// Lock is the locked file; the monitor inherits it. Launch does not close
 	// it: the caller does, after Launch.
 	Lock *os.File
-	// Start starts the command inside the user's namespaces and returns the
-	// monitor's pid as the caller sees it, which need not be the child's. It
-	// may append to ExtraFiles and Env, and must reap what it starts but for
-	// the monitor itself. Nil: the command is started as it is.
-	Start func(*exec.Cmd) (pid int, err error)
+	// Start starts the command inside the user's namespaces and returns at
+	// once; ready waits until the monitor is there and tells its pid as the
+	// caller sees it, which need not be the child's. It fits the Start and
+	// Ready of rootless/userns. It may append to ExtraFiles and Env, and must
+	// reap what it starts but for the monitor itself. Nil: the command is
+	// started as it is.
+	Start func(*exec.Cmd) (ready func(context.Context) (pid int, err error), err error)
 	// Attach opens a private connection to the monitor for Handle.Attach: a
 	// foreground run then cannot miss a byte and needs no socket path.
 	Attach bool
@@ -67,12 +69,13 @@ type LaunchOptions struct {
 
 // Handle is a monitor that is being launched.
 type Handle struct {
-	pid    int
-	cmd    *exec.Cmd
-	config *os.File
-	answer *os.File
-	attach *os.File
-	stop   func() bool // ends the watch on the context
+	runDir  string
+	config  *os.File
+	answer  *os.File
+	attach  *os.File
+	log     *os.File
+	entered func(context.Context) (int, error)
+	stop    func() bool // ends the watch on the context
 
 	once  sync.Once
 	reply launchReply
@@ -119,7 +122,7 @@ func Launch(ctx context.Context, o LaunchOptions) (*Handle, error) {
 			return nil, err
 		}
 	}
-	h := &Handle{}
+	h := &Handle{runDir: o.RunDir}
 	cmd, theirs, err := h.command(program, o)
 	defer closeAll(theirs)
 	if err != nil {
@@ -130,20 +133,21 @@ func Launch(ctx context.Context, o LaunchOptions) (*Handle, error) {
 	if start == nil {
 		start = startPlain
 	}
-	if h.pid, err = start(cmd); err != nil {
+	if h.entered, err = start(cmd); err != nil {
 		h.Close()
 		return nil, errs.Wrap(err, "start", program)
 	}
-	h.cmd = cmd
 	h.stop = context.AfterFunc(ctx, h.Kill)
 	return h, nil
 }
 
-func startPlain(cmd *exec.Cmd) (int, error) {
+func startPlain(cmd *exec.Cmd) (func(context.Context) (int, error), error) {
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return cmd.Process.Pid, nil
+	pid := cmd.Process.Pid
+	go func() { _ = cmd.Wait() }()
+	return func(context.Context) (int, error) { return pid, nil }, nil
 }
 
 // command builds the monitor's command line and its descriptors. The returned
@@ -189,6 +193,12 @@ func (h *Handle) command(program string, o LaunchOptions) (*exec.Cmd, []*os.File
 		h.attach, theirs = ours, append(theirs, other)
 		add("attach", other)
 	}
+	// What the monitor says beside its answer (a crash, above all) is kept
+	// where Ready, or a person, finds it.
+	if h.log, err = os.OpenFile(filepath.Join(o.RunDir, LogFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+		return nil, theirs, err
+	}
+	cmd.Stdout, cmd.Stderr = h.log, h.log
 	cmd.Env = append(os.Environ(), o.Env...)
 	cmd.Env = append(cmd.Env, EnvFDs+"="+strings.Join(names, ","))
 	cmd.Dir = "/"
@@ -203,8 +213,9 @@ func socketPair() (*os.File, *os.File, error) {
 	return os.NewFile(uintptr(fds[0]), "attach"), os.NewFile(uintptr(fds[1]), "attach"), nil
 }
 
-// PID is the monitor's process as the caller sees it.
-func (h *Handle) PID() int { return h.pid }
+// PID waits until the monitor's process is inside its namespaces and returns
+// its pid as the caller sees it.
+func (h *Handle) PID(ctx context.Context) (int, error) { return h.entered(ctx) }
 
 // Send gives the monitor its configuration. It is called once.
 func (h *Handle) Send(c *Config) error {
@@ -236,6 +247,7 @@ func (h *Handle) Attach(r AttachRequest) (*Attachment, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.runDir = h.runDir
 	return c.Attach(r)
 }
 
@@ -245,7 +257,7 @@ func (h *Handle) Attach(r AttachRequest) (*Attachment, error) {
 func (h *Handle) Ready(ctx context.Context) (Status, error) {
 	stop := context.AfterFunc(ctx, h.Kill)
 	defer stop()
-	h.once.Do(h.readAnswer)
+	h.once.Do(func() { h.readAnswer(ctx) })
 	if h.err != nil && ctx.Err() != nil {
 		return Status{}, errs.Wrap(ctx.Err(), "start container", "")
 	}
@@ -255,16 +267,17 @@ func (h *Handle) Ready(ctx context.Context) (Status, error) {
 	return *h.reply.Status, nil
 }
 
-func (h *Handle) readAnswer() {
+func (h *Handle) readAnswer(ctx context.Context) {
 	err := json.NewDecoder(io.LimitReader(h.answer, MaxRequest)).Decode(&h.reply)
 	if h.stop != nil {
 		h.stop()
 	}
 	switch {
 	case err != nil:
-		h.err = &errs.Error{Op: "start container", Kind: errs.Unavailable,
-			Err:  fmt.Errorf("its monitor ended without an answer"),
-			Hint: "look at the kernel's log (dmesg) for a killed process"}
+		// Most often the host refused a namespace.
+		if _, h.err = h.entered(ctx); h.err == nil {
+			h.err = h.silent()
+		}
 	case h.reply.Error != nil:
 		h.err = h.reply.Error.Err()
 	case h.reply.Status == nil:
@@ -272,10 +285,24 @@ func (h *Handle) readAnswer() {
 	}
 }
 
+// silent is the error for a monitor that died without an answer.
+func (h *Handle) silent() error {
+	said := make([]byte, 2048)
+	n, _ := h.log.ReadAt(said, 0)
+	text := "its monitor ended without an answer"
+	if first, _, _ := strings.Cut(strings.TrimSpace(string(said[:n])), "\n"); first != "" {
+		text += ": " + first
+	}
+	return errs.WithHint(&errs.Error{Op: "start container", Kind: errs.Unavailable, Err: errors.New(text)},
+		"look for a killed process in the kernel's log: dmesg | tail")
+}
+
 // Kill ends the monitor, and with it everything in its pid namespace.
 func (h *Handle) Kill() {
-	if h.pid > 0 {
-		_ = unix.Kill(h.pid, unix.SIGKILL)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if pid, err := h.entered(ctx); err == nil && pid > 0 {
+		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 }
 
@@ -285,7 +312,7 @@ func (h *Handle) Close() {
 	if h.stop != nil {
 		h.stop()
 	}
-	closeAll([]*os.File{h.config, h.answer, h.attach})
+	closeAll([]*os.File{h.config, h.answer, h.attach, h.log})
 	h.config, h.attach = nil, nil
 }
 

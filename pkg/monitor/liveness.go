@@ -17,6 +17,7 @@ const (
 	LockFile   = "lock"
 	SocketFile = "sock"
 	StatusFile = "status.json"
+	LogFile    = "monitor.log" // what the monitor itself says: nothing, as a rule
 	// ExitFile lies in the data directory.
 	ExitFile = "exit.json"
 )

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"os"
+	"strconv"
+
+	"github.com/opencontainers/runc/libcontainer"
+	lccaps "github.com/opencontainers/runc/libcontainer/capabilities"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// exec runs a further process in the container. Its streams are the client's
+// own descriptors, or a terminal whose master the client gets: the monitor
+// only waits for its end.
+func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) error {
+	if r == nil || len(r.Args) == 0 {
+		return errs.New(errs.Invalid, "no command specified")
+	}
+	run := v.s.current()
+	switch {
+	case run == nil:
+		return errNotRunning
+	case v.s.snapshot().State == monitor.StatePaused:
+		return errs.New(errs.State, "container is paused, unpause it before exec")
+	}
+	p, err := v.s.startExec(run, r, fds)
+	if err != nil {
+		return err
+	}
+	pid, _ := v.s.host.child(p.pid)
+	reply := monitor.Reply{PID: pid}
+	if p.master != nil {
+		err = c.WriteJSON(monitor.FrameReply, reply, p.master)
+		p.master.Close()
+		p.master = nil
+	} else {
+		err = c.WriteJSON(monitor.FrameReply, reply)
+	}
+	v.sessions.Add(1)
+	go func() {
+		defer v.sessions.Done()
+		code, signal := p.wait()
+		v.s.reap.forget(p.pid)
+		_ = c.WriteJSON(monitor.FrameExited, monitor.Exit{Code: code, Signal: signal})
+		// The reader below ends when the client has taken this in.
+	}()
+	if err == nil {
+		followSession(c, p)
+	}
+	return nil
+}
+
+// followSession passes signals on until the client leaves.
+func followSession(c *monitor.Conn, p *process) {
+	for {
+		fr, err := c.Read(nil)
+		if err != nil {
+			return
+		}
+		fr.CloseFDs()
+		if fr.Type == monitor.FrameSignal {
+			_ = p.p.Signal(unix.Signal(monitor.ParseSignal(fr.Payload)))
+		}
+	}
+}
+
+func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File) (*process, error) {
+	// The root as the container sees it now, with all its mounts.
+	root, err := openRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
+	if err != nil {
+		return nil, errNotRunning
+	}
+	defer root.Close()
+	lp, err := s.execProcess(root, r)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{p: lp}
+	switch {
+	case r.TTY:
+		err = p.terminal(r.Rows, r.Cols)
+	case len(fds) == 3:
+		lp.Stdin, lp.Stdout, lp.Stderr = fds[0], fds[1], fds[2]
+	case len(fds) == 0:
+		err = p.noStreams()
+	default:
+		err = errs.New(errs.Invalid, "exec takes three descriptors")
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	s.reap.begin()
+	err = p.start(run.c)
+	s.reap.end(p.pid)
+	if err != nil {
+		if e := explainCommand(finder{root: root}, r.Args[0], getenv(lp.Env, "PATH"), lp.Cwd); e != nil {
+			return nil, e
+		}
+		return nil, &errs.Error{Op: "execute in container", Object: s.cfg.Name, Err: err}
+	}
+	return p, nil
+}
+
+func (p *process) noStreams() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	p.theirs = append(p.theirs, null)
+	p.p.Stdin, p.p.Stdout, p.p.Stderr = null, null, null
+	return nil
+}
+
+func (s *supervisor) execProcess(root *os.File, r *monitor.ExecRequest) (*libcontainer.Process, error) {
+	who, additional := r.User, []string(nil)
+	if who == "" {
+		who, additional = s.cfg.Process.User, s.cfg.Process.AdditionalGIDs
+	}
+	id, err := resolveUser(root, who, additional)
+	if err != nil {
+		return nil, err
+	}
+	dir := r.Dir
+	if dir == "" {
+		dir = s.cfg.Process.Dir
+	}
+	if dir == "" {
+		dir = "/"
+	}
+	env := append(append([]string(nil), s.cfg.Process.Env...), r.Env...)
+	caps := capabilities(s.cfg.Container.Capabilities, id.uid)
+	if r.Privileged {
+		caps = allCapabilities()
+	}
+	return &libcontainer.Process{
+		Args: r.Args, Env: environ(env, id.home, s.cfg.Container.Hostname, r.TTY), Cwd: dir,
+		UID: id.uid, GID: id.gid, AdditionalGroups: id.groups, Capabilities: caps,
+	}, nil
+}
+
+func allCapabilities() *configs.Capabilities {
+	all := lccaps.KnownCapabilities()
+	return &configs.Capabilities{Bounding: all, Effective: all, Permitted: all}
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// The end, in this order, so that whoever looks at any moment sees something
+// true, and whoever dies at any moment leaves nothing that later commands
+// cannot tell:
+//
+//	exit.json          the durable truth
+//	network, log       addresses and ports are free, the log is whole
+//	writable layer     AutoRemove only
+//	RunDir, lock       from here on the container counts as ended
+//	clients            get Exited; one of them may say that it settles the record
+//	Settle             otherwise the command that does
+func (s *supervisor) finish(e monitor.Exit) error {
+	err := hit(FailpointExited)
+	durability := atomicfile.Durable
+	if s.cfg.AutoRemove {
+		durability = atomicfile.Volatile // it will not outlive the next moment
+	}
+	if werr := atomicfile.WriteJSON(filepath.Join(s.cfg.DataDir, monitor.ExitFile), &e, 0o600, durability); err == nil {
+		err = werr
+	}
+	if ferr := hit(FailpointExitWritten); err == nil {
+		err = ferr
+	}
+	s.release()
+	if s.cfg.AutoRemove {
+		s.removeLayer()
+		if ferr := hit(FailpointLayerRemoved); err == nil {
+			err = ferr
+		}
+	}
+	s.leave()
+	if ferr := hit(FailpointUnlocked); err == nil {
+		err = ferr
+	}
+	if !s.server.announce(e) {
+		s.settle()
+	}
+	return err
+}
+
+// release gives back everything that the container held.
+func (s *supervisor) release() {
+	if s.net != nil {
+		<-s.net.done
+		s.net.close()
+	}
+	if s.hub != nil {
+		_ = s.hub.closeLog()
+	}
+	closeFiles(s.rootFD)
+	_ = s.root.unmount()
+}
+
+// removeLayer deletes the writable layer. We are root in the user's namespace:
+// files of any of its ids can go.
+func (s *supervisor) removeLayer() {
+	for _, dir := range []string{s.cfg.Rootfs.Upper, s.cfg.Rootfs.Work} {
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
+// leave removes the runtime directory and lets the lock go: from here on
+// everybody sees a container without a monitor. The lock file goes while it is
+// still held; monitor.Lock knows about that.
+func (s *supervisor) leave() {
+	if s.server != nil {
+		s.server.close()
+	}
+	for _, name := range []string{monitor.SocketFile, monitor.StatusFile} {
+		_ = os.Remove(filepath.Join(s.o.RunDir, name))
+	}
+	_ = os.RemoveAll(s.o.RunDir)
+	_ = s.in.lock.Close()
+}
+
+// settleTime bounds the command that settles the record; what it leaves
+// undone, the next command does.
+const settleTime = 30 * time.Second
+
+// settle runs the command that brings the database up to date. It has the
+// environment of the front end that started the container.
+func (s *supervisor) settle() {
+	if len(s.cfg.Settle) == 0 {
+		return
+	}
+	cmd := exec.Command(s.cfg.Settle[0], s.cfg.Settle[1:]...)
+	cmd.Dir = "/"
+	s.reap.begin()
+	err := cmd.Start()
+	if err != nil {
+		s.reap.end(0)
+		return
+	}
+	s.reap.end(cmd.Process.Pid)
+	t := time.AfterFunc(settleTime, func() { _ = cmd.Process.Signal(unix.SIGKILL) })
+	defer t.Stop()
+	_ = cmd.Wait()
+}

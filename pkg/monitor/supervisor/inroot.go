@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Whatever lies in an image or was written by a container is hostile: a
+// symbolic link in it must not lead this process, which is root in its
+// namespace, out of the container's root. Every look-up below resolves links
+// inside the root.
+
+// openIn opens name in the root for reading; it must be a regular file.
+func openIn(root *os.File, name string) (*os.File, error) {
+	h, err := pathrs.OpenatInRoot(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	st, err := h.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errs.New(errs.Invalid, "%s is not a regular file", name)
+	}
+	return pathrs.Reopen(h, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOCTTY)
+}
+
+func openRoot(p string) (*os.File, error) {
+	return os.OpenFile(p, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
+// identity is the user that a process runs as.
+type identity struct {
+	uid, gid int
+	groups   []int
+	home     string
+}
+
+// resolveUser finds who spec ("name|uid[:group|gid]") is in the root's own
+// passwd and group files. The sentences are those of Docker.
+func resolveUser(root *os.File, who string, additional []string) (identity, error) {
+	if who == "" {
+		who = "0"
+	}
+	passwd := readerIn(root, "/etc/passwd")
+	group := readerIn(root, "/etc/group")
+	defer passwd.Close()
+	defer group.Close()
+	u, err := user.GetExecUser(who, &user.ExecUser{Home: "/"}, passwd, group)
+	if err != nil {
+		return identity{}, &errs.Error{Kind: errs.Invalid, Err: err}
+	}
+	id := identity{uid: u.Uid, gid: u.Gid, groups: u.Sgids, home: u.Home}
+	if len(additional) > 0 {
+		again := readerIn(root, "/etc/group")
+		defer again.Close()
+		gids, err := user.GetAdditionalGroups(additional, again)
+		if err != nil {
+			return identity{}, &errs.Error{Kind: errs.Invalid, Err: err}
+		}
+		id.groups = append(id.groups, gids...)
+	}
+	if id.home == "" {
+		id.home = "/"
+	}
+	return id, nil
+}
+
+// readerIn is a file's content, and nothing for a file that is not there: many
+// images have no passwd.
+func readerIn(root *os.File, name string) io.ReadCloser {
+	f, err := openIn(root, name)
+	if err != nil {
+		return io.NopCloser(strings.NewReader(""))
+	}
+	return f
+}
+
+// defaultPath is Docker's PATH for images that set none.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environ adds what Docker adds where env does not say otherwise.
+func environ(env []string, home, hostname string, tty bool) []string {
+	has := make(map[string]bool, len(env))
+	for _, kv := range env {
+		k, _, _ := strings.Cut(kv, "=")
+		has[k] = true
+	}
+	out := make([]string, 0, len(env)+4)
+	add := func(k, v string) {
+		if !has[k] && v != "" {
+			out = append(out, k+"="+v)
+		}
+	}
+	add("PATH", defaultPath)
+	add("HOSTNAME", hostname)
+	if tty {
+		add("TERM", "xterm")
+	}
+	out = append(out, env...)
+	add("HOME", home)
+	return out
+}
+
+func getenv(env []string, key string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if k, v, ok := strings.Cut(env[i], "="); ok && k == key {
+			return v
+		}
+	}
+	return ""
+}
+
+// finder looks a path up as the container will see it: in the root, or in what
+// is mounted over a part of it.
+type finder struct {
+	root   *os.File
+	mounts map[string]string // container directory -> host path; "" hides the root's
+}
+
+// stat returns the mode of an absolute container path.
+func (f finder) stat(p string) (os.FileMode, error) {
+	p = path.Clean("/" + p)
+	for dir := p; ; dir = path.Dir(dir) {
+		if src, ok := f.mounts[dir]; ok {
+			return statUnder(src, strings.TrimPrefix(p, dir))
+		}
+		if dir == "/" {
+			break
+		}
+	}
+	h, err := pathrs.OpenatInRoot(f.root, p)
+	if err != nil {
+		return 0, err
+	}
+	defer h.Close()
+	st, err := h.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Mode(), nil
+}
+
+func statUnder(src, rest string) (os.FileMode, error) {
+	if src == "" {
+		return 0, os.ErrNotExist
+	}
+	if rest == "" {
+		st, err := os.Stat(src)
+		if err != nil {
+			return 0, err
+		}
+		return st.Mode(), nil
+	}
+	h, err := pathrs.OpenInRoot(src, rest)
+	if err != nil {
+		return 0, err
+	}
+	defer h.Close()
+	st, err := h.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Mode(), nil
+}
+
+// explainCommand says why name cannot be run, or returns nil where nothing is
+// wrong with it. It is asked after a failed start only: a start that works
+// pays nothing for it.
+func explainCommand(f finder, name, pathVar, dir string) error {
+	if name == "" {
+		return commandError(errs.CommandMissing, `exec: "": executable file not found in $PATH`)
+	}
+	if strings.Contains(name, "/") {
+		p := name
+		if !path.IsAbs(p) {
+			p = path.Join(dir, p)
+		}
+		mode, err := f.stat(p)
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+			return commandError(errs.CommandMissing, `exec: "`+name+`": stat `+name+`: no such file or directory`)
+		case err != nil:
+			return nil
+		}
+		return explainMode(name, mode)
+	}
+	var found error
+	for _, d := range filepath.SplitList(pathVar) {
+		if d == "" {
+			d = "."
+		}
+		if !path.IsAbs(d) {
+			d = path.Join(dir, d)
+		}
+		mode, err := f.stat(path.Join(d, name))
+		if err != nil {
+			continue
+		}
+		e := explainMode(name, mode)
+		if e == nil {
+			return nil
+		}
+		// A directory of that name is passed over, as a shell does it.
+		if !mode.IsDir() {
+			found = e
+		}
+	}
+	if found != nil {
+		return found
+	}
+	return commandError(errs.CommandMissing, `exec: "`+name+`": executable file not found in $PATH`)
+}
+
+func explainMode(name string, mode os.FileMode) error {
+	switch {
+	case mode.IsDir():
+		return commandError(errs.CannotInvoke, `exec: "`+name+`": is a directory`)
+	case mode.Perm()&0o111 == 0, !mode.IsRegular():
+		return commandError(errs.CannotInvoke, `exec: "`+name+`": permission denied`)
+	}
+	return nil
+}
+
+func commandError(kind errs.Kind, sentence string) error {
+	return &errs.Error{Kind: kind, Err: errors.New(sentence)}
+}
+
+// ensureDir creates a missing working directory, owned by root as Docker does
+// it. Directories that a mount brings are none of its business.
+func ensureDir(f finder, dir string) error {
+	if dir == "" || dir == "/" {
+		return nil
+	}
+	mode, err := f.stat(dir)
+	switch {
+	case err == nil && mode.IsDir():
+		return nil
+	case err == nil, errors.Is(err, unix.ENOTDIR):
+		return errs.New(errs.Invalid, "Cannot mkdir: %s is not a directory", dir)
+	case !errors.Is(err, os.ErrNotExist):
+		return errs.Wrap(err, "look at the working directory", dir)
+	}
+	for d := path.Clean(dir); d != "/"; d = path.Dir(d) {
+		if _, ok := f.mounts[d]; ok {
+			return nil // libcontainer's business once the mount is there
+		}
+	}
+	h, err := pathrs.MkdirAllHandle(f.root, path.Clean(dir), 0o755)
+	if err != nil {
+		return errs.Wrap(err, "create the working directory", dir)
+	}
+	return h.Close()
+}

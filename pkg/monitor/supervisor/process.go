@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// process is one process in the container, the main one or an exec'd one, with
+// our ends of its standard streams.
+type process struct {
+	p     *libcontainer.Process
+	pid   int // as this pid namespace sees it
+	pidfd *os.File
+
+	theirs  []*os.File // closed here once the process has them
+	in      *os.File   // write end of its stdin; nil: none
+	out     *os.File
+	err     *os.File
+	master  *os.File // with a terminal, in place of the three
+	console *os.File // our end of libcontainer's console socket
+}
+
+// pipe makes a pipe whose end for the monitor is non-blocking, for the poller,
+// and whose end for the container is not: programs do not expect EAGAIN.
+func pipe(oursReads bool) (ours, theirs *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
+	}
+	o, t := fds[0], fds[1]
+	if !oursReads {
+		o, t = t, o
+	}
+	if err := unix.SetNonblock(o, true); err != nil {
+		unix.Close(o)
+		unix.Close(t)
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(o), "stdio"), os.NewFile(uintptr(t), "stdio"), nil
+}
+
+// pipes connects the process with pipes, and with /dev/null where it has no
+// input.
+func (p *process) pipes(stdin bool) error {
+	var in, out, er *os.File
+	var err error
+	if stdin {
+		p.in, in, err = pipe(false)
+	} else {
+		in, err = os.OpenFile(os.DevNull, os.O_RDONLY, 0)
+	}
+	if err != nil {
+		return err
+	}
+	p.theirs = append(p.theirs, in)
+	if p.out, out, err = pipe(true); err != nil {
+		return err
+	}
+	p.theirs = append(p.theirs, out)
+	if p.err, er, err = pipe(true); err != nil {
+		return err
+	}
+	p.theirs = append(p.theirs, er)
+	p.p.Stdin, p.p.Stdout, p.p.Stderr = in, out, er
+	return nil
+}
+
+// terminal lets libcontainer make a pty inside the container and send its
+// master over a socket.
+func (p *process) terminal(rows, cols uint16) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socketpair", err)
+	}
+	p.console = os.NewFile(uintptr(fds[0]), "console")
+	theirs := os.NewFile(uintptr(fds[1]), "console")
+	p.theirs = append(p.theirs, theirs)
+	p.p.ConsoleSocket = theirs
+	p.p.ConsoleHeight, p.p.ConsoleWidth = rows, cols
+	return nil
+}
+
+// takeMaster receives the pty's master after the process was created.
+func (p *process) takeMaster() error {
+	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	_, oobn, _, _, err := unix.Recvmsg(int(p.console.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
+	p.console.Close()
+	p.console = nil
+	if err != nil {
+		return os.NewSyscallError("recvmsg", err)
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(msgs) != 1 {
+		return errors.New("cannot receive the terminal from the container")
+	}
+	got, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil || len(got) != 1 {
+		return errors.New("cannot receive the terminal from the container")
+	}
+	if err := unix.SetNonblock(got[0], true); err != nil {
+		return err
+	}
+	p.master = os.NewFile(uintptr(got[0]), "ptmx")
+	return nil
+}
+
+// start creates the process in c. For the main process this stops short of
+// running its program: c.Exec does that.
+func (p *process) start(c *libcontainer.Container) error {
+	var err error
+	if p.p.Init {
+		err = c.Start(p.p)
+	} else {
+		err = c.Run(p.p)
+	}
+	closeFiles(p.theirs...)
+	p.theirs = nil
+	if err == nil && p.console != nil {
+		err = p.takeMaster()
+	}
+	if err == nil {
+		p.pid, err = p.p.Pid()
+	}
+	if err != nil {
+		p.close()
+		return err
+	}
+	fd, perr := unix.PidfdOpen(p.pid, unix.PIDFD_NONBLOCK)
+	if perr == nil {
+		p.pidfd = os.NewFile(uintptr(fd), "pidfd")
+	}
+	return nil
+}
+
+func (p *process) close() {
+	closeFiles(p.theirs...)
+	closeFiles(p.in, p.out, p.err, p.master, p.console, p.pidfd)
+	p.theirs = nil
+}
+
+func closeFiles(files ...*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// wait reaps the process. It waits in the poller: a thread that sleeps in
+// waitid for each process would be the monitor's largest piece of memory.
+func (p *process) wait() (code, signal int) {
+	if p.pidfd != nil {
+		if raw, err := p.pidfd.SyscallConn(); err == nil {
+			_ = raw.Read(func(fd uintptr) bool {
+				return !errors.Is(unix.Waitid(unix.P_PIDFD, int(fd), nil,
+					unix.WEXITED|unix.WNOWAIT, nil), unix.EAGAIN)
+			})
+		}
+		defer p.pidfd.Close()
+	}
+	st, _ := p.p.Wait()
+	if st == nil {
+		return 255, 0
+	}
+	ws, ok := st.Sys().(syscall.WaitStatus)
+	if ok && ws.Signaled() {
+		return 128 + int(ws.Signal()), int(ws.Signal())
+	}
+	return st.ExitCode(), 0
+}
+
+// baseConfig completes the libcontainer configuration with what only the
+// monitor knows.
+func baseConfig(cfg *monitor.Config, root string, netns *os.File) *configs.Config {
+	c := cfg.Container
+	c.Rootfs = root
+	if cfg.Rootfs.ReadOnly {
+		c.Readonlyfs = true
+	}
+	if netns != nil {
+		c.Namespaces.Add(configs.NEWNET, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), netns.Fd()))
+	} else {
+		c.Namespaces.Remove(configs.NEWNET)
+	}
+	// The namespace is made, and its loopback interface up, before.
+	c.Networks = nil
+	addFileMounts(c, cfg.Files)
+	return c
+}
+
+// addFileMounts mounts the generated files where the configuration does not
+// name these places itself.
+func addFileMounts(c *configs.Config, f monitor.Files) {
+	for _, m := range []struct{ src, dst string }{
+		{f.Hostname, "/etc/hostname"}, {f.Hosts, "/etc/hosts"}, {f.ResolvConf, "/etc/resolv.conf"},
+	} {
+		if m.src == "" || mounted(c, m.dst) {
+			continue
+		}
+		c.Mounts = append(c.Mounts, &configs.Mount{
+			Source: m.src, Destination: m.dst, Device: "bind",
+			Flags: unix.MS_BIND | unix.MS_REC, PropagationFlags: []int{unix.MS_PRIVATE | unix.MS_REC},
+		})
+	}
+}
+
+func mounted(c *configs.Config, dst string) bool {
+	for _, m := range c.Mounts {
+		if m.Destination == dst {
+			return true
+		}
+	}
+	return false
+}
+
+// mountMap is where a path of the container really lies, for finder.
+func mountMap(c *configs.Config) map[string]string {
+	m := make(map[string]string, len(c.Mounts))
+	for _, x := range c.Mounts {
+		if x.Device == "bind" {
+			m[x.Destination] = x.Source
+		} else {
+			m[x.Destination] = ""
+		}
+	}
+	return m
+}
+
+// capabilities are those that a user other than root starts with: the bounding
+// set alone, as execve would leave it.
+func capabilities(c *configs.Capabilities, uid int) *configs.Capabilities {
+	if c == nil || uid == 0 {
+		return c
+	}
+	d := *c
+	d.Effective, d.Permitted = d.Ambient, d.Ambient
+	return &d
+}
+
+// startError gives a failed start of args the meaning it has for the user.
+func startError(err error, f finder, args, env []string, dir string) error {
+	if len(args) == 0 {
+		return errs.New(errs.Invalid, "no command specified")
+	}
+	if e := explainCommand(f, args[0], getenv(env, "PATH"), dir); e != nil {
+		return e
+	}
+	return &errs.Error{Op: "start container", Kind: errs.KindOf(err), Err: err}
+}
+
+// run is one life of the container's main process.
+type run struct {
+	*process
+	c       *libcontainer.Container
+	pumps   sync.WaitGroup
+	started time.Time
+	env     []string
+	user    identity
+	code    int
+	signal  int
+	oom     bool
+	done    chan struct{} // closed after the last byte of output
+}
+
+// drainTime is how long a stream may stay open after the process has gone,
+// without a byte: something outside the container's pid namespace holds it.
+const drainTime = 2 * time.Second
+
+// oomKills reads how often the kernel's OOM killer struck in the cgroup.
+func oomKills(c *libcontainer.Container) bool {
+	st, err := c.State()
+	if err != nil {
+		return false
+	}
+	for _, probe := range []struct{ ctrl, file string }{{"", "memory.events"}, {"memory", "memory.oom_control"}} {
+		dir := st.CgroupPaths[probe.ctrl]
+		if dir == "" {
+			continue
+		}
+		data, err := os.ReadFile(dir + "/" + probe.file)
+		if err != nil {
+			continue
+		}
+		if n, ok := field(string(data), "oom_kill"); ok && n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func field(text, key string) (int, bool) {
+	for _, line := range strings.Split(text, "\n") {
+		if rest, ok := strings.CutPrefix(line, key+" "); ok {
+			n, err := strconv.Atoi(rest)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// reaper waits for the orphans that pid 1 of a pid namespace inherits. It must
+// not take the status of a process that somebody here waits for: libcontainer
+// forks several short-lived helpers per start, so nothing is reaped while a
+// start is under way, and the processes that stay are known by pid.
+type reaper struct {
+	mu       sync.Mutex
+	inFlight int
+	known    map[int]bool
+}
+
+// watch reaps until the program ends. Only pid 1 inherits orphans.
+func (r *reaper) watch() {
+	if os.Getpid() != 1 {
+		return
+	}
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGCHLD)
+	for range ch {
+		r.mu.Lock()
+		r.sweep()
+		r.mu.Unlock()
+	}
+}
+
+// begin holds the reaper back until end.
+func (r *reaper) begin() {
+	r.mu.Lock()
+	r.inFlight++
+	r.mu.Unlock()
+}
+
+// end lets the reaper work again; pid, where not 0, is waited for by somebody
+// until forget.
+func (r *reaper) end(pid int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inFlight--
+	if pid > 0 {
+		if r.known == nil {
+			r.known = make(map[int]bool)
+		}
+		r.known[pid] = true
+	}
+	r.sweep()
+}
+
+// forget is called after pid was waited for.
+func (r *reaper) forget(pid int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, pid)
+	r.sweep()
+}
+
+func (r *reaper) sweep() {
+	if os.Getpid() != 1 {
+		return
+	}
+	for r.inFlight == 0 {
+		// Only looked at first: the status of a known one belongs to its owner.
+		pid := peekZombie()
+		if pid <= 0 || r.known[pid] {
+			return
+		}
+		if _, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err != nil {
+			return
+		}
+	}
+}
+
+// peekZombie is the pid of a child that has ended, or 0.
+func peekZombie() int {
+	var info unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0
+		}
+		return siginfoPid(&info)
+	}
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// server answers on RunDir/sock.
+type server struct {
+	s    *supervisor
+	l    *os.File
+	over chan struct{} // closed when the container has ended for good
+
+	mu       sync.Mutex
+	watchers map[*watcher]bool
+	sessions sync.WaitGroup // exec'd processes whose end somebody waits for
+	settled  chan struct{}  // closed when a client settles the record
+	once     sync.Once
+}
+
+// watcher is a client that is told about the end.
+type watcher struct {
+	conn *monitor.Conn
+	gone chan struct{}
+}
+
+const (
+	requestTime = 10 * time.Second // for a client to say what it wants
+	farewell    = 2 * time.Second  // for a client to take in the end
+)
+
+// listen binds the socket through a descriptor of its directory: the path may
+// be longer than a socket address.
+func listen(s *supervisor, runDir string) (*server, error) {
+	dir, err := unix.Open(runDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errs.Wrap(err, "open runtime directory", runDir)
+	}
+	defer unix.Close(dir)
+	_ = os.Remove(filepath.Join(runDir, monitor.SocketFile))
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	name := filepath.Join("/proc/self/fd", strconv.Itoa(dir), monitor.SocketFile)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err == nil {
+		err = unix.Listen(fd, 128)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, errs.Wrap(err, "listen in", runDir)
+	}
+	return &server{
+		s: s, l: os.NewFile(uintptr(fd), "listener"),
+		over: make(chan struct{}), settled: make(chan struct{}), watchers: map[*watcher]bool{},
+	}, nil
+}
+
+// serve begins to answer; private is the connection that came with the launch.
+func (v *server) serve(private *os.File) {
+	if private != nil {
+		c, err := monitor.NewConn(private)
+		if err == nil {
+			go v.handle(c, true)
+		}
+	}
+	go v.accept()
+}
+
+func (v *server) accept() {
+	raw, err := v.l.SyscallConn()
+	if err != nil {
+		return
+	}
+	for {
+		var fd int
+		var aerr error
+		err := raw.Read(func(l uintptr) bool {
+			fd, _, aerr = unix.Accept4(int(l), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			return !errors.Is(aerr, unix.EAGAIN)
+		})
+		if err != nil {
+			return // closed
+		}
+		if aerr != nil {
+			// Out of descriptors or memory: a busy loop would not help.
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		c, err := monitor.NewConnFD(fd)
+		if err == nil {
+			go v.handle(c, false)
+		}
+	}
+}
+
+func (v *server) close() { _ = v.l.Close() }
+
+// handle answers one connection. The private one may wait as long as it likes.
+func (v *server) handle(c *monitor.Conn, private bool) {
+	defer c.Close()
+	if !private {
+		// The directory keeps others out already; the kernel's word is better.
+		if uid, err := c.PeerUID(); err != nil || int(uid) != os.Getuid() {
+			return
+		}
+		_ = c.SetDeadline(time.Now().Add(requestTime))
+	}
+	req, fds, err := c.ReadRequest()
+	if err != nil {
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	defer closeFiles(fds...)
+	if err := v.dispatch(c, &req, fds); err != nil {
+		_ = c.WriteJSON(monitor.FrameReply, monitor.Reply{Error: monitor.NewWireError(err)})
+	}
+}
+
+// dispatch answers a request; an error that it returns has not been sent yet.
+func (v *server) dispatch(c *monitor.Conn, req *monitor.Request, fds []*os.File) error {
+	s := v.s
+	switch req.Op {
+	case monitor.OpStatus:
+		st := s.snapshot()
+		return ok(c, monitor.Reply{Status: &st})
+	case monitor.OpAttach:
+		return v.attach(c, req.Attach)
+	case monitor.OpExec:
+		return v.exec(c, req.Exec, fds)
+	case monitor.OpSignal:
+		if err := s.kill(req.Signal); err != nil {
+			return err
+		}
+		return ok(c, monitor.Reply{})
+	case monitor.OpResize:
+		s.hub.resize(req.Rows, req.Cols)
+		return ok(c, monitor.Reply{})
+	case monitor.OpPause, monitor.OpUnpause:
+		if err := s.freeze(req.Op == monitor.OpPause); err != nil {
+			return err
+		}
+		return ok(c, monitor.Reply{})
+	case monitor.OpWait:
+		return v.watch(c, func() {})
+	case monitor.OpStop:
+		return v.watch(c, func() { s.stop(req.Signal, req.Timeout, true) })
+	}
+	return errs.New(errs.Invalid, "request %q is not known", req.Op)
+}
+
+func ok(c *monitor.Conn, r monitor.Reply) error {
+	_ = c.WriteJSON(monitor.FrameReply, r)
+	return nil
+}
+
+// register makes c hear about the end. It fails after the end: the client then
+// finds it in exit.json.
+func (v *server) register(c *monitor.Conn) (*watcher, error) {
+	w := &watcher{conn: c, gone: make(chan struct{})}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.watchers == nil {
+		return nil, errs.New(errs.State, "container is not running")
+	}
+	v.watchers[w] = true
+	return w, nil
+}
+
+func (v *server) unregister(w *watcher) {
+	v.mu.Lock()
+	delete(v.watchers, w)
+	v.mu.Unlock()
+	close(w.gone)
+}
+
+func (v *server) watch(c *monitor.Conn, begin func()) error {
+	w, err := v.register(c)
+	if err != nil {
+		return err
+	}
+	defer v.unregister(w)
+	_ = ok(c, monitor.Reply{})
+	begin()
+	for {
+		fr, err := c.Read(nil)
+		if err != nil {
+			return nil
+		}
+		fr.CloseFDs()
+		if fr.Type == monitor.FrameSettles {
+			v.settles()
+			return nil
+		}
+	}
+}
+
+func (v *server) settles() { v.once.Do(func() { close(v.settled) }) }
+
+// attach subscribes a client to the process's streams until either ends.
+func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest) error {
+	if r == nil {
+		return errs.New(errs.Invalid, "attach without its options")
+	}
+	w, err := v.register(c)
+	if err != nil {
+		return err
+	}
+	defer v.unregister(w)
+	h := v.s.hub
+	cl := &client{conn: c, stdout: r.Stdout, stderr: r.Stderr}
+	st := v.s.snapshot()
+	cl.turn.Lock() // the reply comes before the first output
+	h.resize(r.Rows, r.Cols)
+	h.attach(cl)
+	err = c.WriteJSON(monitor.FrameReply, monitor.Reply{Status: &st})
+	cl.turn.Unlock()
+	defer h.detach(cl)
+	if err == nil {
+		v.readClient(c, r)
+	}
+	if r.Stdin && v.s.cfg.Process.StdinOnce {
+		h.closeInput()
+	}
+	return nil
+}
+
+// readClient takes a client's input until it leaves.
+func (v *server) readClient(c *monitor.Conn, r *monitor.AttachRequest) {
+	h := v.s.hub
+	var buf []byte
+	for {
+		fr, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		fr.CloseFDs()
+		switch fr.Type {
+		case monitor.FrameStdin:
+			if r.Stdin {
+				h.input(fr.Payload)
+			}
+			if buf == nil && len(fr.Payload) > 0 {
+				buf = make([]byte, 4<<10) // an interactive client; larger frames bring their own
+			}
+		case monitor.FrameCloseStdin:
+			if r.Stdin && v.s.cfg.Process.StdinOnce {
+				h.closeInput()
+			}
+		case monitor.FrameResize:
+			h.resize(monitor.ParseResize(fr.Payload))
+		case monitor.FrameSignal:
+			_ = v.s.kill(monitor.ParseSignal(fr.Payload))
+		case monitor.FrameSettles:
+			v.settles()
+			return
+		case monitor.FrameDetach:
+			return
+		}
+	}
+}
+
+// announce tells everybody about the end and reports whether somebody settles
+// the record.
+func (v *server) announce(e monitor.Exit) bool {
+	v.mu.Lock()
+	list := make([]*watcher, 0, len(v.watchers))
+	for w := range v.watchers {
+		list = append(list, w)
+	}
+	v.watchers = nil
+	v.mu.Unlock()
+	close(v.over)
+	for _, w := range list {
+		_ = w.conn.SetWriteDeadline(time.Now().Add(farewell))
+		_ = w.conn.WriteJSON(monitor.FrameExited, e)
+	}
+	sessions := make(chan struct{})
+	go func() { v.sessions.Wait(); close(sessions) }()
+	timeout := time.After(farewell)
+	settled := false
+	for _, gone := range append(doors(list), sessions) {
+		select {
+		case <-gone:
+		case <-v.settled:
+			settled = true
+		case <-timeout:
+			return settled
+		}
+	}
+	select {
+	case <-v.settled:
+		settled = true
+	default:
+	}
+	return settled
+}
+
+func doors(list []*watcher) []chan struct{} {
+	d := make([]chan struct{}, len(list))
+	for i, w := range list {
+		d[i] = w.gone
+	}
+	return d
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/runc/libcontainer"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// first sets everything up, starts the process and tells the front end. The
+// network is connected while the mounts are made and the container is created.
+func (s *supervisor) first(ctx context.Context) (*run, error) {
+	if err := hit(FailpointLocked); err != nil {
+		return nil, s.tell(nil, err)
+	}
+	// A leftover of an earlier life would be taken for this one's end.
+	_ = os.Remove(filepath.Join(s.cfg.DataDir, monitor.ExitFile))
+	r, err := s.setUp(ctx)
+	if err != nil {
+		return nil, s.tell(nil, err)
+	}
+	st := s.snapshot()
+	if err := hit(FailpointStarted); err != nil {
+		return nil, s.abort(r, s.tell(nil, err))
+	}
+	_ = s.tell(&st, nil) // too late to give up: the process runs
+	return r, nil
+}
+
+// tell answers the front end, once, and returns err.
+func (s *supervisor) tell(st *monitor.Status, err error) error {
+	_ = s.in.reply(st, err)
+	return err
+}
+
+func (s *supervisor) setUp(ctx context.Context) (*run, error) {
+	pid, start := s.host.self()
+	s.update(func(st *monitor.Status) {
+		st.State, st.MonitorPID, st.MonitorStart = monitor.StateCreating, pid, start
+		st.RestartCount = s.cfg.RestartCount
+	})
+	if err := s.openHub(); err != nil {
+		return nil, err
+	}
+	type netResult struct {
+		n   *netSetup
+		err error
+	}
+	netCh := make(chan netResult, 1)
+	go func() {
+		n, err := startNetwork(ctx, s.o.Network, s.cfg.Network, s.host)
+		netCh <- netResult{n, err}
+	}()
+	err := s.mount()
+	nr := <-netCh
+	s.net = nr.n
+	if err == nil {
+		err = nr.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.prepare()
+	return s.begin()
+}
+
+// openHub opens the log and begins to serve clients.
+func (s *supervisor) openHub() error {
+	var log Logger
+	if s.o.OpenLog != nil {
+		var err error
+		if log, err = s.o.OpenLog(s.cfg); err != nil {
+			return errs.Wrap(err, "open the log", s.cfg.LogPath)
+		}
+	}
+	s.hub = newHub(log)
+	s.server.serve(s.in.attach)
+	return nil
+}
+
+// mount makes the root file system and everything in it that has to be there
+// before the container is created.
+func (s *supervisor) mount() error {
+	if err := createFiles(s.cfg.Files); err != nil {
+		return err
+	}
+	var err error
+	s.root, err = mountRootfs(s.cfg.Rootfs, filepath.Join(s.o.RunDir, "root"), s.cfg.AutoRemove)
+	if err != nil {
+		return err
+	}
+	if s.root.fuse != nil {
+		s.reap.begin()
+		s.reap.end(s.root.fuse.Process.Pid)
+	}
+	if s.rootFD, err = openRoot(s.root.path); err != nil {
+		return errs.Wrap(err, "open the root file system", s.root.path)
+	}
+	id, err := resolveUser(s.rootFD, s.cfg.Process.User, s.cfg.Process.AdditionalGIDs)
+	if err != nil {
+		return err
+	}
+	if err := fillVolumes(s.rootFD, s.cfg.Volumes, id); err != nil {
+		return err
+	}
+	if err := ensureDir(s.finder(), s.cfg.Process.Dir); err != nil {
+		return err
+	}
+	return hit(FailpointMounted)
+}
+
+func (s *supervisor) finder() finder { return finder{s.rootFD, mountMap(s.cfg.Container)} }
+
+// prepare completes the libcontainer configuration; restarts use it again.
+func (s *supervisor) prepare() {
+	c := baseConfig(s.cfg, s.root.path, s.net.netns)
+	if c.Cgroups == nil {
+		c.Cgroups = &cgroups.Cgroup{Resources: &cgroups.Resources{}}
+	}
+	if c.Cgroups.Resources == nil {
+		c.Cgroups.Resources = &cgroups.Resources{}
+	}
+}
+
+// begin creates the container and starts its process: at the first start and
+// at each restart.
+func (s *supervisor) begin() (*run, error) {
+	r, err := s.create()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.connect(); err != nil {
+		return nil, s.abort(r, err)
+	}
+	if err := hit(FailpointCreated); err != nil {
+		return nil, s.abort(r, err)
+	}
+	if err := s.mayStart(); err != nil {
+		return nil, s.abort(r, err)
+	}
+	if err := hit(FailpointStarting); err != nil {
+		return nil, s.abort(r, err)
+	}
+	r.started = time.Now().UTC()
+	if err := r.c.Exec(); err != nil {
+		return nil, s.abort(r, &errs.Error{Op: "start container", Err: err})
+	}
+	pid, start := s.host.child(r.pid)
+	s.mu.Lock()
+	s.run = r
+	s.mu.Unlock()
+	s.update(func(st *monitor.Status) {
+		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = monitor.StateRunning, r.pid, pid, start, r.started
+	})
+	go s.follow(r)
+	return r, nil
+}
+
+// create makes the container up to the point where its program would run.
+func (s *supervisor) create() (*run, error) {
+	p := s.cfg.Process
+	// Looked up afresh: the last run may have changed its passwd.
+	id, err := resolveUser(s.rootFD, p.User, p.AdditionalGIDs)
+	if err != nil {
+		return nil, err
+	}
+	env := environ(p.Env, id.home, s.cfg.Container.Hostname, p.TTY)
+	lp := &libcontainer.Process{
+		Init: true, Args: p.Args, Env: env, Cwd: p.Dir, UID: id.uid, GID: id.gid, AdditionalGroups: id.groups,
+		Capabilities: capabilities(s.cfg.Container.Capabilities, id.uid),
+	}
+	if lp.Cwd == "" {
+		lp.Cwd = "/"
+	}
+	r := &run{process: &process{p: lp}, env: env, user: id, done: make(chan struct{})}
+	if p.TTY {
+		err = r.terminal(p.Rows, p.Cols)
+	} else {
+		err = r.pipes(p.OpenStdin)
+	}
+	if err != nil {
+		r.process.close()
+		return nil, err
+	}
+	if len(p.Args) == 0 {
+		r.process.close()
+		return nil, errs.New(errs.Invalid, "no command specified")
+	}
+	s.reap.begin()
+	r.c, err = libcontainer.Create(filepath.Join(s.o.RunDir, "rt"), s.cfg.ID, s.cfg.Container)
+	if err == nil {
+		err = r.start(r.c)
+	}
+	s.reap.end(r.pid)
+	if err != nil {
+		r.process.close()
+		if r.c != nil {
+			_ = r.c.Destroy()
+		}
+		return nil, startError(err, s.finder(), p.Args, env, lp.Cwd)
+	}
+	return r, nil
+}
+
+// connect waits for the network and writes the files that need its addresses.
+func (s *supervisor) connect() error {
+	<-s.net.done
+	if s.net.err != nil {
+		return s.net.err
+	}
+	if err := hit(FailpointNetwork); err != nil {
+		return err
+	}
+	s.update(func(st *monitor.Status) {
+		st.Attachment = s.net.attachment
+		if s.net.netns != nil {
+			st.NetnsFD = int(s.net.netns.Fd())
+		}
+	})
+	return fillFiles(s.cfg.Files, s.cfg.Network, s.net.attachment)
+}
+
+// mayStart holds the first start back until a foreground client is attached,
+// and gives up when the front end has gone.
+func (s *supervisor) mayStart() error {
+	if s.snapshot().StartedAt.IsZero() && s.cfg.WaitAttach {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for waiting := true; waiting; {
+			select {
+			case <-s.hub.first:
+				waiting = false
+			case <-tick.C:
+				waiting = !s.in.frontEndGone()
+			}
+		}
+	}
+	if s.snapshot().StartedAt.IsZero() && s.in.frontEndGone() {
+		return errs.New(errs.Canceled, "the front end has gone")
+	}
+	if s.isStopping() {
+		return errs.New(errs.Canceled, "stopped before the start")
+	}
+	return nil
+}
+
+// abort takes back a container that was created.
+func (s *supervisor) abort(r *run, err error) error {
+	s.mu.Lock()
+	s.run = nil
+	s.mu.Unlock()
+	_ = r.p.Signal(os.Kill)
+	r.process.wait()
+	s.reap.forget(r.pid)
+	r.process.close()
+	r.destroy()
+	return err
+}
+
+func (r *run) destroy() {
+	_ = r.c.Destroy()
+}
+
+// follow moves the process's output until its end.
+func (s *supervisor) follow(r *run) {
+	var ends []*os.File
+	pump := func(f *os.File, stream monitor.FrameType) {
+		ends = append(ends, f)
+		r.pumps.Add(1)
+		go func() {
+			defer r.pumps.Done()
+			s.hub.pump(f, stream)
+		}()
+	}
+	if r.master != nil {
+		s.hub.setStdin(r.master, true)
+		pump(r.master, monitor.FrameStdout)
+	} else {
+		s.hub.setStdin(r.in, false)
+		pump(r.out, monitor.FrameStdout)
+		pump(r.err, monitor.FrameStderr)
+	}
+	r.code, r.signal = r.process.wait()
+	s.reap.forget(r.pid)
+	if r.signal == 9 {
+		r.oom = oomKills(r.c)
+	}
+	drained := make(chan struct{})
+	go func() { r.pumps.Wait(); close(drained) }()
+	select {
+	case <-drained:
+	case <-time.After(drainTime):
+		for _, f := range ends {
+			_ = f.SetReadDeadline(time.Now().Add(drainTime))
+		}
+		<-drained
+	}
+	s.hub.setStdin(nil, false)
+	r.process.close()
+	close(r.done)
+}
+
+// settleDown gives back what only the start needed. It waits a little: a
+// container that ends at once should not pay for it.
+func (s *supervisor) settleDown() {
+	select {
+	case <-time.After(300 * time.Millisecond):
+		debug.FreeOSMemory()
+	case <-s.server.over:
+	}
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package supervisor is the monitor's work: it sets one container up, runs its
+// process, serves its socket and clears away after it. It is pid 1 of a pid
+// namespace of its own, root in the user's namespace, alone in its mount
+// namespace and at home in the host's network. Only proa-monitor links it.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// Options are the mechanisms that the monitor's main brings along.
+type Options struct {
+	RunDir  string
+	Network Network // nil: only the modes none, host and container work
+	// OpenLog opens the configured log driver; a nil Logger logs nothing. It
+	// may be nil itself.
+	OpenLog func(*monitor.Config) (Logger, error)
+}
+
+type supervisor struct {
+	o    Options
+	in   *inherited
+	host hostView
+	cfg  *monitor.Config
+	reap reaper
+
+	hub    *hub
+	server *server
+	root   *rootfs
+	rootFD *os.File
+	net    *netSetup
+
+	mu       sync.Mutex
+	status   monitor.Status
+	run      *run // of the present process; nil between two
+	stopping bool // no restart any more
+	byUser   bool // because stop or kill said so
+	stopped  chan struct{}
+}
+
+// Run is the whole life of a monitor. An error that the front end was told
+// comes back as well.
+func Run(o Options) error {
+	in, err := inherit()
+	if err != nil {
+		return err
+	}
+	s := &supervisor{o: o, in: in, host: hostView{in.proc}, stopped: make(chan struct{})}
+	go s.reap.watch()
+	go s.signals()
+	if s.server, err = listen(s, o.RunDir); err == nil {
+		s.cfg, err = in.readConfig()
+	}
+	if err != nil {
+		s.leave()
+		if errors.Is(err, io.EOF) {
+			return nil // the front end changed its mind
+		}
+		_ = in.reply(nil, err)
+		return err
+	}
+	return s.life()
+}
+
+// life is everything after the configuration has come.
+func (s *supervisor) life() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r, err := s.first(ctx)
+	if err != nil {
+		s.finish(s.failed(err))
+		return err
+	}
+	go s.settleDown()
+	return s.finish(s.supervise(r))
+}
+
+// supervise runs the process again and again as the policy says, and returns
+// how it ended for good.
+func (s *supervisor) supervise(r *run) monitor.Exit {
+	var b backoff
+	b.count = s.cfg.RestartCount
+	for {
+		<-r.done
+		e := s.ended(r)
+		wait, again := b.next(s.cfg.Restart, ended{e.Code, e.FinishedAt.Sub(e.StartedAt), s.isStopping()})
+		if !again {
+			e.RestartCount = b.count
+			return e
+		}
+		s.update(func(st *monitor.Status) {
+			st.State, st.PID, st.PIDStart, st.InnerPID = monitor.StateRestarting, 0, 0, 0
+			st.FinishedAt, st.ExitCode, st.OOMKilled, st.RestartCount = e.FinishedAt, e.Code, e.OOMKilled, b.count
+		})
+		select {
+		case <-time.After(wait):
+		case <-s.stopped:
+		}
+		if s.isStopping() {
+			s.mark(&e)
+			e.RestartCount = b.count
+			return e
+		}
+		next, err := s.begin()
+		if err != nil {
+			e := s.failed(err)
+			e.RestartCount = b.count
+			return e
+		}
+		r = next
+	}
+}
+
+// ended is the end of one run, once its output has been taken.
+func (s *supervisor) ended(r *run) monitor.Exit {
+	s.mu.Lock()
+	s.run = nil
+	s.mu.Unlock()
+	e := monitor.Exit{Code: r.code, Signal: r.signal, OOMKilled: r.oom, StartedAt: r.started, FinishedAt: time.Now().UTC()}
+	s.mark(&e)
+	r.destroy()
+	return e
+}
+
+func (s *supervisor) mark(e *monitor.Exit) {
+	s.mu.Lock()
+	e.StoppedByUser = s.byUser
+	s.mu.Unlock()
+}
+
+// failed is the end of a container whose process could not be started.
+func (s *supervisor) failed(err error) monitor.Exit {
+	e := monitor.Exit{Code: errs.ExitCode(err), FinishedAt: time.Now().UTC(), Error: err.Error()}
+	if e.Code == 125 {
+		e.Code = 128 // as Docker records it
+	}
+	s.mark(&e)
+	return e
+}
+
+func (s *supervisor) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// update changes the status and writes it down. A status that cannot be
+// written (a full tmpfs) costs the readers their view, not the container its
+// life.
+func (s *supervisor) update(change func(*monitor.Status)) monitor.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.status)
+	_ = atomicfile.WriteJSON(filepath.Join(s.o.RunDir, monitor.StatusFile), &s.status, 0o600, atomicfile.Volatile)
+	return s.status
+}
+
+func (s *supervisor) snapshot() monitor.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// signals stops the container orderly when the session, or the machine, ends.
+// That is not the user's wish about this container: unless-stopped brings it
+// back.
+func (s *supervisor) signals() {
+	ch := make(chan os.Signal, 4)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	for range ch {
+		s.stop(0, nil, false)
+	}
+}
+
+// noRestart makes the present run the last one.
+func (s *supervisor) noRestart(byUser bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byUser = s.byUser || byUser
+	if !s.stopping {
+		s.stopping = true
+		close(s.stopped)
+	}
+}
+
+// stop asks the process to end, waits, and kills it. It returns at once.
+func (s *supervisor) stop(sig int, timeout *int, byUser bool) {
+	s.noRestart(byUser)
+	r := s.current()
+	if r == nil || s.cfg == nil {
+		return
+	}
+	if sig == 0 {
+		sig = stopSignal(s.cfg.StopSignal)
+	}
+	wait := s.cfg.StopTimeout
+	if timeout != nil {
+		wait = *timeout
+	}
+	s.thaw(r)
+	_ = r.p.Signal(unix.Signal(sig))
+	if wait < 0 || sig == int(unix.SIGKILL) {
+		return
+	}
+	go func() {
+		select {
+		case <-r.done:
+		case <-time.After(time.Duration(wait) * time.Second):
+			_ = r.p.Signal(unix.SIGKILL)
+		}
+	}()
+}
+
+func (s *supervisor) current() *run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.run
+}
+
+func hit(name string) error { return failpoint.Hit(name) }
