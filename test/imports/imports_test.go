@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package imports holds the rules about what may use what, each with its
+// reason. docs/ARCHITECTURE.md draws them.
+package imports
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/proa-containers/proa"
+
+// group is a place in the order of packages: a package imports only groups of
+// a lower rank, and its own group.
+type group struct {
+	prefix string // of the path below the module
+	rank   int
+}
+
+const (
+	leaf = iota
+	value
+	mechanism
+	engine
+	door
+	cli
+	command
+)
+
+// groups are matched by the longest prefix.
+var groups = []group{
+	{"pkg/errs", leaf}, {"pkg/dirs", leaf}, {"pkg/atomicfile", leaf}, {"pkg/failpoint", leaf}, {"pkg/term", leaf}, {"pkg/version", leaf},
+	{"pkg/names", leaf}, {"pkg/cleanup", leaf}, {"pkg/hello", leaf}, {"pkg/procfs", leaf},
+	// What the user asked for and what follows from it: pure, so that it can
+	// be tested without a machine.
+	{"pkg/spec", value}, {"pkg/ocispec", value}, {"libpod/lifecycle", value},
+	// Each does one thing with the kernel or the disk. They share values, not
+	// calls: a test or another engine can take one without the rest.
+	{"storage", mechanism}, {"network", mechanism}, {"rootless", mechanism}, {"pkg/monitor", mechanism}, {"pkg/logs", mechanism}, {"libpod/state", mechanism},
+	// The two places that order mechanisms: libpod in the front end, the
+	// supervisor in the monitor's process.
+	{"libpod", engine}, {"pkg/monitor/supervisor", engine},
+	// Other front doors: they call libpod and nothing below it.
+	{"pkg/build", door}, {"pkg/compose", door}, {"pkg/kube", door}, {"pkg/quadlet", door}, {"pkg/dockerapi", door},
+	{"pkg/cli", cli},
+	{"cmd", command}, {"hack", command}, {"test", command},
+}
+
+// lenders are mechanism packages that another mechanism may use all the same.
+var lenders = map[string]string{
+	// Example: "network/netns": "reason".
+	"pkg/monitor": "its root package is the protocol, values that lifecycle and the supervisor share; the mechanism is the supervisor",
+}
+
+func groupOf(pkg string) (g group, ok bool) {
+	for _, c := range groups {
+		if (pkg == c.prefix || strings.HasPrefix(pkg, c.prefix+"/")) && len(c.prefix) > len(g.prefix) {
+			g, ok = c, true
+		}
+	}
+	return g, ok
+}
+
+// file is one Go file of the module that is not a test.
+type file struct {
+	pkg  string // path below the module
+	path string // relative to the repository
+	fset *token.FileSet
+	ast  *ast.File
+	text string
+}
+
+func sources(t *testing.T) []file {
+	t.Helper()
+	root := "../.."
+	var files []file
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata" || d.Name() == "bin") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, p, text, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, p)
+		files = append(files, file{pkg: filepath.ToSlash(filepath.Dir(rel)), path: rel, fset: fset, ast: f, text: string(text)})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func (f file) isTest() bool { return strings.HasSuffix(f.path, "_test.go") }
+
+// isProgram says that f is part of a program, where exiting is allowed.
+func (f file) isProgram() bool { return f.ast.Name.Name == "main" }
+
+func (f file) imports() []string {
+	var paths []string
+	for _, im := range f.ast.Imports {
+		p, _ := strconv.Unquote(im.Path.Value)
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+// TestRanks keeps the order of packages.
+func TestRanks(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.isTest() {
+			continue
+		}
+		from, ok := groupOf(f.pkg)
+		if !ok {
+			t.Errorf("%s: package %s has no place in the order of packages: add it to groups", f.path, f.pkg)
+			continue
+		}
+		for _, p := range f.imports() {
+			to, ok := strings.CutPrefix(p, module+"/")
+			if !ok {
+				continue
+			}
+			checkImport(t, f, from, to)
+		}
+	}
+}
+
+func checkImport(t *testing.T, f file, from group, to string) {
+	t.Helper()
+	g, ok := groupOf(to)
+	switch {
+	case !ok:
+		t.Errorf("%s imports %s, which has no place in the order of packages", f.path, to)
+	case g.rank > from.rank && lenders[to] == "":
+		t.Errorf("%s imports %s: %s comes before %s", f.path, to, from.prefix, g.prefix)
+	case g.rank == mechanism && from.rank == mechanism && g.prefix != from.prefix && lenders[to] == "":
+		t.Errorf("%s imports %s: mechanisms share values (pkg/spec), not calls", f.path, to)
+	case from.rank == door && g.rank == mechanism && lenders[to] == "":
+		t.Errorf("%s imports %s: a front door calls libpod and nothing below it", f.path, to)
+	case from.rank == cli && g.rank == mechanism && lenders[to] == "":
+		t.Errorf("%s imports %s: a command makes one libpod call and prints what it returns", f.path, to)
+	}
+}
+
+// heavy are packages that the monitor's binary must not contain. One monitor
+// runs per container: every page it touches is paid for by each of them.
+var heavy = map[string]string{
+	"net/http":                               "1.5 MB of code and a dozen init functions; the monitor speaks its own small protocol",
+	"crypto/tls":                             "registries are the front end's business",
+	"text/template":                          "formatting is the front end's business; it also keeps the linker from dropping unused methods",
+	"go.podman.io/image":                     "images are prepared before the monitor starts",
+	"go.podman.io/storage":                   "the monitor gets ready paths (spec.Rootfs)",
+	"github.com/mattn/go-sqlite3":            "a monitor never opens the database: it leaves files, front ends settle the record",
+	"github.com/urfave/cli":                  "the monitor has no command line",
+	"github.com/moby/buildkit":               "builds are the front end's business",
+	module + "/libpod":                       "the engine runs in the front end",
+	module + "/storage":                      "the monitor gets ready paths (spec.Rootfs)",
+	module + "/pkg/cli":                      "the monitor has no command line",
+	"github.com/google/go-containerregistry": "a test's registry",
+}
+
+// TestMonitorStaysSmall checks everything that proa-monitor links.
+func TestMonitorStaysSmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/cmd/proa-monitor").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		for bad, why := range heavy {
+			if pkg == bad || strings.HasPrefix(pkg, bad+"/") {
+				t.Errorf("proa-monitor links %s: %s", pkg, why)
+			}
+		}
+	}
+}
+
+// TestLicence wants the licence's name in the first line of every file.
+func TestLicence(t *testing.T) {
+	for _, f := range sources(t) {
+		if !strings.HasPrefix(f.text, "// SPDX-License-Identifier: Apache-2.0\n") && !strings.Contains(f.text, "\n// SPDX-License-Identifier: Apache-2.0\n") {
+			t.Errorf("%s: no line \"// SPDX-License-Identifier: Apache-2.0\"", f.path)
+		}
+	}
+}
+
+// TestMainsAreShort: what a main does cannot be called by a test.
+func TestMainsAreShort(t *testing.T) {
+	for _, f := range sources(t) {
+		if path.Dir(f.pkg) == "cmd" && f.isProgram() && !f.isTest() {
+			if n := strings.Count(f.text, "\n"); n > 60 {
+				t.Errorf("%s has %d lines, more than 60", f.path, n)
+			}
+		}
+	}
+}
+
+// exits lists the calls that end the program from outside a main, with the
+// reason for each. With mounts, namespaces and children to undo, an exit in
+// the middle leaks them.
+var exits = map[string]string{
+	"pkg/failpoint/failpoint.go: os.Exit": "dying at once is its job, in a test only",
+	"test/e2e/main_test.go: os.Exit":      "TestMain's way to end",
+}
+
+// TestNobodyExits keeps os.Exit, log.Fatal and panic out of everything but
+// mains.
+func TestNobodyExits(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.isProgram() || f.isTest() {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name := callee(call)
+			switch {
+			case name == "os.Exit", name == "syscall.Exit", name == "unix.Exit", name == "panic", strings.HasPrefix(name, "log.Fatal"), strings.HasPrefix(name, "log.Panic"), strings.HasPrefix(name, "logrus.Fatal"):
+				if exits[f.path+": "+name] == "" {
+					t.Errorf("%s: %s: return an error instead", f.fset.Position(call.Pos()), name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func callee(call *ast.CallExpr) string {
+	switch fun := call.Fun.(type) {
+	case *ast.Ident:
+		return fun.Name
+	case *ast.SelectorExpr:
+		if x, ok := fun.X.(*ast.Ident); ok {
+			return x.Name + "." + fun.Sel.Name
+		}
+	}
+	return ""
+}
+
+// inits lists the package initialisers that exist, with the reason.
+var inits = map[string]string{}
+
+// TestNoInit keeps work out of package initialisation: every start of the
+// program would pay for it, and no caller could see it fail.
+func TestNoInit(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.isTest() {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" && inits[f.path] == "" {
+				t.Errorf("%s: func init: call it from where it is needed", f.fset.Position(fn.Pos()))
+			}
+		}
+	}
+}
