@@ -12,6 +12,7 @@ import (
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // its C code runs before Go does
 
 	"github.com/proa-containers/proa/pkg/monitor/supervisor"
+	_ "github.com/proa-containers/proa/rootless/userns" // the same: enters the namespaces
 )
 
 func main() {
