@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command proa is the front end: the command line of Proa.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if handled, err := libpod.Internal(ctx, os.Args[1:]); handled {
+		return internalStatus(err)
+	}
+	return cli.Main(ctx, os.Args[1:], cli.Process())
+}
+
+// internalStatus reports the end of a hidden command, which speaks to the
+// program that started it.
+func internalStatus(err error) int {
+	var exit *errs.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		fmt.Fprintln(os.Stderr, "proa:", err)
+	}
+	return errs.ExitCode(err)
+}

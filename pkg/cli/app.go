@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/sirupsen/logrus"
+	ucli "github.com/urfave/cli/v2"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/dirs"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Std is what a command sees of the process that it runs in.
+type Std struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Dir      string // relative paths start here
+	Lookup   func(string) (string, bool)
+}
+
+// Process is the Std of this process.
+func Process() Std {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "/"
+	}
+	return Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Dir: dir, Lookup: os.LookupEnv}
+}
+
+// app is one call of proa.
+type app struct {
+	std     Std
+	out     *output.Printer
+	globals globals
+	opener  func(context.Context, *app) (Engine, error)
+	eng     Engine
+	root    *command
+	call    *call
+}
+
+// globals are the flags before the command.
+type globals struct {
+	logLevel string
+	debug    bool
+	dataDir  string
+	runDir   string
+	version  bool
+}
+
+// Main runs the command line args (without the program's name), prints the
+// error, and returns the status to exit with.
+func Main(ctx context.Context, args []string, std Std) int {
+	return run(ctx, args, std, openEngine)
+}
+
+func run(ctx context.Context, args []string, std Std, opener func(context.Context, *app) (Engine, error)) int {
+	a := &app{std: std, out: output.New(std.Out, std.Err), opener: opener, root: tree()}
+	err := a.dispatch(ctx, args)
+	if a.eng != nil {
+		// Everything is committed by now: an error has nothing to say.
+		_ = a.eng.Close()
+	}
+	if ferr := a.out.Flush(); err == nil {
+		err = ferr
+	}
+	return a.report(err)
+}
+
+func (a *app) dispatch(ctx context.Context, args []string) error {
+	gf := globalFlags(&a.globals)
+	c, err := understand(a.root, gf, args)
+	if err != nil {
+		return err
+	}
+	a.call = c
+	if c.help {
+		a.out.Print(helpText(c, gf))
+		return nil
+	}
+	return a.execute(ctx, c, gf)
+}
+
+// execute hands the canonical command line to urfave/cli, with a tree that
+// holds only the command called.
+func (a *app) execute(ctx context.Context, c *call, gf *flagSet) error {
+	keep := func(_ *ucli.Context, err error, _ bool) error { return firstFlagError(err, gf, c.flags) }
+	u := &ucli.App{
+		Name: a.root.name, HideHelp: true, HideVersion: true, Writer: a.std.Out, ErrWriter: a.std.Err,
+		Flags: ucliFlags(gf), ExitErrHandler: func(*ucli.Context, error) {}, OnUsageError: keep,
+	}
+	at := &u.Commands
+	for i, cmd := range c.path[1:] {
+		leaf := &ucli.Command{Name: cmd.name, HideHelp: true, OnUsageError: keep}
+		if i == len(c.path)-2 {
+			leaf.Flags = ucliFlags(c.flags)
+			leaf.Action = func(uc *ucli.Context) error {
+				if err := a.applyGlobals(); err != nil {
+					return err
+				}
+				return c.run(uc.Context, a, uc.Args().Slice())
+			}
+		}
+		*at = []*ucli.Command{leaf}
+		at = &leaf.Subcommands
+	}
+	if len(c.path) == 1 {
+		u.Action = func(uc *ucli.Context) error { return a.rootAction(gf) }
+	}
+	return u.RunContext(ctx, append([]string{a.root.name}, c.argv...))
+}
+
+func (a *app) rootAction(gf *flagSet) error {
+	if a.globals.version {
+		a.out.Print(versionLine())
+		return nil
+	}
+	a.out.Print(helpText(a.call, gf))
+	return nil
+}
+
+func ucliFlags(f *flagSet) []ucli.Flag {
+	list := make([]ucli.Flag, len(f.list))
+	for i, d := range f.list {
+		list[i] = d
+	}
+	return list
+}
+
+// flagError is a flag that was refused, or a value that it refused.
+type flagError struct{ err error }
+
+func (e *flagError) Error() string { return e.err.Error() }
+func (e *flagError) Unwrap() error { return e.err }
+
+// firstFlagError finds the error behind the text that the flag package made
+// of it.
+func firstFlagError(err error, sets ...*flagSet) error {
+	for _, s := range sets {
+		for _, d := range s.list {
+			if d.err != nil {
+				return &flagError{d.err}
+			}
+		}
+	}
+	return err
+}
+
+func globalFlags(g *globals) *flagSet {
+	f := &flagSet{}
+	f.boolean(&g.debug, "debug", "D", "Print what the libraries do, the same as --log-level debug")
+	f.text(&g.logLevel, "log-level", "l", `What the libraries print: "debug", "info", "warn", "error" or "fatal"`).def = "error"
+	f.alias(f.text(&g.dataDir, "data-dir", "", "Directory of images, containers and volumes").path(), "root")
+	f.alias(f.text(&g.runDir, "run-dir", "", "Directory of locks and sockets, on a tmpfs").path(), "runroot")
+	f.boolean(&g.version, "version", "v", "Print the version and quit")
+	const noDaemon = "there is no daemon to connect to"
+	f.refuse(noDaemon, "run proa on the machine itself, for example over ssh", "context|c", "host|H", "connection", "url", "remote|r!", "identity", "ssh",
+		"tls!", "tlscacert", "tlscert", "tlskey", "tlsverify!")
+	f.refuse("the only runtime is built in", "leave it away", "runtime", "runtime-flag", "conmon", "cgroup-manager", "hooks-dir")
+	f.refuse("the driver is chosen by what the kernel offers", "leave it away; see \"proa info\"", "storage-driver", "storage-opt", "events-backend", "network-config-dir", "config", "module", "imagestore", "volumepath", "tmpdir", "transient-store!", "syslog!", "out", "cdi-spec-dir")
+	return f
+}
+
+func (d *flagDef) path() *flagDef {
+	d.typ = "path"
+	return d
+}
+
+// applyGlobals makes the global flags hold for this process and, through the
+// environment, for those that it starts.
+func (a *app) applyGlobals() error {
+	level := "error"
+	if a.globals.logLevel != "" {
+		level = a.globals.logLevel
+	}
+	if a.globals.debug {
+		level = "debug"
+	}
+	l, err := logrus.ParseLevel(level)
+	if err != nil {
+		return &usageError{path: a.root.name, text: "unable to parse logging level: " + level, code: 125}
+	}
+	logrus.SetLevel(l)
+	for name, dir := range map[string]string{"PROA_DATA_DIR": a.globals.dataDir, "PROA_RUN_DIR": a.globals.runDir} {
+		if dir == "" {
+			continue
+		}
+		if err := os.Setenv(name, a.abs(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openEngine(ctx context.Context, a *app) (Engine, error) {
+	d, notice, err := dirs.Default()
+	if err != nil {
+		return nil, err
+	}
+	if notice != "" {
+		a.out.Notice(notice)
+	}
+	return libpod.Open(ctx, libpod.Options{Dirs: d, Notice: a.out.Notice})
+}
+
+// engine opens the engine on first use.
+func (a *app) engine(ctx context.Context) (Engine, error) {
+	if a.eng == nil {
+		e, err := a.opener(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		a.eng = e
+	}
+	return a.eng, nil
+}
+
+// report prints err once and returns the status to exit with.
+func (a *app) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	var exit *errs.ExitError
+	if errors.As(err, &exit) {
+		return exit.Code
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		a.out.Error(err)
+		a.out.Hint("See '" + usage.path + " --help'.")
+		if usage.usage != "" {
+			a.out.Hint("\n" + usage.usage)
+		}
+		return usage.code
+	}
+	a.out.Error(err)
+	var flag *flagError
+	switch {
+	case errors.As(err, &flag):
+		return 125
+	case a.call != nil && (a.call.runsContainer || a.call.command().runsProcess):
+		return errs.ExitCode(err)
+	}
+	return 1
+}
+
+// each does one thing to several objects: it goes on after an error, prints
+// each, and fails in the end.
+func (a *app) each(refs []string, do func(ref string) error) error {
+	var failed error
+	for _, ref := range refs {
+		if err := do(ref); err != nil {
+			a.out.Error(err)
+			failed = &errs.ExitError{Code: 1}
+		}
+	}
+	return failed
+}
+
+// eachNamed is each that prints the object after success.
+func (a *app) eachNamed(refs []string, do func(ref string) error) error {
+	return a.each(refs, func(ref string) error {
+		err := do(ref)
+		if err == nil {
+			a.out.Println(ref)
+		}
+		return err
+	})
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// container makes the request of the flags and the arguments IMAGE [COMMAND
+// [ARG...]].
+func (c *createFlags) container(ctx context.Context, a *app, args []string) (*spec.Container, error) {
+	s := &spec.Container{Name: strings.TrimPrefix(c.name, "/"), Image: args[0], Platform: c.platform, Pull: c.pull, Resources: c.resources}
+	if s.Pull == "" {
+		s.Pull = spec.PullMissing
+	}
+	if c.name != "" {
+		if err := spec.CheckContainerName(c.name); err != nil {
+			return nil, err
+		}
+	}
+	for _, step := range []func() error{
+		func() error { return c.fillLabels(a, s) },
+		func() error { return c.fillProcess(a, s, args[1:]) },
+		func() error { return c.fillMounts(ctx, a, s) },
+		func() error { return c.fillNetwork(s) },
+		func() error { return c.fillSecurity(a, s) },
+		func() error { return c.fillLife(a, s) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return s, c.conflicts(s)
+}
+
+func (c *createFlags) fillLabels(a *app, s *spec.Container) error {
+	var lines []string
+	for _, name := range c.labelFiles {
+		b, err := a.readFile(name)
+		if err != nil {
+			return err
+		}
+		l, err := spec.ParseLabelFile(name, b)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, l...)
+	}
+	var err error
+	if s.Labels, err = spec.ParseLabels(append(lines, c.labels...)); err != nil {
+		return err
+	}
+	s.Annotations, err = spec.ParseKeyValues("annotation", c.annotations)
+	return err
+}
+
+// proxyVariables are passed on to the container, as podman does and as Docker
+// can be told to.
+var proxyVariables = []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"}
+
+func (c *createFlags) fillProcess(a *app, s *spec.Container, args []string) error {
+	f := &c.process
+	p := f.Process
+	p.Args, p.OpenStdin = args, f.stdin
+	if c.set.changed("entrypoint") {
+		p.Entrypoint = parseEntrypoint(f.entrypoint)
+	}
+	env, err := f.environment(a)
+	if err != nil {
+		return err
+	}
+	p.Env = env
+	if p.Attach, err = spec.ParseAttach(f.attach); err != nil {
+		return err
+	}
+	if p.Dir != "" && !filepath.IsAbs(p.Dir) {
+		return &errs.Error{Kind: errs.Invalid, Err: errs.New(errs.Invalid, "the working directory '%s' is invalid, it needs to be an absolute path", p.Dir)}
+	}
+	s.Process = p
+	return nil
+}
+
+func (f *processFlags) environment(a *app) ([]string, error) {
+	var env []string
+	if f.httpProxy {
+		env, _ = spec.ParseEnv(proxyVariables, a.std.Lookup)
+	}
+	if f.envHost {
+		env = append(env, os.Environ()...)
+	}
+	if f.tz != "" {
+		tz := f.tz
+		if tz == "local" {
+			tz = localZone(a)
+		}
+		env = append(env, "TZ="+tz)
+	}
+	for _, name := range f.envFiles {
+		b, err := a.readFile(name)
+		if err != nil {
+			return nil, err
+		}
+		e, err := spec.ParseEnvFile(name, b, a.std.Lookup)
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, e...)
+	}
+	e, err := spec.ParseEnv(f.env, a.std.Lookup)
+	return output.MergeEnv(nil, append(env, e...), nil), err
+}
+
+// localZone is the name of the host's time zone.
+func localZone(a *app) string {
+	if tz, ok := a.std.Lookup("TZ"); ok && tz != "" {
+		return tz
+	}
+	if link, err := os.Readlink("/etc/localtime"); err == nil {
+		if _, zone, ok := strings.Cut(link, "zoneinfo/"); ok {
+			return zone
+		}
+	}
+	return "UTC"
+}
+
+// parseEntrypoint takes one program, or a JSON array; "" removes the image's.
+func parseEntrypoint(s string) *[]string {
+	list := []string{}
+	switch {
+	case s == "":
+	case strings.HasPrefix(s, "[") && json.Unmarshal([]byte(s), &list) == nil:
+	default:
+		list = []string{s}
+	}
+	return &list
+}
+
+func (c *createFlags) fillMounts(ctx context.Context, a *app, s *spec.Container) error {
+	add := func(m spec.Mount, err error) error {
+		s.Mounts = append(s.Mounts, m)
+		return err
+	}
+	for _, v := range c.mounts.volumes {
+		if err := add(spec.ParseVolume(v, a.std.Dir)); err != nil {
+			return err
+		}
+	}
+	for _, v := range c.mounts.mounts {
+		if err := add(spec.ParseMount(v, a.std.Dir)); err != nil {
+			return c.set.named["mount"].argError(v, err)
+		}
+	}
+	for _, v := range c.mounts.tmpfs {
+		if err := add(spec.ParseTmpfs(v)); err != nil {
+			return c.set.named["tmpfs"].argError(v, err)
+		}
+	}
+	if err := spec.CheckMounts(s.Mounts); err != nil {
+		return err
+	}
+	if c.security.ReadOnly && c.set.changed("read-only-tmpfs") && c.mounts.readOnlyTmpfs {
+		s.Mounts = withoutTargets([]spec.Mount{tmpfsOn("/run"), tmpfsOn("/tmp"), tmpfsOn("/var/tmp")}, s.Mounts)
+	}
+	return c.mountsFrom(ctx, a, s)
+}
+
+func tmpfsOn(dir string) spec.Mount {
+	return spec.Mount{Type: spec.MountTmpfs, Target: dir, TmpfsMode: 0o1777, Options: []string{"nosuid", "nodev"}}
+}
+
+// withoutTargets is base, without what mounts covers, followed by mounts.
+func withoutTargets(base, mounts []spec.Mount) []spec.Mount {
+	taken := map[string]bool{}
+	for _, m := range mounts {
+		taken[m.Target] = true
+	}
+	var out []spec.Mount
+	for _, m := range base {
+		if !taken[m.Target] {
+			out = append(out, m)
+		}
+	}
+	return append(out, mounts...)
+}
+
+// mountsFrom copies the volumes of other containers: --volumes-from NAME[:ro].
+func (c *createFlags) mountsFrom(ctx context.Context, a *app, s *spec.Container) error {
+	for _, v := range c.mounts.from {
+		ref, mode, _ := strings.Cut(v, ":")
+		if mode != "" && mode != "ro" && mode != "rw" && mode != "z" {
+			return errs.WithHint(errs.New(errs.Invalid, "invalid mode for volumes-from: %s", mode), "write --volumes-from NAME[:ro|rw]")
+		}
+		e, err := a.engine(ctx)
+		if err != nil {
+			return err
+		}
+		d, err := e.Inspect(ctx, ref)
+		if err != nil {
+			return err
+		}
+		var mounts []spec.Mount
+		for _, m := range d.Mounts {
+			if m.Type == spec.MountTmpfs {
+				continue
+			}
+			n := spec.Mount{Type: m.Type, Source: m.Source, Target: m.Destination, ReadOnly: !m.RW || mode == "ro", Propagation: m.Propagation}
+			if m.Type == spec.MountVolume {
+				n.Source, n.Propagation = m.Name, ""
+			}
+			mounts = append(mounts, n)
+		}
+		s.Mounts = withoutTargets(mounts, s.Mounts)
+	}
+	return nil
+}
+
+func (c *createFlags) fillNetwork(s *spec.Container) error {
+	f := &c.network
+	n, err := spec.ParseNetwork(f.NetworkFlags)
+	if err != nil {
+		return err
+	}
+	if n.Ports, err = spec.ParsePublishes(f.publish); err != nil {
+		return err
+	}
+	for _, v := range f.expose {
+		p, err := spec.ParseExpose(v)
+		if err != nil {
+			return err
+		}
+		n.Expose = append(n.Expose, p...)
+	}
+	for _, v := range f.hosts {
+		h, err := spec.ParseAddHost(v)
+		if err != nil {
+			return c.set.named["add-host"].argError(v, err)
+		}
+		n.ExtraHosts = append(n.ExtraHosts, h...)
+	}
+	n.PublishAll = f.publishAll
+	n.DNS, err = spec.ParseDNS(f.dns, f.dnsSearch, f.dnsOptions)
+	s.Network = n
+	return err
+}
+
+func (c *createFlags) fillSecurity(a *app, s *spec.Container) (err error) {
+	f := &c.security
+	sec := f.Security
+	if sec.CapAdd, err = spec.ParseCaps(f.capAdd); err != nil {
+		return err
+	}
+	if sec.CapDrop, err = spec.ParseCaps(f.capDrop); err != nil {
+		return err
+	}
+	host := spec.SecurityHost{ReadFile: func(p string) ([]byte, error) { return os.ReadFile(a.abs(p)) }, SELinux: selinux()}
+	for _, o := range f.opts {
+		if err := sec.ApplySecurityOpt(o, host); err != nil {
+			return err
+		}
+	}
+	sec.Sysctls, err = spec.ParseSysctls(f.sysctls)
+	s.Security = sec
+	return err
+}
+
+func selinux() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
+}
+
+func (c *createFlags) fillLife(a *app, s *spec.Container) (err error) {
+	l := &c.life
+	s.Lifecycle = spec.Lifecycle{AutoRemove: l.remove, Restart: l.restart, StopSignal: l.stopSignal, StopTimeout: l.stopTimeout}
+	if l.cidfile != "" {
+		s.Lifecycle.CIDFile = a.abs(l.cidfile)
+		if _, err := os.Lstat(s.Lifecycle.CIDFile); err == nil {
+			return &errs.Error{Kind: errs.Exists, Hint: "remove it, or name another file",
+				Err: errs.New(errs.Exists, "container ID file found, make sure the other container isn't running or delete %s", l.cidfile)}
+		}
+	}
+	if s.Logging.Options, err = spec.ParseKeyValues("log-opt", l.logOpts); err != nil {
+		return err
+	}
+	s.Logging.Driver = l.logDriver
+	s.Health, err = spec.ParseHealth(c.health)
+	return err
+}
+
+// conflicts refuses what cannot hold together.
+func (c *createFlags) conflicts(s *spec.Container) error {
+	bad := func(hint, format string, args ...any) error {
+		return &errs.Error{Kind: errs.Invalid, Err: errs.New(errs.Invalid, format, args...), Hint: hint}
+	}
+	private := s.Network.Mode != "" && s.Network.Mode != spec.NetBridge
+	switch r := s.Lifecycle.Restart.Name; {
+	case s.Lifecycle.AutoRemove && r != "" && r != "no":
+		return bad("leave one of the two away", "Conflicting options: --restart and --rm")
+	case s.Network.Mode == spec.NetContainer && (len(s.Network.Ports) > 0 || s.Network.PublishAll):
+		return bad("publish the port on the container whose network this one shares", "conflicting options: port publishing and the container type network mode")
+	case private && (s.Network.Mode == spec.NetNone || s.Network.Mode == spec.NetHost) && len(s.Network.Ports) > 0:
+		return bad("leave -p away: with host the process's own ports are the host's, with none there are no ports", "conflicting options: port publishing and --network %s", s.Network.Mode)
+	case s.Network.Mode == spec.NetContainer && s.Process.Hostname != "":
+		return bad("leave --hostname away", "conflicting options: hostname and the network mode")
+	case s.Network.Mode == spec.NetContainer && len(s.Network.ExtraHosts) > 0:
+		return bad("give --add-host to the container whose network this one shares", "conflicting options: custom host-to-IP mapping and the network mode")
+	case s.Network.Mode == spec.NetContainer && len(s.Network.DNS.Servers) > 0:
+		return bad("give --dns to the container whose network this one shares", "conflicting options: dns and the network mode")
+	case s.Resources.NanoCPUs > 0 && (s.Resources.CPUPeriod > 0 || s.Resources.CPUQuota > 0):
+		return bad("use --cpus alone", "Conflicting options: Nano CPUs and CPU Period cannot both be set")
+	case s.Resources.Memory > 0 && s.Resources.Memory < 6<<20:
+		return bad("give 6m or more", "Minimum memory limit allowed is 6MB")
+	case s.Resources.MemorySwap > 0 && s.Resources.Memory == 0:
+		return bad("set --memory as well", "You should always set the Memory limit when using Memoryswap limit, see usage")
+	case s.Resources.MemorySwap > 0 && s.Resources.MemorySwap < s.Resources.Memory:
+		return bad("memory-swap counts memory and swap together", "Minimum memoryswap limit should be larger than memory limit, see usage")
+	case s.Resources.Memory > 0 && s.Resources.MemoryReservation > s.Resources.Memory:
+		return bad("raise --memory", "Minimum memory limit can not be less than memory reservation limit, see usage")
+	}
+	if o := s.Resources.OOMScoreAdj; o != nil && (*o < -1000 || *o > 1000) {
+		return bad("choose a number from -1000 to 1000", "Invalid value %d, range for oom score adj is [-1000, 1000]", *o)
+	}
+	return nil
+}
+
+// readFile reads a file named on the command line; - is standard input.
+func (a *app) readFile(name string) ([]byte, error) {
+	b, err := os.ReadFile(a.abs(name))
+	if err != nil {
+		return nil, &errs.Error{Kind: errs.NotFound, Err: err, Hint: "check the path: it starts at the current directory"}
+	}
+	return b, nil
+}
+
+func parseUint(s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, errs.New(errs.Invalid, "strconv.ParseUint: parsing %q: invalid syntax", s)
+	}
+	return n, nil
+}
+
+func parseInt64(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, errs.New(errs.Invalid, "strconv.ParseInt: parsing %q: invalid syntax", s)
+	}
+	return n, nil
+}

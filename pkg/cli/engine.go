@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// Engine is what the commands call: libpod's, or a test's stand-in.
+type Engine interface {
+	Run(context.Context, *spec.Container, libpod.RunOptions) (string, error)
+	Create(context.Context, *spec.Container, libpod.CreateOptions) (string, error)
+	Start(context.Context, string, libpod.StartOptions) error
+	Stop(context.Context, string, libpod.StopOptions) error
+	Kill(ctx context.Context, ref, signal string) error
+	Restart(context.Context, string, libpod.StopOptions) error
+	Pause(ctx context.Context, ref string) error
+	Unpause(ctx context.Context, ref string) error
+	Wait(ctx context.Context, ref, condition string) (int, error)
+	Remove(context.Context, string, libpod.RemoveOptions) error
+	Rename(ctx context.Context, ref, name string) error
+	Attach(context.Context, string, libpod.Streams) error
+	Exec(context.Context, string, libpod.ExecOptions) error
+	Logs(ctx context.Context, ref string, o libpod.LogOptions, stdout, stderr io.Writer) error
+	Ports(ctx context.Context, ref string) ([]spec.Port, error)
+	Top(ctx context.Context, ref string, args []string) ([]string, [][]string, error)
+
+	List(context.Context, libpod.ListOptions) ([]libpod.Summary, error)
+	Inspect(ctx context.Context, ref string) (*libpod.Details, error)
+
+	Pull(context.Context, string, libpod.PullOptions) (string, error)
+	Images(context.Context, libpod.ImageListOptions) ([]libpod.ImageSummary, error)
+	ImageInspect(ctx context.Context, ref string) (*libpod.ImageDetails, error)
+	Tag(ctx context.Context, ref, name string) error
+	Untag(ctx context.Context, ref string, names ...string) error
+	RemoveImage(context.Context, string, libpod.RemoveImageOptions) (*libpod.ImageRemoval, error)
+	Load(context.Context, libpod.LoadOptions) ([]libpod.LoadedImage, error)
+	Import(context.Context, libpod.ImportOptions) (string, error)
+
+	VolumeCreate(context.Context, libpod.Volume) (*libpod.Volume, error)
+	Volumes(ctx context.Context, filters map[string][]string) ([]libpod.Volume, error)
+	VolumeInspect(ctx context.Context, name string) (*libpod.Volume, error)
+	VolumeRemove(ctx context.Context, name string, force bool) error
+
+	Info(context.Context) (*libpod.Info, error)
+	Version() libpod.Version
+	Unshare(ctx context.Context, argv []string) error
+	Close() error
+}
+
+// abs makes a path of the command line absolute.
+func (a *app) abs(p string) string {
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(a.std.Dir, p)
+}

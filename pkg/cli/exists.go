@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// exister says by its status whether an object exists: 0, 1, or 125 where
+// that cannot be told.
+func exister(args, short string, find lookup) *command {
+	return &command{
+		name: "exists", args: args, short: short, min: 1, max: 1,
+		setup: func(*flagSet) action {
+			return func(ctx context.Context, a *app, args []string) error {
+				e, err := a.engine(ctx)
+				if err != nil {
+					return err
+				}
+				_, err = find(ctx, e, args[0])
+				if errs.Is(err, errs.NotFound) {
+					return &errs.ExitError{Code: 1}
+				}
+				return err
+			}
+		},
+	}
+}
+
+func lookupContainer(ctx context.Context, e Engine, ref string) (any, error) {
+	return e.Inspect(ctx, ref)
+}

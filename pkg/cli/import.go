@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+type importFlags struct {
+	libpod.ImportOptions
+	quiet bool
+}
+
+func importCommand() *command {
+	return &command{
+		name: "import", args: "file|URL|- [REPOSITORY[:TAG]]", short: "Import the contents from a tarball to create a filesystem image", min: 1, max: 2,
+		twin: "image import",
+		setup: func(f *flagSet) action {
+			var o importFlags
+			f.texts(&o.Changes, "change", "c", "Apply Dockerfile instruction to the created image")
+			f.text(&o.Message, "message", "m", "Set commit message for imported image")
+			parsed(f, &o.Platform, "platform", "", "string", "Set platform of the image", spec.ParsePlatform)
+			f.boolean(&o.quiet, "quiet", "q", "Suppress the import output")
+			f.refuse("the platform is one flag", "use --platform OS/ARCH[/VARIANT]", "arch", "os", "variant")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
+		},
+	}
+}
+
+func (o *importFlags) run(ctx context.Context, a *app, args []string) error {
+	switch src := args[0]; {
+	case src == "-":
+		o.Input = a.std.In
+	case strings.HasPrefix(src, "http://"), strings.HasPrefix(src, "https://"):
+		o.Path = src
+	default:
+		o.Path = a.abs(src)
+	}
+	if len(args) > 1 {
+		o.Name = args[1]
+	}
+	if !o.quiet {
+		o.Progress = a.out.ErrWriter()
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	id, err := e.Import(ctx, o.ImportOptions)
+	if err == nil {
+		a.out.Println("sha256:" + strings.TrimPrefix(id, "sha256:"))
+	}
+	return err
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import "context"
+
+type killFlags struct {
+	selection
+	signal string
+}
+
+func killCommand() *command {
+	return &command{
+		name: "kill", args: "CONTAINER [CONTAINER...]", short: "Kill one or more running containers", max: -1, twin: "container kill",
+		setup: func(f *flagSet) action {
+			o := killFlags{selection: selection{running: true}, signal: "KILL"}
+			o.register(f, "Kill", "a")
+			parsed(f, &o.signal, "signal", "s", "string", "Signal to send to the container", checkSignal).def = "KILL"
+			return func(ctx context.Context, a *app, args []string) error {
+				refs, err := o.refs(ctx, a, args)
+				if err != nil {
+					return err
+				}
+				e, err := a.engine(ctx)
+				if err != nil {
+					return err
+				}
+				return a.eachNamed(refs, func(ref string) error { return e.Kill(ctx, ref, o.signal) })
+			}
+		},
+	}
+}

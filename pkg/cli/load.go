@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type loadFlags struct {
+	input string
+	quiet bool
+}
+
+func loadCommand() *command {
+	return &command{
+		name: "load", args: "", short: "Load an image from a tar archive or STDIN", twin: "image load",
+		setup: func(f *flagSet) action {
+			var o loadFlags
+			f.text(&o.input, "input", "i", "Read from tar archive file or OCI directory, instead of STDIN")
+			f.boolean(&o.quiet, "quiet", "q", "Suppress the load output")
+			f.refuse("the archive's image is taken as it is", "leave it away", "platform")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }
+		},
+	}
+}
+
+func (o *loadFlags) run(ctx context.Context, a *app) error {
+	lo := libpod.LoadOptions{Quiet: o.quiet}
+	switch {
+	case o.input != "" && o.input != "-":
+		lo.Path = a.abs(o.input)
+	case output.IsTerminal(a.std.In):
+		return errs.WithHint(errs.New(errs.Invalid, "requested load from stdin, but stdin is empty"), "proa load -i FILE")
+	default:
+		lo.Input = a.std.In
+	}
+	if !o.quiet {
+		lo.Progress = a.out.ErrWriter()
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	images, err := e.Load(ctx, lo)
+	for _, i := range images {
+		for _, n := range i.Names {
+			a.out.Println("Loaded image: " + n)
+		}
+		if len(i.Names) == 0 {
+			a.out.Println("Loaded image ID: sha256:" + strings.TrimPrefix(i.ID, "sha256:"))
+		}
+	}
+	return err
+}

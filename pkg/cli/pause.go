@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import "context"
+
+func pauseCommand() *command {
+	return freezer("pause", "Pause", Engine.Pause, "Pause all processes within one or more containers")
+}
+
+func unpauseCommand() *command {
+	return freezer("unpause", "Unpause", Engine.Unpause, "Unpause all processes within one or more containers")
+}
+
+// freezer is pause and unpause, which differ in one call.
+func freezer(name, verb string, do func(Engine, context.Context, string) error, short string) *command {
+	return &command{
+		name: name, args: "CONTAINER [CONTAINER...]", short: short, max: -1, twin: "container " + name,
+		setup: func(f *flagSet) action {
+			o := selection{running: true}
+			o.register(f, verb, "a")
+			return func(ctx context.Context, a *app, args []string) error {
+				refs, err := o.refs(ctx, a, args)
+				if err != nil {
+					return err
+				}
+				e, err := a.engine(ctx)
+				if err != nil {
+					return err
+				}
+				return a.eachNamed(refs, func(ref string) error { return do(e, ctx, ref) })
+			}
+		},
+	}
+}

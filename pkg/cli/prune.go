@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+func containerPruneCommand() *command {
+	return &command{
+		name: "prune", args: "", short: "Remove all stopped containers",
+		setup: func(f *flagSet) action {
+			var o pruneFlags
+			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
+			f.texts(&o.filters, "filter", "", "Provide filter values (e.g. \"label=<label>\")").typ = "filter"
+			return func(ctx context.Context, a *app, args []string) error { return o.containers(ctx, a) }
+		},
+	}
+}
+
+func (o *pruneFlags) containers(ctx context.Context, a *app) error {
+	filters, err := parseFilters(o.filters)
+	if err != nil {
+		return err
+	}
+	if !a.confirm(o.force, "This will remove all stopped containers.") {
+		return nil
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := e.List(ctx, libpod.ListOptions{All: true, Filters: filters})
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, c := range list {
+		if c.State == lifecycle.Exited || c.State == lifecycle.Created || c.State == lifecycle.Dead {
+			ids = append(ids, c.ID)
+		}
+	}
+	a.out.Println("Deleted Containers:")
+	return a.eachNamed(ids, func(id string) error {
+		err := e.Remove(ctx, id, libpod.RemoveOptions{Ignore: true})
+		if errs.Is(err, errs.State) || errs.Is(err, errs.InUse) {
+			// Somebody started it since the list was made.
+			return nil
+		}
+		return err
+	})
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+type pullFlags struct {
+	libpod.PullOptions
+	tlsVerify bool
+}
+
+func pullCommand() *command {
+	return &command{
+		name: "pull", args: "NAME[:TAG|@DIGEST] [NAME...]", short: "Download an image from a registry", min: 1, max: -1, twin: "image pull",
+		setup: func(f *flagSet) action {
+			o := pullFlags{tlsVerify: true}
+			f.boolean(&o.AllTags, "all-tags", "a", "Download all tagged images in the repository")
+			parsed(f, &o.Platform, "platform", "", "string", "Set platform if the image is for several", spec.ParsePlatform)
+			parsed(f, &o.Policy, "policy", "", "string", `When to ask the registry ("always", "missing", "never", "newer")`, spec.ParsePullPolicy).def = "always"
+			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output, print the image ID")
+			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
+			f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
+			f.refuse("it is not implemented", "leave it away", "arch", "os", "variant", "authfile", "cert-dir", "creds", "decryption-key", "retry", "retry-delay")
+			return func(ctx context.Context, a *app, args []string) error {
+				if f.changed("tls-verify") {
+					o.TLSVerify = &o.tlsVerify
+				}
+				return o.run(ctx, a, args)
+			}
+		},
+	}
+}
+
+func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
+	if o.Policy == "" {
+		o.Policy = spec.PullAlways
+	}
+	if !o.Quiet {
+		o.Progress = a.out.OutWriter()
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	pull := func(ref string) error {
+		id, err := e.Pull(ctx, ref, o.PullOptions)
+		if err == nil && o.Quiet {
+			a.out.Println(id)
+		}
+		return err
+	}
+	if len(args) == 1 {
+		return pull(args[0])
+	}
+	if o.AllTags {
+		return errs.WithHint(errs.New(errs.Invalid, "--all-tags takes one name"), "pull one repository at a time")
+	}
+	return a.each(args, pull)
+}

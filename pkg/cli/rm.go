@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+)
+
+type rmFlags struct {
+	selection
+	remove libpod.RemoveOptions
+}
+
+func rmCommand() *command {
+	return &command{
+		name: "rm", aliases: []string{"remove"}, args: "CONTAINER [CONTAINER...]", short: "Remove one or more containers", max: -1, twin: "container rm",
+		setup: func(f *flagSet) action {
+			var o rmFlags
+			o.register(f, "Remove", "a")
+			f.boolean(&o.remove.Force, "force", "f", "Force the removal of a running container (uses SIGKILL)")
+			f.boolean(&o.remove.Volumes, "volumes", "v", "Remove anonymous volumes associated with the container")
+			f.boolean(&o.remove.Ignore, "ignore", "i", "A container that does not exist is no error")
+			f.alias(f.optInt(&o.remove.Timeout, "timeout", "t", "With --force, seconds to wait between the stop signal and SIGKILL"), "time")
+			f.refuse("links are replaced by names on the networks", "leave it away", "link!", "depend!")
+			return func(ctx context.Context, a *app, args []string) error {
+				refs, err := o.refs(ctx, a, args)
+				if err != nil {
+					return err
+				}
+				e, err := a.engine(ctx)
+				if err != nil {
+					return err
+				}
+				return a.eachNamed(refs, func(ref string) error { return e.Remove(ctx, ref, o.remove) })
+			}
+		},
+	}
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type rmiFlags struct {
+	libpod.RemoveImageOptions
+	all bool
+}
+
+func rmiCommand() *command {
+	return &command{
+		name: "rmi", args: "IMAGE [IMAGE...]", short: "Remove one or more images", max: -1, twin: "image rm",
+		setup: func(f *flagSet) action {
+			var o rmiFlags
+			f.boolean(&o.all, "all", "a", "Remove all images")
+			f.boolean(&o.Force, "force", "f", "Force removal of the image")
+			f.boolean(&o.Ignore, "ignore", "i", "An image that does not exist is no error")
+			f.boolean(&o.NoPrune, "no-prune", "", "Do not delete untagged parents")
+			parsed(f, new(string), "platform", "", "string", "", func(string) (string, error) {
+				return "", errs.New(errs.Unsupported, "an image is removed whole")
+			}).hidden = true
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
+		},
+	}
+}
+
+func (o *rmiFlags) run(ctx context.Context, a *app, args []string) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.all && len(args) > 0:
+		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with names of images"), "leave one of the two away")
+	case o.all:
+		list, err := e.Images(ctx, libpod.ImageListOptions{All: true})
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			args = append(args, list[i].ID)
+		}
+	case len(args) == 0:
+		c := a.call
+		return c.command().usageError(c.words, "%q requires at least 1 argument", c.words)
+	}
+	return a.each(args, func(ref string) error {
+		r, err := e.RemoveImage(ctx, ref, o.RemoveImageOptions)
+		if r != nil {
+			for _, n := range r.Untagged {
+				a.out.Println("Untagged: " + n)
+			}
+			for _, id := range r.Deleted {
+				a.out.Println("Deleted: " + id)
+			}
+		}
+		return err
+	})
+}

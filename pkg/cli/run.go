@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+type runFlags struct {
+	createFlags
+	detach     bool
+	sigProxy   bool
+	detachKeys string
+}
+
+func runCommand() *command {
+	return &command{
+		name: "run", args: "IMAGE [COMMAND] [ARG...]", short: "Create and run a new container from an image",
+		long: "The command's exit status is the process's own; 125 when Proa itself failed, 126 when the\n" +
+			"command cannot be invoked, 127 when it is not found.",
+		min: 1, max: -1, stopAtArg: true, runsProcess: true, twin: "container run",
+		setup: func(f *flagSet) action {
+			o := runFlags{sigProxy: true}
+			f.boolean(&o.detach, "detach", "d", "Run container in background and print container ID")
+			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
+			f.boolean(&o.sigProxy, "sig-proxy", "", "Proxy received signals to the process")
+			o.register(f)
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
+		},
+	}
+}
+
+func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
+	c, err := o.container(ctx, a, args)
+	if err != nil {
+		return err
+	}
+	if o.detach && len(c.Process.Attach) > 0 {
+		return errs.WithHint(errs.New(errs.Invalid, "Conflicting options: -a and -d"), "leave one of the two away")
+	}
+	opts := libpod.RunOptions{Detach: o.detach, Progress: o.progress(a)}
+	c.Process.DetachKeys = o.detachKeys
+	if !o.detach {
+		if opts.Streams, err = o.streams(a, c); err != nil {
+			return err
+		}
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	if err := o.removeOld(ctx, e, c); err != nil {
+		return err
+	}
+	id, err := e.Run(ctx, c, opts)
+	if err == nil && (o.detach || noOutput(c)) {
+		a.out.Println(id)
+	}
+	return err
+}
+
+// noOutput says that only standard input is attached: Docker prints the id.
+func noOutput(c *spec.Container) bool {
+	return len(c.Process.Attach) > 0 && !slices.Contains(c.Process.Attach, "stdout") && !slices.Contains(c.Process.Attach, "stderr")
+}
+
+// streams connects what -a, -i and -t ask for.
+func (o *runFlags) streams(a *app, c *spec.Container) (libpod.Streams, error) {
+	p := &c.Process
+	if len(p.Attach) == 0 {
+		p.Attach = []string{"stdout", "stderr"}
+		if p.OpenStdin {
+			p.Attach = []string{"stdin", "stdout", "stderr"}
+		}
+	}
+	s := libpod.Streams{DetachKeys: o.detachKeys, SigProxy: o.sigProxy && !p.TTY}
+	if slices.Contains(p.Attach, "stdin") {
+		s.In = a.std.In
+		p.OpenStdin, p.StdinOnce = true, true
+	}
+	if slices.Contains(p.Attach, "stdout") {
+		s.Out = a.out.OutWriter()
+	}
+	if slices.Contains(p.Attach, "stderr") {
+		s.Err = a.out.ErrWriter()
+	}
+	return s, a.terminal(&s, p.TTY)
+}
+
+// terminal decides whether the client's terminal becomes the container's.
+func (a *app) terminal(s *libpod.Streams, tty bool) error {
+	isTerm := output.IsTerminal(a.std.In)
+	if tty && s.In != nil && !isTerm {
+		return errs.WithHint(errs.New(errs.Invalid, "the input device is not a TTY"), "leave -t away where the input is a pipe or a file")
+	}
+	s.TTY = tty && isTerm
+	return nil
+}
+
+// progress is where a missing image's pull is shown.
+func (c *createFlags) progress(a *app) io.Writer {
+	if c.quiet {
+		return nil
+	}
+	return a.out.ErrWriter()
+}
+
+// removeOld makes room for --replace.
+func (c *createFlags) removeOld(ctx context.Context, e Engine, s *spec.Container) error {
+	if !c.replace {
+		return nil
+	}
+	if s.Name == "" {
+		return errs.WithHint(errs.New(errs.Invalid, "cannot replace container without --name being set"), "add --name NAME")
+	}
+	return e.Remove(ctx, s.Name, libpod.RemoveOptions{Force: true, Ignore: true})
+}
+
+func createCommand() *command {
+	return &command{
+		name: "create", args: "IMAGE [COMMAND] [ARG...]", short: "Create a new container",
+		min: 1, max: -1, stopAtArg: true, runsProcess: true, twin: "container create",
+		setup: func(f *flagSet) action {
+			var o createFlags
+			o.register(f)
+			return func(ctx context.Context, a *app, args []string) error {
+				c, err := o.container(ctx, a, args)
+				if err != nil {
+					return err
+				}
+				if c.Process.OpenStdin && len(c.Process.Attach) == 0 {
+					c.Process.StdinOnce = true
+				}
+				e, err := a.engine(ctx)
+				if err != nil {
+					return err
+				}
+				if err := o.removeOld(ctx, e, c); err != nil {
+					return err
+				}
+				id, err := e.Create(ctx, c, libpod.CreateOptions{Progress: o.progress(a)})
+				if err == nil {
+					a.out.Println(id)
+				}
+				return err
+			}
+		},
+	}
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// selection is how a command names its containers besides listing them.
+type selection struct {
+	all, latest bool
+	filters     []string
+	cidfiles    []string
+	running     bool // --all means the running ones
+}
+
+func (s *selection) register(f *flagSet, verb, short string) {
+	what := "all containers"
+	if s.running {
+		what = "all running containers"
+	}
+	f.boolean(&s.all, "all", short, verb+" "+what)
+	f.boolean(&s.latest, "latest", "l", verb+" the latest container")
+	f.texts(&s.filters, "filter", "", verb+" the containers that match (name=value)")
+	f.texts(&s.cidfiles, "cidfile", "", "Read the container ID from the file")
+}
+
+// refs is the list of containers that the flags and arguments name.
+func (s *selection) refs(ctx context.Context, a *app, args []string) ([]string, error) {
+	refs := args
+	for _, name := range s.cidfiles {
+		b, err := a.readFile(name)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, strings.TrimSpace(string(b)))
+	}
+	if !s.all && !s.latest && len(s.filters) == 0 {
+		if len(refs) == 0 && len(s.cidfiles) == 0 {
+			c := a.call
+			return nil, c.command().usageError(c.words, "%q requires at least 1 argument", c.words)
+		}
+		return refs, nil
+	}
+	if len(refs) > 0 {
+		return nil, errs.WithHint(errs.New(errs.Invalid, "--all, --latest and --filter cannot be used with names of containers"), "leave one of them away")
+	}
+	return s.search(ctx, a)
+}
+
+func (s *selection) search(ctx context.Context, a *app) ([]string, error) {
+	filters, err := parseFilters(s.filters)
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := libpod.ListOptions{All: true, Filters: filters}
+	if s.latest {
+		o.Last = 1
+	}
+	list, err := e.List(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, c := range list {
+		if !s.running || s.latest || c.State.Live() || c.State == lifecycle.Paused {
+			ids = append(ids, c.ID)
+		}
+	}
+	if s.latest && len(ids) == 0 {
+		return nil, errs.New(errs.NotFound, "there is no container")
+	}
+	return ids, nil
+}
+
+// latestFlag is -l for the commands that take one container.
+func latestFlag(f *flagSet, p *bool) { f.boolean(p, "latest", "l", "Act on the latest container") }
+
+// oneOf is the container of a command that takes one, and the other arguments.
+func oneOf(ctx context.Context, a *app, latest bool, args []string) (ref string, rest []string, err error) {
+	if !latest {
+		if len(args) == 0 {
+			c := a.call
+			return "", nil, c.command().usageError(c.words, "%q requires at least 1 argument", c.words)
+		}
+		return args[0], args[1:], nil
+	}
+	s := selection{latest: true}
+	refs, err := s.search(ctx, a)
+	if err != nil {
+		return "", nil, err
+	}
+	return refs[0], args, nil
+}
+
+// parseFilters reads --filter values: key=value.
+func parseFilters(values []string) (map[string][]string, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	m := map[string][]string{}
+	for _, v := range values {
+		k, val, ok := strings.Cut(v, "=")
+		k = strings.ToLower(strings.TrimSpace(k))
+		if !ok || k == "" {
+			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid argument %q for \"--filter\" flag: invalid filter %q (expected name=value)", v, v), "write --filter name=value")
+		}
+		m[k] = append(m[k], strings.TrimSpace(val))
+	}
+	return m, nil
+}
+
+// confirm asks a yes or no question on the terminal; without one the answer is
+// no.
+func (a *app) confirm(force bool, warning string) bool {
+	if force {
+		return true
+	}
+	a.out.Print("WARNING! " + warning + "\nAre you sure you want to continue? [y/N] ")
+	_ = a.out.Flush()
+	in, ok := a.std.In.(*os.File)
+	if !ok {
+		return false
+	}
+	b := make([]byte, 16)
+	n, _ := in.Read(b)
+	return strings.EqualFold(strings.TrimSpace(string(b[:n])), "y")
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type startFlags struct {
+	selection
+	attach, interactive, sigProxy bool
+	detachKeys                    string
+}
+
+func startCommand() *command {
+	return &command{
+		name: "start", args: "CONTAINER [CONTAINER...]", short: "Start one or more stopped containers", max: -1, twin: "container start",
+		setup: func(f *flagSet) action {
+			o := startFlags{sigProxy: true}
+			o.register(f, "Start", "")
+			f.boolean(&o.attach, "attach", "a", "Attach STDOUT/STDERR and forward signals")
+			f.boolean(&o.interactive, "interactive", "i", "Attach container's STDIN")
+			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
+			f.boolean(&o.sigProxy, "sig-proxy", "", "Proxy received signals to the process")
+			f.refuse("checkpoints are not implemented", "start the container afresh", "checkpoint", "checkpoint-dir")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
+		},
+	}
+}
+
+func (o *startFlags) run(ctx context.Context, a *app, args []string) error {
+	refs, err := o.refs(ctx, a, args)
+	if err != nil {
+		return err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	if !o.attach && !o.interactive {
+		return a.eachNamed(refs, func(ref string) error { return e.Start(ctx, ref, libpod.StartOptions{}) })
+	}
+	if len(refs) != 1 {
+		return errs.WithHint(errs.New(errs.Invalid, "you cannot start and attach multiple containers at once"), "start them without -a, and attach to one")
+	}
+	d, err := e.Inspect(ctx, refs[0])
+	if err != nil {
+		return err
+	}
+	tty := d.Spec.Process.TTY
+	s := libpod.Streams{Out: a.out.OutWriter(), Err: a.out.ErrWriter(), SigProxy: o.sigProxy && !tty, DetachKeys: o.detachKeys, NoStdin: !o.interactive}
+	if o.interactive && d.Spec.Process.OpenStdin {
+		s.In = a.std.In
+	}
+	if err := a.terminal(&s, tty); err != nil {
+		return err
+	}
+	a.call.runsContainer = true
+	return e.Start(ctx, refs[0], libpod.StartOptions{Attach: true, Streams: s})
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+type stopFlags struct {
+	selection
+	stop   libpod.StopOptions
+	ignore bool
+}
+
+func (o *stopFlags) registerStop(f *flagSet) {
+	f.alias(f.optInt(&o.stop.Timeout, "timeout", "t", "Seconds to wait before killing the container"), "time")
+	parsed(f, &o.stop.Signal, "signal", "s", "string", "Signal to send to the container", checkSignal)
+}
+
+func checkSignal(s string) (string, error) {
+	_, err := spec.ParseSignal(s)
+	return s, err
+}
+
+func stopCommand() *command {
+	return &command{
+		name: "stop", args: "CONTAINER [CONTAINER...]", short: "Stop one or more running containers", max: -1, twin: "container stop",
+		setup: func(f *flagSet) action {
+			o := stopFlags{selection: selection{running: true}}
+			o.register(f, "Stop", "a")
+			o.registerStop(f)
+			f.boolean(&o.ignore, "ignore", "i", "A container that does not exist is no error")
+			return func(ctx context.Context, a *app, args []string) error {
+				refs, err := o.refs(ctx, a, args)
+				if err != nil {
+					return err
+				}
+				e, err := a.engine(ctx)
+				if err != nil {
+					return err
+				}
+				return a.eachNamed(refs, func(ref string) error {
+					err := e.Stop(ctx, ref, o.stop)
+					if o.ignore && errs.Is(err, errs.NotFound) {
+						return nil
+					}
+					return err
+				})
+			}
+		},
+	}
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+const (
+	groupCommon     = "Common Commands"
+	groupManagement = "Management Commands"
+)
+
+// tree is every command of proa.
+func tree() *command {
+	return &command{
+		name: "proa", short: "Containers without a daemon and without root",
+		sub: []*command{
+			runCommand().in(groupCommon), execCommand().in(groupCommon), psCommand().in(groupCommon), pullCommand().in(groupCommon),
+			imagesCommand().in(groupCommon), versionCommand().in(groupCommon), infoCommand().in(groupCommon),
+			containerCommand().in(groupManagement), imageCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
+			attachCommand(), completionCommand(), createCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(),
+			pauseCommand(), portCommand(), renameCommand(), restartCommand(), rmCommand(), rmiCommand(), startCommand(), stopCommand(),
+			tagCommand(), topCommand(), unpauseCommand(), unshareCommand(), untagCommand(), waitCommand(),
+			completeCommand(), docsCommand(),
+		},
+	}
+}
+
+func containerCommand() *command {
+	return &command{
+		name: "container", short: "Manage containers",
+		sub: []*command{
+			attachCommand(), createCommand(), execCommand(), exister("CONTAINER", "Tell by the exit status whether a container exists", lookupContainer),
+			containerInspectCommand(), killCommand(), logsCommand(), psCommand().as("ls", "list", "ps"), pauseCommand(), portCommand(), containerPruneCommand(),
+			renameCommand(), restartCommand(), rmCommand(), runCommand(), startCommand(), stopCommand(), topCommand(), unpauseCommand(), waitCommand(),
+		},
+	}
+}
+
+func imageCommand() *command {
+	return &command{
+		name: "image", short: "Manage images",
+		sub: []*command{
+			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), importCommand(),
+			inspector("image", "IMAGE [IMAGE...]", "Display detailed information on one or more images"), loadCommand(),
+			imagesCommand().as("ls", "list"), pullCommand(), rmiCommand().as("rm", "remove"), tagCommand(), untagCommand(),
+		},
+	}
+}
+
+func systemCommand() *command {
+	return &command{name: "system", short: "Manage Proa", sub: []*command{infoCommand()}}
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+func volumeCommand() *command {
+	return &command{
+		name: "volume", short: "Manage volumes",
+		sub: []*command{volumeCreateCommand(), inspector("volume", "VOLUME [VOLUME...]", "Display detailed information on one or more volumes"),
+			volumeListCommand(), volumePruneCommand(), volumeRemoveCommand()},
+	}
+}
+
+type volumeCreateFlags struct {
+	name, driver string
+	labels, opts []string
+}
+
+func volumeCreateCommand() *command {
+	return &command{
+		name: "create", args: "[VOLUME]", short: "Create a volume", max: 1,
+		setup: func(f *flagSet) action {
+			o := volumeCreateFlags{driver: "local"}
+			f.text(&o.name, "name", "", "Name of the volume").hidden = true
+			f.text(&o.driver, "driver", "d", "Specify volume driver name")
+			f.texts(&o.labels, "label", "l", "Set metadata for a volume")
+			f.texts(&o.opts, "opt", "o", "Set driver specific options").typ = "map"
+			f.accept("an existing volume is returned as it is", "ignore!")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
+		},
+	}
+}
+
+func (o *volumeCreateFlags) run(ctx context.Context, a *app, args []string) (err error) {
+	v := libpod.Volume{Name: o.name, Driver: o.driver}
+	if len(args) > 0 {
+		v.Name = args[0]
+	}
+	if v.Name != "" {
+		if err := spec.CheckVolumeName(v.Name); err != nil {
+			return err
+		}
+	}
+	if v.Labels, err = spec.ParseLabels(o.labels); err != nil {
+		return err
+	}
+	if v.Options, err = spec.ParseKeyValues("opt", o.opts); err != nil {
+		return err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	made, err := e.VolumeCreate(ctx, v)
+	if err != nil {
+		return err
+	}
+	a.out.Println(made.Name)
+	return nil
+}
+
+type volumeListFlags struct {
+	quiet, noHeading bool
+	filters          []string
+	format           string
+}
+
+func volumeListCommand() *command {
+	return &command{
+		name: "ls", aliases: []string{"list"}, args: "", short: "List volumes",
+		setup: func(f *flagSet) action {
+			var o volumeListFlags
+			f.texts(&o.filters, "filter", "f", "Provide filter values (e.g. \"dangling=true\")").typ = "filter"
+			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			f.boolean(&o.quiet, "quiet", "q", "Only display volume names")
+			f.boolean(&o.noHeading, "noheading", "n", "Do not print the titles of the columns")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }
+		},
+	}
+}
+
+func (o *volumeListFlags) run(ctx context.Context, a *app) error {
+	filters, err := parseFilters(o.filters)
+	if err != nil {
+		return err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := e.Volumes(ctx, filters)
+	if err != nil {
+		return err
+	}
+	rows := make([]any, len(list))
+	for i := range list {
+		rows[i] = output.Volume(&list[i])
+	}
+	l := output.List{Header: output.VolumeHeader(), Columns: []string{"Driver", "Name"}, Format: o.format, NoHeading: o.noHeading}
+	if o.quiet {
+		l.Quiet = "Name"
+	}
+	return a.out.List(l, rows)
+}
+
+func volumeRemoveCommand() *command {
+	return &command{
+		name: "rm", aliases: []string{"remove"}, args: "VOLUME [VOLUME...]", short: "Remove one or more volumes", max: -1,
+		setup: func(f *flagSet) action {
+			var force, all bool
+			f.boolean(&force, "force", "f", "Do not fail where a volume does not exist")
+			f.boolean(&all, "all", "a", "Remove all volumes")
+			return func(ctx context.Context, a *app, args []string) error {
+				e, err := a.engine(ctx)
+				if err != nil {
+					return err
+				}
+				if all {
+					list, err := e.Volumes(ctx, nil)
+					if err != nil {
+						return err
+					}
+					for _, v := range list {
+						args = append(args, v.Name)
+					}
+				} else if len(args) == 0 {
+					return a.call.command().usageError(a.call.words, "%q requires at least 1 argument", a.call.words)
+				}
+				return a.eachNamed(args, func(name string) error { return e.VolumeRemove(ctx, name, force) })
+			}
+		},
+	}
+}
+
+type pruneFlags struct {
+	all, force bool
+	filters    []string
+}
+
+func volumePruneCommand() *command {
+	return &command{
+		name: "prune", args: "", short: "Remove unused local volumes",
+		setup: func(f *flagSet) action {
+			var o pruneFlags
+			f.boolean(&o.all, "all", "a", "Remove all unused volumes, not just anonymous ones")
+			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
+			f.texts(&o.filters, "filter", "", "Provide filter values (e.g. \"label=<label>\")").typ = "filter"
+			return func(ctx context.Context, a *app, args []string) error { return o.volumes(ctx, a) }
+		},
+	}
+}
+
+func (o *pruneFlags) volumes(ctx context.Context, a *app) error {
+	filters, err := parseFilters(append([]string{"dangling=true"}, o.filters...))
+	if err != nil {
+		return err
+	}
+	what := "anonymous local volumes"
+	if o.all {
+		what = "all local volumes"
+	}
+	if !a.confirm(o.force, "This will remove "+what+" not used by at least one container.") {
+		return nil
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := e.Volumes(ctx, filters)
+	if err != nil {
+		return err
+	}
+	a.out.Println("Deleted Volumes:")
+	var names []string
+	for _, v := range list {
+		if v.Anonymous || o.all {
+			names = append(names, v.Name)
+		}
+	}
+	return a.eachNamed(names, func(name string) error {
+		err := e.VolumeRemove(ctx, name, false)
+		if errs.Is(err, errs.InUse) {
+			// A container took it since the list was made.
+			return nil
+		}
+		return err
+	})
+}
