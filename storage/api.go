@@ -7,43 +7,7 @@ import (
 	"io"
 
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/spec"
 )
-
-// Resolve finds an image in the store: by name (docker.io, library/ and :latest
-// implied), name@digest, short name, id or unique prefix of an id. Kind
-// NotFound: there is none.
-func (s *Store) Resolve(name string) (*Image, error) { return nil, todo() }
-
-// List returns all images, the newest first. The slice is the caller's.
-func (s *Store) List() ([]Summary, error) { return nil, todo() }
-
-// Rootfs makes the directories of a writable layer over the image's layers,
-// upper and work, inside containerDir, and says how to mount it.
-func (s *Store) Rootfs(img *Image, containerDir string) (spec.Rootfs, error) {
-	return spec.Rootfs{}, todo()
-}
-
-// PullOptions say what to fetch and from whom.
-type PullOptions struct {
-	Policy    spec.PullPolicy // empty: always
-	Platform  string          // os/arch[/variant]; empty: the host's
-	AllTags   bool
-	TLSVerify *bool  // nil: as registries.conf says
-	Creds     string // user:password; empty: from AuthFile
-	AuthFile  string // empty: the usual places
-	CertDir   string
-	Progress  Progress // nil: nothing is told
-}
-
-// Pull fetches an image, by a name as in Docker or with a transport
-// (docker://, oci:, oci-archive:, docker-archive:, dir:). What is visible
-// afterwards is complete and verified; a killed Pull leaves nothing that the
-// next writing call does not clear away. With AllTags the last image comes
-// back. The name "hello" stands for the image that Proa carries itself.
-func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (*Image, error) {
-	return nil, todo()
-}
 
 // LoadOptions say where an archive comes from.
 type LoadOptions struct {

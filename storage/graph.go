@@ -3,9 +3,17 @@
 package storage
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 
 	"go.podman.io/storage"
+	"go.podman.io/storage/pkg/unshare"
+
+	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // graph is the lazily opened containers/storage.
@@ -14,5 +22,81 @@ type graph struct {
 	store storage.Store
 }
 
+// open opens the layer store for writing; only inside the user's namespace.
+func (s *Store) open() (storage.Store, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.store != nil {
+		return s.store, nil
+	}
+	if os.Geteuid() != 0 {
+		return nil, errs.New(errs.Internal, "the image store was opened for writing outside of the user's namespace")
+	}
+	st, err := s.openDriver()
+	if err != nil {
+		return nil, &errs.Error{Op: "open the image store", Object: s.root, Err: err}
+	}
+	s.store = st
+	return st, nil
+}
+
+func (s *Store) openDriver() (storage.Store, error) {
+	o := storage.StoreOptions{
+		GraphRoot: s.root, RunRoot: s.run, GraphDriverName: "overlay",
+		// The monitors mount for themselves, so the home directory needs no
+		// mount of its own.
+		GraphDriverOptions: []string{"overlay.skip_mount_home=true"},
+		PullOptions:        map[string]string{"enable_partial_images": "false"},
+	}
+	if singleID() {
+		o.GraphDriverOptions = append(o.GraphDriverOptions, "overlay.ignore_chown_errors=true")
+	}
+	if s.driver() != "vfs" {
+		st, err := storage.GetStore(o)
+		if err == nil || s.driver() == "overlay" {
+			return st, err
+		}
+		if !unsupported(err) {
+			return nil, err
+		}
+	}
+	// Every container gets a copy of its image: slow, but it works anywhere.
+	o.GraphDriverName, o.GraphDriverOptions = "vfs", nil
+	if singleID() {
+		o.GraphDriverOptions = []string{"vfs.ignore_chown_errors=true"}
+	}
+	return storage.GetStore(o)
+}
+
+func unsupported(err error) bool {
+	return errors.Is(err, storage.ErrNotSupported) || strings.Contains(fmt.Sprint(err), "not supported") ||
+		errors.Is(err, os.ErrPermission)
+}
+
+// singleID reports whether this namespace has one user id only, so that no
+// file can belong to anybody else.
+func singleID() bool {
+	data, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return false
+	}
+	f := strings.Fields(string(data))
+	return len(f) == 3 && f[2] == "1"
+}
+
+// rootless reports whether overlay needs user.* extended attributes.
+func rootless() bool { return unshare.IsRootless() }
+
 // Close releases what a writing call opened. It is safe to call twice.
-func (s *Store) Close() error { return nil }
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.store == nil {
+		return nil
+	}
+	s.store.Free()
+	s.store = nil
+	return nil
+}
+
+func (s *Store) tmpDir() string { return filepath.Join(s.root, "tmp") }

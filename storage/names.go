@@ -2,9 +2,93 @@
 
 package storage
 
+import (
+	"regexp"
+	"strings"
+
+	"go.podman.io/image/v5/docker/reference"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// builtinRepo is the name of the image that Proa carries itself. It lies under
+// localhost/, so that it shadows nothing that a registry offers.
+const builtinRepo = "localhost/hello"
+
+// parseName makes a complete reference of what the user wrote: domain and tag
+// are implied as in Docker, and a digest makes a tag superfluous.
+func parseName(name string) (reference.Named, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return nil, badName(name, err)
+	}
+	if d, ok := named.(reference.Digested); ok {
+		c, err := reference.WithDigest(reference.TrimNamed(named), d.Digest())
+		if err != nil {
+			return nil, badName(name, err)
+		}
+		return c, nil
+	}
+	return reference.TagNameOnly(named), nil
+}
+
+func badName(name string, err error) error {
+	e := errs.New(errs.Invalid, "invalid reference format: %q: %v", name, err)
+	if l := strings.ToLower(name); l != name {
+		if _, lerr := reference.ParseNormalizedNamed(l); lerr == nil {
+			e.Err = errs.New(errs.Invalid, "invalid reference format: repository name %q must be lowercase", name)
+			e.Hint = "write " + l
+		}
+	}
+	return e
+}
+
 // Normalize makes a complete name of what the user wrote: alpine becomes
 // docker.io/library/alpine:latest. A digest is kept, without a tag then.
-func Normalize(name string) (string, error) { return "", todo() }
+func Normalize(name string) (string, error) {
+	n, err := parseName(name)
+	if err != nil {
+		return "", err
+	}
+	return n.String(), nil
+}
 
-// Familiar shortens a complete name as Docker shows it: alpine:latest.
-func Familiar(name string) string { return "" }
+// Familiar shortens a complete name as Docker shows it: alpine:latest. What is
+// no name comes back as it is.
+func Familiar(name string) string {
+	n, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name
+	}
+	return reference.FamiliarString(n)
+}
+
+// SplitName is the repository, familiar, and the tag of a complete name.
+func SplitName(name string) (repository, tag string) {
+	n, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name, ""
+	}
+	if t, ok := n.(reference.Tagged); ok {
+		tag = t.Tag()
+	}
+	return reference.FamiliarName(n), tag
+}
+
+var hexID = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
+
+// isID reports whether s can be an image id or the start of one, and returns it
+// without "sha256:".
+func isID(s string) (string, bool) {
+	s = strings.TrimPrefix(s, "sha256:")
+	return s, hexID.MatchString(s)
+}
+
+// isShort reports whether the user left the registry out.
+func isShort(name string) bool {
+	first, _, ok := strings.Cut(name, "/")
+	if !ok {
+		return true
+	}
+	return first != "localhost" && !strings.ContainsAny(first, ".:")
+}

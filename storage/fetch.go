@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"sync"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	"go.podman.io/image/v5/image"
+	"go.podman.io/image/v5/manifest"
+	"go.podman.io/image/v5/pkg/blobinfocache/none"
+	"go.podman.io/image/v5/signature"
+	"go.podman.io/image/v5/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+const (
+	maxManifest = 4 << 20
+	maxConfig   = 8 << 20
+	maxLayers   = 1000
+	// parallelLayers downloads at once; as in Docker more only splits the line.
+	parallelLayers = 4
+)
+
+// fetched is an image that is being brought into the store.
+type fetched struct {
+	ctx       context.Context
+	o         *op
+	src       types.ImageSource
+	sys       *types.SystemContext
+	tell      *teller
+	top       []byte // manifest or index as named
+	topDigest digest.Digest
+	raw       []byte // manifest of the platform's image
+	rawDigest digest.Digest
+	config    []byte
+	configID  digest.Digest
+	layers    []types.BlobInfo
+	diffIDs   []digest.Digest
+}
+
+// teller passes events on, one at a time; it accepts a nil Progress.
+type teller struct {
+	mu sync.Mutex
+	p  Progress
+}
+
+func (t *teller) line(text string) {
+	if t.p != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.p.Line(text)
+	}
+}
+
+func (t *teller) layer(e LayerEvent) {
+	if t.p != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.p.Layer(e)
+	}
+}
+
+// readManifest reads and checks everything but the layers.
+func (f *fetched) readManifest(policy *signature.PolicyContext) error {
+	unparsed := image.UnparsedInstance(f.src, nil)
+	raw, mime, err := unparsed.Manifest(f.ctx)
+	if err != nil {
+		return err
+	}
+	if f.topDigest, err = digestOf(raw); err != nil {
+		return err
+	}
+	f.top = raw
+	if manifest.MIMETypeIsMultiImage(mime) {
+		list, err := manifest.ListFromBlob(raw, mime)
+		if err != nil {
+			return errs.New(errs.Corrupt, "cannot read the index: %w", err)
+		}
+		inst, err := list.ChooseInstance(f.sys)
+		if err != nil {
+			return noPlatform(f.sys)
+		}
+		unparsed = image.UnparsedInstance(f.src, &inst)
+		if raw, mime, err = unparsed.Manifest(f.ctx); err != nil {
+			return err
+		}
+		if manifest.MIMETypeIsMultiImage(mime) {
+			return errs.New(errs.Unsupported, "the index %s names another index", f.topDigest)
+		}
+	}
+	if ok, err := policy.IsRunningImageAllowed(f.ctx, unparsed); !ok {
+		return errs.WithHint(errs.New(errs.Denied, "the signature policy does not allow this image: %w", err),
+			"see policy.json in ~/.config/containers or /etc/containers")
+	}
+	if f.rawDigest, err = digestOf(raw); err != nil {
+		return err
+	}
+	f.raw = raw
+	return f.parse(mime)
+}
+
+func digestOf(raw []byte) (digest.Digest, error) {
+	if len(raw) > maxManifest {
+		return "", errs.New(errs.Invalid, "manifest has %d bytes; at most %d are accepted", len(raw), maxManifest)
+	}
+	return manifest.Digest(raw)
+}
+
+func noPlatform(sys *types.SystemContext) error {
+	p := platformOf(sys)
+	return errs.New(errs.NotFound, "no matching manifest for %s in the manifest list entries", p)
+}
+
+func (f *fetched) parse(mime string) error {
+	switch manifest.NormalizedMIMEType(mime) {
+	case manifest.DockerV2Schema1MediaType, manifest.DockerV2Schema1SignedMediaType:
+		return errs.WithHint(errs.New(errs.Unsupported, "the image has the obsolete manifest schema 1"),
+			"convert it: skopeo copy --format v2s2 docker://IMAGE docker://IMAGE")
+	}
+	man, err := manifest.FromBlob(f.raw, mime)
+	if err != nil {
+		return errs.New(errs.Corrupt, "cannot read the manifest: %w", err)
+	}
+	info := man.ConfigInfo()
+	for _, l := range man.LayerInfos() {
+		f.layers = append(f.layers, l.BlobInfo)
+	}
+	if len(f.layers) > maxLayers {
+		return errs.New(errs.Invalid, "the image has %d layers; at most %d are accepted", len(f.layers), maxLayers)
+	}
+	if info.Size > maxConfig {
+		return errs.New(errs.Invalid, "the image's configuration has %d bytes; at most %d are accepted", info.Size, maxConfig)
+	}
+	f.configID = info.Digest
+	if f.config, err = f.small(info); err != nil {
+		return err
+	}
+	return f.parseConfig(info.MediaType)
+}
+
+// small reads a whole verified blob.
+func (f *fetched) small(info types.BlobInfo) ([]byte, error) {
+	rc, _, err := f.src.GetBlob(f.ctx, info, none.NoCache)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	v, err := newVerifier(f.ctx, io.LimitReader(rc, maxConfig+1), info.Digest, info.Size, nil)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(v)
+}
+
+func (f *fetched) parseConfig(mime string) error {
+	var c dockerspec.DockerOCIImage
+	if err := json.Unmarshal(f.config, &c); err != nil {
+		return errs.New(errs.Corrupt, "cannot read the image's configuration: %w", err)
+	}
+	if len(c.RootFS.DiffIDs) == 0 && len(f.layers) > 0 {
+		return errs.WithHint(errs.New(errs.Unsupported, "it is an artifact (%s), not an image", mime), "use proa artifact pull")
+	}
+	if len(c.RootFS.DiffIDs) != len(f.layers) {
+		return errs.New(errs.Corrupt, "the manifest names %d layers, the configuration %d", len(f.layers), len(c.RootFS.DiffIDs))
+	}
+	for _, d := range c.RootFS.DiffIDs {
+		if err := d.Validate(); err != nil {
+			return errs.New(errs.Corrupt, "invalid digest %q in the image's configuration", d)
+		}
+	}
+	f.diffIDs = c.RootFS.DiffIDs
+	if c.OS != "" && c.OS != "linux" {
+		return errs.New(errs.Unsupported, "the image is for %s, and only linux can run here", c.OS)
+	}
+	want := f.sys.ArchitectureChoice
+	if want != "" && c.Architecture != "" && c.Architecture != want {
+		return errs.New(errs.NotFound, "the image is for %s/%s, not for the requested platform %s", c.OS, c.Architecture, platformOf(f.sys))
+	}
+	return nil
+}
+
+// id is the image's id in the store.
+func (f *fetched) id() string { return f.configID.Encoded() }
+
+// fetchLayers brings the missing layers in and returns the topmost one's id.
+// Downloads run side by side; layers are committed in their order, each as soon
+// as those below it are there.
+func (f *fetched) fetchLayers() (top string, err error) {
+	n := len(f.layers)
+	have := f.presentLayers()
+	for i := range have {
+		f.tell.layer(LayerEvent{ID: short(f.layers[i].Digest), State: LayerExists})
+		top = layerID(top, f.diffIDs[i])
+	}
+	ready := make([]chan *staged, n)
+	for i := len(have); i < n; i++ {
+		ready[i] = make(chan *staged, 1)
+		f.tell.layer(LayerEvent{ID: short(f.layers[i].Digest), State: LayerWaiting, Total: max(f.layers[i].Size, 0)})
+	}
+	defer func() {
+		for i := len(have); i < n; i++ {
+			select {
+			case g := <-ready[i]:
+				g.drop(f.o.store)
+			default:
+			}
+		}
+	}()
+	g, ctx := errgroup.WithContext(f.ctx)
+	slots := make(chan struct{}, f.parallel())
+	g.Go(func() error {
+		for i := len(have); i < n; i++ {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			g.Go(func() error {
+				defer func() { <-slots }()
+				got, err := f.stageLayer(ctx, i)
+				if err == nil {
+					ready[i] <- got
+				}
+				return err
+			})
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for i := len(have); i < n; i++ {
+			select {
+			case got := <-ready[i]:
+				id, existed, err := f.o.s.commit(f.o.store, got, top, layerImage)
+				if err != nil {
+					return err
+				}
+				top = id
+				state := LayerDone
+				if existed {
+					state = LayerExists
+				}
+				f.tell.layer(LayerEvent{ID: short(f.layers[i].Digest), State: state})
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	return top, g.Wait()
+}
+
+func (f *fetched) parallel() int {
+	if !f.src.HasThreadSafeGetBlob() {
+		return 1
+	}
+	return parallelLayers
+}
+
+func short(d digest.Digest) string {
+	e := d.Encoded()
+	return e[:min(12, len(e))]
+}
+
+// presentLayers are the ids of the lowest layers that the store has already.
+func (f *fetched) presentLayers() []string {
+	var have []string
+	parent := ""
+	for _, d := range f.diffIDs {
+		id := layerID(parent, d)
+		if !f.o.store.Exists(id) {
+			return have
+		}
+		have = append(have, id)
+		parent = id
+	}
+	return have
+}
+
+// stageLayer unpacks layer i: from another layer with the same content where
+// there is one, else from the source.
+func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
+	info, want := f.layers[i], f.diffIDs[i]
+	if g := f.stageCopy(ctx, want, info.Digest); g != nil {
+		return g, nil
+	}
+	var g *staged
+	err := retry(ctx, func() error {
+		rc, size, err := f.src.GetBlob(ctx, info, none.NoCache)
+		if err != nil {
+			return err
+		}
+		defer rc.Close()
+		if info.Size >= 0 {
+			size = info.Size
+		}
+		v, err := newVerifier(ctx, rc, info.Digest, size, f.meter(info.Digest, size))
+		if err != nil {
+			return err
+		}
+		g, err = f.o.s.stage(f.o.store, v, info.Digest)
+		return err
+	})
+	if err != nil {
+		return nil, errs.Wrap(err, "fetch layer", info.Digest.String())
+	}
+	if g.diffID != want {
+		got := g.diffID
+		g.drop(f.o.store)
+		return nil, errs.New(errs.Corrupt, "layer %s unpacks to %s; the configuration says %s", info.Digest, got, want)
+	}
+	f.tell.layer(LayerEvent{ID: short(info.Digest), State: LayerExtracting, Bytes: max(info.Size, 0), Total: max(info.Size, 0)})
+	return g, nil
+}
+
+// meter tells about a download ten times a second at most.
+func (f *fetched) meter(d digest.Digest, total int64) func(int64) {
+	if f.tell.p == nil {
+		return nil
+	}
+	last := int64(0)
+	step := max(total/200, 256<<10)
+	return func(n int64) {
+		if n-last >= step {
+			last = n
+			f.tell.layer(LayerEvent{ID: short(d), State: LayerDownloading, Bytes: n, Total: max(total, 0)})
+		}
+	}
+}
+
+// stageCopy makes the content again from a layer that has it on top of others.
+// Any failure only means that it has to be fetched.
+func (f *fetched) stageCopy(ctx context.Context, want, blob digest.Digest) *staged {
+	same, err := f.o.store.LayersByUncompressedDigest(want)
+	if err != nil || len(same) == 0 {
+		return nil
+	}
+	rc, err := f.o.store.Diff("", same[0].ID, nil)
+	if err != nil {
+		return nil
+	}
+	defer rc.Close()
+	g, err := f.o.s.stage(f.o.store, rc, blob)
+	if err != nil {
+		return nil
+	}
+	if g.diffID != want {
+		g.drop(f.o.store)
+		return nil
+	}
+	return g
+}

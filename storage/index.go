@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// The index is what reading commands read instead of the store. It is made of
+//
+//	index/names        one line per name, digest and id: looked up by a search
+//	index/list.json    all summaries
+//	index/i/ID.json    one Image each
+//
+// names and list.json begin with the stamp of the store's images.json that they
+// were made from. A stamp that differs says that a command changed the store
+// and has not yet written the index (or was killed before): the reader then
+// derives the index itself, from the store's own files, and writes it if nobody
+// else is at it. Layers need no stamp: an image's layers never change.
+type index struct {
+	names  []byte
+	list   []Summary
+	images map[string]*Image
+}
+
+const indexVersion = "proa-index 3"
+
+func (s *Store) indexDir() string { return filepath.Join(s.root, "index") }
+
+func (s *Store) imageFile(id string) string {
+	return filepath.Join(s.indexDir(), "i", id+".json")
+}
+
+// stamp identifies one version of a file that is only ever replaced whole.
+func stamp(path string) string {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return indexVersion + " none"
+	}
+	return fmt.Sprintf("%s %d %d %d.%09d", indexVersion, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec)
+}
+
+// driver is the kind of the existing store: overlay, vfs, or "" before the
+// first image.
+func (s *Store) driver() string {
+	for _, d := range []string{"overlay", "vfs"} {
+		if _, err := os.Stat(filepath.Join(s.root, d+"-images")); err == nil {
+			return d
+		}
+	}
+	return ""
+}
+
+func (s *Store) imagesJSON() string {
+	return filepath.Join(s.root, s.driver()+"-images", "images.json")
+}
+
+// readNames returns the lines of index/names, or an index made afresh.
+func (s *Store) readNames() ([]byte, *index, error) {
+	want := stamp(s.imagesJSON())
+	data, err := os.ReadFile(filepath.Join(s.indexDir(), "names"))
+	if err == nil {
+		if head, rest, ok := bytes.Cut(data, []byte("\n")); ok && string(head) == want {
+			return data[len(data)-len(rest)-1:], nil, nil
+		}
+	}
+	ix, err := s.refresh(false)
+	if err != nil {
+		return nil, nil, err
+	}
+	return ix.names, ix, nil
+}
+
+type listFile struct {
+	Stamp  string    `json:"stamp"`
+	Images []Summary `json:"images"`
+}
+
+func (s *Store) readList() ([]Summary, error) {
+	want := stamp(s.imagesJSON())
+	data, err := os.ReadFile(filepath.Join(s.indexDir(), "list.json"))
+	if err == nil {
+		// The stamp comes first: a stale list need not be parsed.
+		if bytes.HasPrefix(data, []byte(`{"stamp":"`+want+`"`)) {
+			var l listFile
+			if err := json.Unmarshal(data, &l); err == nil {
+				return l.Images, nil
+			}
+		}
+	}
+	ix, err := s.refresh(false)
+	if err != nil {
+		return nil, err
+	}
+	return ix.list, nil
+}
+
+// readImage reads one image that readNames has just named. An image that was
+// removed in between is not found.
+func (s *Store) readImage(id string, ix *index) (*Image, error) {
+	if ix != nil {
+		if img := ix.images[id]; img != nil {
+			return img, nil
+		}
+	}
+	data, err := os.ReadFile(s.imageFile(id))
+	if err != nil {
+		return nil, err
+	}
+	var f imageFile
+	if err := json.Unmarshal(data, &f); err != nil {
+		return nil, errs.WithHint(errs.New(errs.Corrupt, "cannot read the index of image %q: %v", id, err),
+			"remove the directory %s: it is made again", s.indexDir())
+	}
+	return &f.Image, nil
+}
+
+// imageFile is index/i/ID.json.
+type imageFile struct {
+	Key string `json:"key"` // digest of the store's record that it was made from
+	Image
+}
+
+// refresh derives the index from the store's files and writes it. With wait it
+// waits for another writer of the index, else that one's result is as good.
+func (s *Store) refresh(wait bool) (*index, error) {
+	unlock, ok := s.lockIndex(wait)
+	defer unlock()
+	// Before reading: should the store change meanwhile, the index is stale
+	// from the start and the next reader sees it.
+	mark := stamp(s.imagesJSON())
+	ix, fresh, err := s.derive()
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return ix, nil
+	}
+	return ix, s.writeIndex(ix, fresh, mark, wait)
+}
+
+// lockIndex keeps writers of the index apart. A user who cannot create it (a
+// read-only home) goes without.
+func (s *Store) lockIndex(wait bool) (unlock func(), ok bool) {
+	none := func() {}
+	if _, err := os.Stat(s.root); err != nil && !wait {
+		return none, false // nothing there: a reading command creates nothing
+	}
+	if err := os.MkdirAll(filepath.Join(s.indexDir(), "i"), 0o700); err != nil {
+		return none, false
+	}
+	f, err := os.OpenFile(filepath.Join(s.indexDir(), "lock"), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return none, false
+	}
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
+	}
+	if err := flock(f, how); err != nil {
+		f.Close()
+		return none, false
+	}
+	return func() { f.Close() }, true
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), how)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+func (s *Store) writeIndex(ix *index, fresh map[string]imageFile, mark string, must bool) error {
+	fail := func(err error) error {
+		if must {
+			return err
+		}
+		return nil // the reader has what it needs
+	}
+	for id, f := range fresh {
+		if err := atomicfile.WriteJSON(s.imageFile(id), f, 0o600, atomicfile.Volatile); err != nil {
+			return fail(err)
+		}
+	}
+	l := listFile{Stamp: mark, Images: ix.list}
+	if l.Images == nil {
+		l.Images = []Summary{}
+	}
+	if err := atomicfile.WriteJSON(filepath.Join(s.indexDir(), "list.json"), l, 0o600, atomicfile.Volatile); err != nil {
+		return fail(err)
+	}
+	text := append([]byte(mark), ix.names...)
+	if err := atomicfile.Write(filepath.Join(s.indexDir(), "names"), text, 0o600, atomicfile.Volatile); err != nil {
+		return fail(err)
+	}
+	// Last: until here the old names could lead a reader to an old image.
+	ents, _ := os.ReadDir(filepath.Join(s.indexDir(), "i"))
+	for _, e := range ents {
+		id, isImage := strings.CutSuffix(e.Name(), ".json")
+		if atomicfile.IsTemp(e.Name()) || isImage && ix.images[id] == nil {
+			_ = os.Remove(filepath.Join(s.indexDir(), "i", e.Name()))
+		}
+	}
+	return nil
+}
+
+// lines renders the names of all images; the first byte is a line feed, so that
+// a search can ask for whole lines.
+func (ix *index) lines() []byte {
+	var b bytes.Buffer
+	b.WriteByte('\n')
+	for i := range ix.list {
+		m := &ix.list[i]
+		fmt.Fprintf(&b, "i\t%s\n", m.ID)
+		for _, n := range m.Names {
+			fmt.Fprintf(&b, "n\t%s\t%s\n", n, m.ID)
+		}
+		for _, n := range m.RepoDigests {
+			fmt.Fprintf(&b, "d\t%s\t%s\n", n, m.ID)
+		}
+	}
+	return b.Bytes()
+}
+
+// lookup finds the id of a complete name or name@digest.
+func lookup(names []byte, kind, name string) (string, bool) {
+	key := []byte("\n" + kind + "\t" + name + "\t")
+	i := bytes.Index(names, key)
+	if i < 0 {
+		return "", false
+	}
+	id, _, _ := bytes.Cut(names[i+len(key):], []byte("\n"))
+	return string(id), true
+}
+
+// lookupID finds the only id with the prefix.
+func lookupID(names []byte, prefix string) (id string, many bool) {
+	key := []byte("\ni\t" + prefix)
+	for rest := names; ; {
+		i := bytes.Index(rest, key)
+		if i < 0 {
+			return id, false
+		}
+		line, _, _ := bytes.Cut(rest[i+3:], []byte("\n"))
+		if len(prefix) == len(line) {
+			return string(line), false
+		}
+		if id != "" {
+			return "", true
+		}
+		id, rest = string(line), rest[i+len(key):]
+	}
+}
+
+func sortNewest(list []Summary) {
+	slices.SortStableFunc(list, func(a, b Summary) int { return b.Created.Compare(a.Created) })
+}
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"go.podman.io/storage"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Every writing call holds a locked file in ops/ for as long as it lasts. A
+// file there that nobody has locked was left by a killed command: its debris is
+// then cleared away by the next writing call that is alone. A pull clears at
+// its end instead of its beginning, so that it can use the layers which a
+// killed pull of the same image had finished.
+type op struct {
+	s     *Store
+	store storage.Store
+	file  *os.File
+	late  bool
+}
+
+// begin opens the store for one writing call; the caller ends it.
+func (s *Store) begin(clearLate bool) (*op, error) {
+	for _, d := range []string{s.root, s.opsDir(), s.tmpDir()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, &errs.Error{Op: "create directory", Object: d, Err: err}
+		}
+	}
+	st, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	o := &op{s: s, store: st, late: clearLate}
+	unlock, err := s.lockFile("ops/lock")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if !clearLate {
+		if err := o.clear(); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.CreateTemp(s.opsDir(), "op-")
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	o.file = f
+	return o, nil
+}
+
+// end writes the index and ends the call. It passes err through.
+func (o *op) end(err *error) {
+	if o.file == nil {
+		return
+	}
+	_ = os.Remove(o.file.Name())
+	o.file.Close()
+	o.file = nil
+	if o.late {
+		if unlock, lerr := o.s.lockFile("ops/lock"); lerr == nil {
+			if cerr := o.clear(); cerr != nil && *err == nil {
+				*err = cerr
+			}
+			unlock()
+		}
+	}
+	if _, ierr := o.s.refresh(true); ierr != nil && *err == nil {
+		*err = ierr
+	}
+}
+
+func (s *Store) opsDir() string { return filepath.Join(s.root, "ops") }
+
+// lockFile waits for an exclusive lock below the root of the store.
+func (s *Store) lockFile(name string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(s.root, name), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// clear removes what killed commands left, if no other one is at work. The
+// caller holds ops/lock, so that none can begin meanwhile.
+func (o *op) clear() error {
+	stale, busy := o.s.staleOps()
+	if len(stale) == 0 || busy {
+		return nil
+	}
+	if err := o.s.removeDebris(o.store); err != nil {
+		return errs.Wrap(err, "clear away what a killed command left in", o.s.root)
+	}
+	for _, f := range stale {
+		_ = os.Remove(f)
+	}
+	return nil
+}
+
+func (s *Store) staleOps() (stale []string, busy bool) {
+	ents, _ := os.ReadDir(s.opsDir())
+	for _, e := range ents {
+		if !strings.HasPrefix(e.Name(), "op-") {
+			continue
+		}
+		p := filepath.Join(s.opsDir(), e.Name())
+		f, err := os.OpenFile(p, os.O_RDWR|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			continue // ended just now
+		}
+		if flock(f, syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			stale = append(stale, p)
+		} else {
+			busy = true
+		}
+		f.Close()
+	}
+	return stale, busy
+}
+
+// flagLayer says which kind of command made a layer.
+const (
+	flagLayer  = "proa-layer"
+	layerImage = "image" // belongs to images only: without one it is debris
+	layerBuild = "build" // the build cache may know it
+)
+
+// removeDebris deletes half images, layers of images that were never created,
+// and temporary files.
+func (s *Store) removeDebris(st storage.Store) error {
+	images, err := st.Images()
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		r := imageRecord{Names: i.Names, NamesHistory: i.NamesHistory, BigDataNames: i.BigDataNames, Flags: i.Flags}
+		if !r.complete() {
+			if _, err := st.DeleteImage(i.ID, true); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.removeOrphans(st); err != nil {
+		return err
+	}
+	if err := st.GarbageCollect(); err != nil {
+		return err
+	}
+	for _, d := range []string{s.tmpDir(), filepath.Join(s.home(), "staging")} {
+		if err := emptyDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeOrphans deletes the layers of images that no image has. What a build
+// made is the build cache's business.
+func (s *Store) removeOrphans(st storage.Store) error {
+	layers, err := st.Layers()
+	if err != nil {
+		return err
+	}
+	images, err := st.Images()
+	if err != nil {
+		return err
+	}
+	byID := map[string]*storage.Layer{}
+	for i := range layers {
+		byID[layers[i].ID] = &layers[i]
+	}
+	keep := map[string]bool{}
+	mark := func(id string) {
+		for id != "" && !keep[id] {
+			keep[id] = true
+			if l := byID[id]; l != nil {
+				id = l.Parent
+			} else {
+				id = ""
+			}
+		}
+	}
+	for _, i := range images {
+		mark(i.TopLayer)
+	}
+	for _, l := range layers {
+		if l.Flags[flagLayer] != layerImage {
+			mark(l.ID)
+		}
+	}
+	return deleteLayers(st, layers, keep)
+}
+
+// deleteLayers deletes all layers but those to keep, children first.
+func deleteLayers(st storage.Store, layers []storage.Layer, keep map[string]bool) error {
+	children := map[string]int{}
+	for _, l := range layers {
+		children[l.Parent]++
+	}
+	for again := true; again; {
+		again = false
+		for _, l := range layers {
+			if keep[l.ID] || children[l.ID] > 0 {
+				continue
+			}
+			if err := st.DeleteLayer(l.ID); err != nil && !os.IsNotExist(err) {
+				return err
+			}
+			keep[l.ID] = true
+			children[l.Parent]--
+			again = true
+		}
+	}
+	return nil
+}
+
+func emptyDir(dir string) error {
+	ents, err := os.ReadDir(dir)
+	if notExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range ents {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

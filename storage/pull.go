@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/signature"
+	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// PullOptions say what to fetch and from whom.
+type PullOptions struct {
+	Policy    spec.PullPolicy // empty: always
+	Platform  string          // os/arch[/variant]; empty: the host's
+	AllTags   bool
+	TLSVerify *bool  // nil: as registries.conf says
+	Creds     string // user:password; empty: from AuthFile
+	AuthFile  string // empty: the usual places
+	CertDir   string
+	Progress  Progress // nil: nothing is told
+}
+
+// Pull fetches an image, by a name as in Docker or with a transport
+// (docker://, oci:, oci-archive:, docker-archive:, dir:). What is visible
+// afterwards is complete and verified; a killed Pull leaves nothing that the
+// next writing call does not clear away. With AllTags the last image comes
+// back. The name "hello" stands for the image that Proa carries itself.
+func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (*Image, error) {
+	if o.Policy == spec.PullMissing || o.Policy == spec.PullNever {
+		img, err := s.Resolve(ref)
+		if err == nil && fits(img, o.Platform) {
+			return img, nil
+		}
+		if o.Policy == spec.PullNever {
+			if err == nil {
+				err = errs.New(errs.NotFound, "image %s is not here for the platform %s", ref, o.Platform)
+			}
+			return nil, err
+		}
+	}
+	sys, err := s.system(o)
+	if err != nil {
+		return nil, err
+	}
+	if t, rest, ok := cutTransport(ref); ok && t != "docker" {
+		return s.pullTransport(ctx, sys, ref, o)
+	} else if ok {
+		ref = strings.TrimPrefix(rest, "//")
+	}
+	if named, err := parseName(ref); err == nil && isBuiltin(ref, named) {
+		return s.pullBuiltin(ctx, o)
+	}
+	names, err := shortNameCandidates(sys, ref)
+	if err != nil {
+		return nil, err
+	}
+	if o.AllTags {
+		return s.pullAll(ctx, sys, names[0], ref, o)
+	}
+	var first error
+	for _, n := range names {
+		img, err := s.pullNamed(ctx, sys, n, o)
+		if err == nil || ctx.Err() != nil {
+			return img, err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+func fits(img *Image, platform string) bool {
+	if platform == "" {
+		return true
+	}
+	osName, arch, variant := splitPlatform(platform)
+	return img.OS == osName && img.Architecture == arch && (variant == "" || variant == img.Variant)
+}
+
+func splitPlatform(p string) (osName, arch, variant string) {
+	f := strings.SplitN(p, "/", 3)
+	osName = f[0]
+	if len(f) == 1 {
+		// Docker takes a lone word as the architecture, unless it is a system.
+		if p == "linux" {
+			return "linux", runtime.GOARCH, ""
+		}
+		return "linux", f[0], ""
+	}
+	arch = f[1]
+	switch arch {
+	case "x86_64", "x86-64":
+		arch = "amd64"
+	case "aarch64":
+		arch = "arm64"
+	}
+	if len(f) == 3 {
+		variant = f[2]
+	}
+	return osName, arch, variant
+}
+
+func platformOf(sys *types.SystemContext) string {
+	arch, osName := sys.ArchitectureChoice, sys.OSChoice
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	if osName == "" {
+		osName = "linux"
+	}
+	p := osName + "/" + arch
+	if sys.VariantChoice != "" {
+		p += "/" + sys.VariantChoice
+	}
+	return p
+}
+
+// system translates the options for containers/image.
+func (s *Store) system(o PullOptions) (*types.SystemContext, error) {
+	sys := &types.SystemContext{
+		BigFilesTemporaryDir:    s.tmpDir(),
+		BlobInfoCacheDir:        filepath.Join(s.root, "cache"),
+		AuthFilePath:            o.AuthFile,
+		DockerCertPath:          o.CertDir,
+		DockerRegistryUserAgent: "proa",
+	}
+	if o.TLSVerify != nil {
+		sys.DockerInsecureSkipTLSVerify = types.NewOptionalBool(!*o.TLSVerify)
+		sys.OCIInsecureSkipTLSVerify = !*o.TLSVerify
+	}
+	if o.Creds != "" {
+		user, pass, ok := strings.Cut(o.Creds, ":")
+		if !ok || user == "" {
+			return nil, errs.New(errs.Invalid, "credentials must be of the form USER:PASSWORD")
+		}
+		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: pass}
+	}
+	if o.Platform != "" {
+		sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = splitPlatform(o.Platform)
+	}
+	return sys, nil
+}
+
+// policyContext reads policy.json. Where there is none every image is allowed,
+// as in Docker. The caller destroys it.
+func policyContext(sys *types.SystemContext) (*signature.PolicyContext, error) {
+	p, err := signature.DefaultPolicy(sys)
+	if errors.Is(err, fs.ErrNotExist) {
+		p, err = &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}, nil
+	}
+	if err != nil {
+		return nil, errs.Wrap(err, "read the signature policy", "")
+	}
+	return signature.NewPolicyContext(p)
+}
+
+func cutTransport(ref string) (transport, rest string, ok bool) {
+	t, rest, ok := strings.Cut(ref, ":")
+	if !ok {
+		return "", "", false
+	}
+	switch t {
+	case "docker":
+		return t, rest, strings.HasPrefix(rest, "//")
+	case "oci", "oci-archive", "docker-archive", "dir":
+		// "oci:1.0" could be a name with a tag: a path is told by its first
+		// character.
+		return t, rest, strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, ".") || strings.Contains(rest, "/")
+	}
+	return "", "", false
+}
+
+// pullNamed pulls one complete name from its registry.
+func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named reference.Named, o PullOptions) (*Image, error) {
+	ref, err := docker.NewReference(named)
+	if err != nil {
+		return nil, badName(named.String(), err)
+	}
+	before := ""
+	if img, err := s.Resolve(named.String()); err == nil {
+		before = img.ID
+	}
+	tell := &teller{p: o.Progress}
+	var head string
+	if t, ok := named.(reference.Tagged); ok {
+		head = t.Tag() + ": Pulling from " + reference.Path(named)
+	} else {
+		head = named.String() + ": Pulling from " + reference.Path(named)
+	}
+	f, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, head: head, named: named})
+	if err != nil {
+		return nil, registryError(err, named)
+	}
+	tell.line("Digest: " + f.topDigest.String())
+	shown := reference.FamiliarString(named)
+	if id == before {
+		tell.line("Status: Image is up to date for " + shown)
+	} else {
+		tell.line("Status: Downloaded newer image for " + shown)
+	}
+	return s.Resolve(id)
+}
+
+type fetchOptions struct {
+	tell  *teller
+	head  string
+	named reference.Named // the image's name afterwards; nil: names
+	names []string        // complete
+}
+
+// fetch copies an image from any source into the store.
+func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, fo fetchOptions) (f *fetched, id string, err error) {
+	op, err := s.begin(true)
+	if err != nil {
+		return nil, "", err
+	}
+	defer op.end(&err)
+	policy, err := policyContext(sys)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = policy.Destroy() }()
+	err = retry(ctx, func() error {
+		src, err := ref.NewImageSource(ctx, sys)
+		if err != nil {
+			return err
+		}
+		f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell}
+		if err = f.readManifest(policy); err != nil {
+			src.Close()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.src.Close()
+	if fo.head != "" {
+		fo.tell.line(fo.head)
+	}
+	id, err = f.store(fo)
+	return f, id, err
+}
+
+// store brings in the layers and then the image itself.
+func (f *fetched) store(fo fetchOptions) (string, error) {
+	n := &newImage{config: f.config, manifest: f.raw, names: fo.names}
+	if string(f.top) != string(f.raw) {
+		n.index = f.top
+	}
+	if fo.named != nil {
+		if _, digested := fo.named.(reference.Digested); !digested {
+			n.names = []string{fo.named.String()}
+		}
+		n.meta.RepoDigests = []string{fo.named.Name() + "@" + f.topDigest.String()}
+		if f.rawDigest != f.topDigest {
+			n.meta.RepoDigests = append(n.meta.RepoDigests, fo.named.Name()+"@"+f.rawDigest.String())
+		}
+	}
+	if img, err := f.o.store.Image(f.id()); err == nil {
+		n.topLayer = img.TopLayer
+		return f.o.add(n)
+	}
+	if err := hit(FailpointPullManifest); err != nil {
+		return "", err
+	}
+	var err error
+	if n.topLayer, err = f.fetchLayers(); err != nil {
+		return "", err
+	}
+	if err := hit(FailpointPullLayers); err != nil {
+		return "", err
+	}
+	return f.o.add(n)
+}
+
+// pullAll pulls every tag of a repository.
+func (s *Store) pullAll(ctx context.Context, sys *types.SystemContext, named reference.Named, given string, o PullOptions) (*Image, error) {
+	raw, err := reference.Parse(given)
+	if err == nil {
+		if n, ok := raw.(reference.Named); ok && !reference.IsNameOnly(n) {
+			return nil, errs.New(errs.Invalid, "tag can't be used with --all-tags/-a")
+		}
+	}
+	ref, err := docker.NewReference(named)
+	if err != nil {
+		return nil, badName(given, err)
+	}
+	tags, err := docker.GetRepositoryTags(ctx, sys, ref)
+	if err != nil {
+		return nil, registryError(err, named)
+	}
+	var img *Image
+	for _, t := range tags {
+		tagged, err := reference.WithTag(reference.TrimNamed(named), t)
+		if err != nil {
+			return nil, badName(t, err)
+		}
+		if img, err = s.pullNamed(ctx, sys, tagged, o); err != nil {
+			return nil, err
+		}
+	}
+	if img == nil {
+		return nil, errs.New(errs.NotFound, "repository %s has no tags", reference.FamiliarName(named))
+	}
+	return img, nil
+}
+
+// pullTransport copies one image out of an archive or directory.
+func (s *Store) pullTransport(ctx context.Context, sys *types.SystemContext, name string, o PullOptions) (*Image, error) {
+	ref, err := parseTransport(name)
+	if err != nil {
+		return nil, errs.New(errs.Invalid, "invalid reference format: %q: %w", name, err)
+	}
+	tell := &teller{p: o.Progress}
+	fo := fetchOptions{tell: tell}
+	if n := ref.DockerReference(); n != nil {
+		fo.names = []string{reference.TagNameOnly(n).String()}
+	}
+	_, id, err := s.fetch(ctx, ref, sys, fo)
+	if err != nil {
+		return nil, errs.Wrap(err, "pull", name)
+	}
+	return s.Resolve(id)
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker/distribution/registry/api/errcode"
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/reference"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// attempts of one transfer, the pause doubling from the first one.
+const (
+	attempts   = 4
+	firstPause = 300 * time.Millisecond
+)
+
+// retry runs do again where the network or the server failed in a way that may
+// pass. (A 429 with its Retry-After is already handled below us.)
+func retry(ctx context.Context, do func() error) error {
+	pause := firstPause
+	for n := 1; ; n++ {
+		err := do()
+		if err == nil || n == attempts || !transient(err) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause *= 2
+	}
+}
+
+func transient(err error) bool {
+	var status docker.UnexpectedHTTPStatusError
+	if errors.As(err, &status) {
+		return status.StatusCode >= 500
+	}
+	if errors.Is(err, docker.ErrTooManyRequests) {
+		return true
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return false // nobody is there: say so at once
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return true
+	}
+	var code errcode.Error
+	if errors.As(err, &code) {
+		return code.Code.Descriptor().HTTPStatusCode >= 500 && code.Code != errcode.ErrorCodeUnknown ||
+			code.Code == errcode.ErrorCodeUnavailable || code.Code == errcode.ErrorCodeTooManyRequests
+	}
+	// The registry client renders other 5xx answers as text only.
+	if strings.Contains(err.Error(), "StatusCode: 5") {
+		return true
+	}
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// registryError says in Docker's words what a registry's refusal means.
+func registryError(err error, named reference.Named) error {
+	if err == nil || errs.KindOf(err) != errs.Internal {
+		return err
+	}
+	name := reference.FamiliarString(named)
+	repo := reference.FamiliarName(named)
+	var unauth docker.ErrUnauthorizedForCredentials
+	var code errcode.Error
+	var status docker.UnexpectedHTTPStatusError
+	is := errors.As(err, &code)
+	httpStatus := 0
+	if is {
+		httpStatus = code.Code.Descriptor().HTTPStatusCode
+	}
+	if errors.As(err, &status) {
+		httpStatus = status.StatusCode
+	}
+	switch {
+	case errors.As(err, &unauth), httpStatus == http.StatusUnauthorized, httpStatus == http.StatusForbidden:
+		return errs.WithHint(errs.New(errs.Unauthorized,
+			"pull access denied for %s, repository does not exist or may require 'proa login': %w", repo, err),
+			"proa login %s", reference.Domain(named))
+	case is && code.Code.Descriptor().Value == "NAME_UNKNOWN":
+		return errs.New(errs.NotFound, "repository %s not found: %w", repo, err)
+	case httpStatus == http.StatusNotFound, is && code.Code.Descriptor().Value == "MANIFEST_UNKNOWN":
+		return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
+	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests:
+		return errs.WithHint(errs.New(errs.Unavailable, "the registry limits the rate of requests: %w", err),
+			"wait, or log in: proa login %s", reference.Domain(named))
+	case errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return errs.WithHint(errs.New(errs.Unavailable, "%s speaks HTTP, not HTTPS: %w", reference.Domain(named), err),
+			"add --tls-verify=false, or declare the registry insecure in registries.conf")
+	case strings.Contains(err.Error(), "x509:"):
+		return errs.WithHint(errs.New(errs.Unavailable, "cannot trust the certificate of %s: %w", reference.Domain(named), err),
+			"put its CA into ~/.config/containers/certs.d/%s/ca.crt, or add --tls-verify=false", reference.Domain(named))
+	}
+	var ne net.Error
+	if errors.As(err, &ne) || transient(err) {
+		return errs.New(errs.Unavailable, "cannot reach %s: %w", reference.Domain(named), err)
+	}
+	return err
+}
