@@ -30,6 +30,7 @@ type fileWriter struct {
 	size    int64
 	torn    bool // the file ends within a record
 	buf     []byte
+	rec     Record // what encode gets: no garbage per line
 	pending [2]pendingLine
 	zip     sync.WaitGroup
 	now     func() time.Time
@@ -121,10 +122,10 @@ func (w *fileWriter) line(s Stream, pend *pendingLine, p []byte, now time.Time) 
 	}
 	for len(p) > MaxLine {
 		n := cut(p)
-		w.record(&Record{Time: now, Stream: s, Partial: true, Line: p[:n]})
+		w.record(Record{Time: now, Stream: s, Partial: true, Line: p[:n]})
 		p = p[n:]
 	}
-	w.record(&Record{Time: now, Stream: s, Line: p})
+	w.record(Record{Time: now, Stream: s, Line: p})
 	pend.reset()
 }
 
@@ -144,7 +145,7 @@ func (w *fileWriter) hold(s Stream, pend *pendingLine, p []byte, now time.Time) 
 	rest := pend.buf
 	for len(rest) > MaxLine {
 		n := cut(rest)
-		w.record(&Record{Time: pend.at, Stream: s, Partial: true, Line: rest[:n]})
+		w.record(Record{Time: pend.at, Stream: s, Partial: true, Line: rest[:n]})
 		pend.within = true
 		rest = rest[n:]
 	}
@@ -163,8 +164,9 @@ func cut(p []byte) int {
 	return MaxLine
 }
 
-func (w *fileWriter) record(r *Record) {
-	w.buf = w.encode(w.buf, r)
+func (w *fileWriter) record(r Record) {
+	w.rec = r
+	w.buf = w.encode(w.buf, &w.rec)
 	if len(w.buf) >= flushAt || w.cfg.MaxSize > 0 && int64(len(w.buf)) >= w.cfg.MaxSize {
 		w.flush()
 	}
@@ -288,7 +290,7 @@ func (w *fileWriter) Close() error {
 	for i := range w.pending {
 		pend := &w.pending[i]
 		if len(pend.buf) > 0 || pend.within {
-			w.record(&Record{Time: pend.at, Stream: Stream(i + 1), Line: pend.buf})
+			w.record(Record{Time: pend.at, Stream: Stream(i + 1), Line: pend.buf})
 			pend.reset()
 		}
 	}

@@ -5,6 +5,7 @@ package read
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -27,11 +28,55 @@ type file struct {
 	ino   uint64
 	gz    bool
 	start int64 // where to begin, in bytes of the text
+	// current: it is the one that is written to.
+	current bool
 }
 
-// openAll opens the files of the log at path, the oldest first. A rotation may
-// happen meanwhile: what is seen twice is dropped by its inode number.
+// isCopyOf reports whether f is what compression made of old: the same length,
+// which gzip keeps at the end, and the same first line.
+func (f *file) isCopyOf(old *file) bool {
+	st, err := f.Stat()
+	ost, oerr := old.Stat()
+	if !f.gz || err != nil || oerr != nil || st.Size() < 4 {
+		return false
+	}
+	var size [4]byte
+	if _, err := f.ReadAt(size[:], st.Size()-4); err != nil || binary.LittleEndian.Uint32(size[:]) != uint32(ost.Size()) {
+		return false
+	}
+	l, err := f.lines()
+	if err != nil {
+		return false
+	}
+	line, _, err := l.next()
+	oldLine, _, oerr := (&lineReader{r: old}).next()
+	return err == nil && oerr == nil && bytes.Equal(line, oldLine)
+}
+
+// openAll opens the files of the log at path, the oldest first. Where a
+// rotation happens meanwhile the order is not to be trusted, and it looks again.
 func openAll(path string) ([]*file, error) {
+	for try := 0; ; try++ {
+		fs, err := openOnce(path)
+		if err != nil || try == 20 {
+			return fs, err
+		}
+		var now uint64
+		if st, err := os.Stat(path); err == nil {
+			now = st.Sys().(*syscall.Stat_t).Ino
+		}
+		var then uint64
+		if n := len(fs); n > 0 && fs[n-1].current {
+			then = fs[n-1].ino
+		}
+		if now == then {
+			return fs, nil
+		}
+		closeAll(fs)
+	}
+}
+
+func openOnce(path string) ([]*file, error) {
 	var found []*file
 	seen := make(map[uint64]bool)
 	add := func(name string, gz bool) (bool, error) {
@@ -52,7 +97,7 @@ func openAll(path string) ([]*file, error) {
 			return true, f.Close()
 		}
 		seen[ino] = true
-		found = append(found, &file{File: f, ino: ino, gz: gz})
+		found = append(found, &file{File: f, ino: ino, gz: gz, current: name == path})
 		return true, nil
 	}
 	_, err := add(path, false)

@@ -48,7 +48,6 @@ type reader struct {
 	o      Options
 	decode decoder
 	emit   func(*logs.Record) error
-	last   time.Time // of the last record seen
 }
 
 // errUntil ends a read at Options.Until.
@@ -155,7 +154,6 @@ func (r *reader) line(line []byte) error {
 	if r.decode(line, &rec) != nil {
 		return nil
 	}
-	r.last = rec.Time
 	if !r.o.Until.IsZero() && rec.Time.After(r.o.Until) {
 		return errUntil
 	}
@@ -288,12 +286,9 @@ func (r *reader) advance(f *file) (*file, *lineReader, error) {
 	if err != nil || len(files) == 0 {
 		return nil, nil, err
 	}
-	newest := len(files) - 1
-	first := newest
+	newest, first := len(files)-1, 0
 	if f != nil {
-		first = r.firstAfter(files, f)
-	} else {
-		first = 0
+		first = min(r.firstAfter(files, f), newest)
 	}
 	closeAll(files[:first])
 	for _, x := range files[first:newest] {
@@ -309,24 +304,13 @@ func (r *reader) advance(f *file) (*file, *lineReader, error) {
 	return files[newest], l, err
 }
 
-// firstAfter is the index of the first file newer than f. Compression gives a
-// file a new inode: then the times tell.
+// firstAfter is the index of the first file newer than f. Files go away from
+// the oldest on, so where f is not found all are newer.
 func (r *reader) firstAfter(files []*file, f *file) int {
 	for i, x := range files {
-		if x.ino == f.ino {
+		if x.ino == f.ino || x.isCopyOf(f) {
 			return i + 1
 		}
 	}
-	for i, x := range files {
-		l, err := x.lines()
-		if err != nil {
-			continue
-		}
-		line, _, err := l.next()
-		var rec logs.Record
-		if err == nil && r.decode(line, &rec) == nil && rec.Time.After(r.last) {
-			return i
-		}
-	}
-	return len(files) - 1
+	return 0
 }
