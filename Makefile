@@ -70,7 +70,7 @@ docs: ## write the generated reference and manual pages
 	go run ./hack/gendocs
 
 bench: ## ratios against podman and crun, side by side; ROWS=regexp for some rows
-	hack/bench $(ROWS)
+	hack/bench/run $(ROWS)
 
 clean: ## remove build products
 	rm -rf bin
