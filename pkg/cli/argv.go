@@ -33,11 +33,14 @@ func understand(root *command, globals *flagSet, args []string) (*call, error) {
 	c.help = g.help
 	for len(rest) > 0 && len(c.command().sub) > 0 {
 		cmd := c.command().find(rest[0])
-		if cmd == nil {
-			if rest[0] == "help" {
-				c.help, rest = true, rest[1:]
-				continue
-			}
+		switch {
+		case cmd != nil:
+		case rest[0] == "help":
+			c.help, rest = true, rest[1:]
+			continue
+		case strings.HasPrefix(rest[0], "-"):
+			return nil, &usageError{path: c.words, text: "unknown flag: " + rest[0], code: 125}
+		default:
 			return nil, unknownCommand(c, rest[0])
 		}
 		c.path = append(c.path, cmd)
@@ -54,22 +57,20 @@ func understand(root *command, globals *flagSet, args []string) (*call, error) {
 		return c, nil // --version
 	}
 	if len(cmd.sub) > 0 || c.help {
-		return c.group(rest)
+		return c.group(), nil
 	}
 	return c, c.leaf(cmd, rest)
 }
 
-// group is a call of a command that only has subcommands: it shows its help.
-func (c *call) group(rest []string) (*call, error) {
-	if !c.help && len(rest) > 0 && strings.HasPrefix(rest[0], "-") {
-		return nil, &usageError{path: c.words, text: "unknown flag: " + rest[0], code: 125}
-	}
-	if cmd := c.command(); cmd.setup != nil && len(c.path) > 1 {
+// group is a call of a command that only has subcommands, or of help: it
+// shows the help.
+func (c *call) group() *call {
+	if cmd := c.command(); cmd.setup != nil {
 		c.flags = &flagSet{}
 		cmd.setup(c.flags)
 	}
 	c.help = true
-	return c, nil
+	return c
 }
 
 func (c *call) leaf(cmd *command, rest []string) error {

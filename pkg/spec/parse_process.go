@@ -137,8 +137,8 @@ func CheckHostname(name string) error {
 // CheckContainerName reports whether name can name a container.
 func CheckContainerName(name string) error {
 	name = strings.TrimPrefix(name, "/")
-	if len(name) < 2 || !validName(name) {
-		return invalid("use two or more letters, digits, dots, dashes and underscores, the first a letter or digit",
+	if !validName(name) {
+		return invalid("use letters, digits, dots, dashes and underscores, the first a letter or digit",
 			"Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
 	return nil
