@@ -36,6 +36,10 @@ type Options struct {
 	// session of its own, at "/", with default signal actions. Implies
 	// NewMount. When it dies the kernel kills everything in the namespace.
 	NewPID bool
+	// Early lets the program start while newuidmap and newgidmap are still at
+	// work: main must call Enter before it does anything that needs root or
+	// /proc. Only with NewPID.
+	Early bool
 	// Death is the signal it gets when the thread that started it dies; 0:
 	// none. Not with NewPID.
 	Death syscall.Signal
@@ -142,6 +146,9 @@ func (n *Namespace) configText(o Options, making bool, report, ns, keep int) str
 	}
 	if o.NewPID {
 		b.WriteString("p\n")
+		if o.Early {
+			b.WriteString("e\n")
+		}
 	} else if o.Death != 0 {
 		fmt.Fprintf(&b, "d%d\nP%d\n", o.Death, os.Getpid())
 	}

@@ -14,6 +14,8 @@
 //        |                              |-- close the pipe --------> newuidmap | newgidmap
 //        |                              | unshare(mount, pid)          exit status
 //        |                              |<--------------------------------
+//        |                              |  (with "early", the fork below comes before this wait
+//        |                              |   and the child starts Go meanwhile: see Enter)
 //        |                              |  join: setns(user), unshare(mount, pid)
 //        |   PROA_PID                   |-- fork (new pid namespace only)
 //        |<-----------------------------|        | setsid, /proc
@@ -53,15 +55,19 @@ extern char **environ;
 
 static int entered;
 static int hostproc = -1;
+static int pending = -1;     // with "early": gets a byte when the ids are mapped
+static int early_socket = -1; // where Enter reports
 
 int proa_userns_entered(void) { return entered; }
 int proa_userns_hostproc(void) { return hostproc; }
+int proa_userns_pending(void) { return pending; }
+int proa_userns_socket(void) { return early_socket; }
 
 struct config {
 	int report; // socket to the parent
 	int ns;     // user namespace to join, or -1
 	int keep;   // descriptors from here on are nobody's: closed
-	int create, mount, pid;
+	int create, mount, pid, early;
 	int death, parent; // signal to get when the parent dies, the parent's pid
 	char *uidmap, *gidmap;       // helper command lines, tab separated
 	char *single_uid, *single_gid; // else the maps themselves
@@ -117,6 +123,7 @@ static int parse(char *text, struct config *c)
 		case 'c': c->create = 1; break;
 		case 'm': c->mount = 1; break;
 		case 'p': c->pid = 1; break;
+		case 'e': c->early = 1; break;
 		case 'd': c->death = atoi(v); break;
 		case 'P': c->parent = atoi(v); break;
 		case 'u': c->uidmap = v; break;
@@ -254,7 +261,34 @@ static void unshare_rest(const struct config *c)
 // same user could open our namespace.
 static void set_dumpable(void) { prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }
 
-static void create_user_namespace(const struct config *c)
+// become_init_early forks process 1 of the pid namespace while the helpers
+// are at work, and stays behind to wait for them. Their two milliseconds then
+// hide behind the start of the Go runtime.
+static int become_init_early(const struct config *c, pid_t u, pid_t g)
+{
+	int ids[2], bad;
+	pid_t child;
+
+	if (pipe2(ids, O_CLOEXEC) != 0 || (child = fork()) < 0)
+		fail(c, PROA_STEP_FORK, errno);
+	if (child == 0) {
+		close(ids[1]);
+		pending = ids[0];
+		early_socket = c->report;
+		return 1;
+	}
+	report(c, PROA_PID, child, 0);
+	bad = helper_status(u, 1) | helper_status(g, 2);
+	if (bad) {
+		kill(child, SIGKILL);
+		fail(c, PROA_STEP_HELPER, bad);
+	}
+	(void)!write(ids[1], "", 1);
+	_exit(0);
+}
+
+// create_user_namespace returns 1 in the early process 1, else 0.
+static int create_user_namespace(const struct config *c)
 {
 	pid_t self = getpid(), u = 0, g = 0;
 	int gate[2] = { -1, -1 };
@@ -282,14 +316,17 @@ static void create_user_namespace(const struct config *c)
 	if (!c->uidmap) {
 		map_single(c);
 		unshare_rest(c);
-		return;
+		return 0;
 	}
 	close(gate[0]);
 	close(gate[1]);
 	unshare_rest(c);
+	if (c->early && c->pid)
+		return become_init_early(c, u, g);
 	bad = helper_status(u, 1) | helper_status(g, 2);
 	if (bad)
 		fail(c, PROA_STEP_HELPER, bad);
+	return 0;
 }
 
 static void join_user_namespace(const struct config *c)
@@ -322,6 +359,13 @@ static void watch_parent(const struct config *c)
 		_exit(125);
 }
 
+static void settle_session(void)
+{
+	setsid();
+	if (chdir("/") != 0) { // do not pin the file system we were started in
+	}
+}
+
 // become_init continues as process 1 of a pid namespace. The first process
 // exits at once, having told the pid under which others know its child.
 static void become_init(const struct config *c)
@@ -334,9 +378,7 @@ static void become_init(const struct config *c)
 		report(c, PROA_PID, child, 0);
 		_exit(0);
 	}
-	setsid();
-	if (chdir("/") != 0) { // do not pin the file system we were started in
-	}
+	settle_session();
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0)
 		fail(c, PROA_STEP_PROC, errno);
 }
@@ -358,11 +400,14 @@ __attribute__((constructor)) static void proa_enter(void)
 	close_strays(&c);
 	if (c.pid)
 		hostproc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c.create)
-		create_user_namespace(&c);
-	else if (c.ns >= 0)
+	if (c.create && create_user_namespace(&c)) {
+		settle_session();
+		entered = 1;
+		return;
+	}
+	if (c.ns >= 0)
 		join_user_namespace(&c);
-	else
+	else if (!c.create)
 		unshare_rest(&c);
 	if (c.create || c.ns >= 0)
 		become_root(&c);

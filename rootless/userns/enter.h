@@ -37,5 +37,7 @@ struct proa_report {
 
 int proa_userns_entered(void);
 int proa_userns_hostproc(void);
+int proa_userns_pending(void);
+int proa_userns_socket(void);
 
 #endif

@@ -16,6 +16,7 @@ package userns
 import "C"
 
 import (
+	"encoding/binary"
 	"os"
 	"strconv"
 
@@ -37,6 +38,45 @@ const (
 // (a shell in "proa unshare").
 func Inside() bool {
 	return C.proa_userns_entered() != 0 || rootlessUID() > 0
+}
+
+// Enter finishes what Options.Early left open: it waits for the id maps,
+// mounts /proc and tells the parent. It must be the first thing in main of a
+// program that is started so, and does nothing where all is done. On an error,
+// which the parent has been told, there is nothing left but to end.
+func Enter() error {
+	gate, sock := int(C.proa_userns_pending()), int(C.proa_userns_socket())
+	if gate < 0 || sock < 0 {
+		return nil
+	}
+	defer unix.Close(sock)
+	defer unix.Close(gate)
+	var b [1]byte
+	for {
+		n, err := unix.Read(gate, b[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if n != 1 {
+			return errs.New(errs.Internal, "the user namespace was not mapped")
+		}
+		break
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		errno, _ := err.(unix.Errno)
+		send(sock, C.PROA_FAILED, C.PROA_STEP_PROC, int(errno))
+		return errs.Wrap(err, "mount", "/proc")
+	}
+	send(sock, C.PROA_READY, 0, 0)
+	return nil
+}
+
+func send(sock, message, value, code int) {
+	var b [16]byte
+	for i, v := range []uint32{C.PROA_MAGIC, uint32(message), uint32(value), uint32(code)} {
+		binary.NativeEndian.PutUint32(b[4*i:], v)
+	}
+	_ = unix.Send(sock, b[:], unix.MSG_NOSIGNAL)
 }
 
 func rootlessUID() int {

@@ -22,7 +22,8 @@ import (
 // first one, not the program), inside the user namespace and a mount namespace
 // of its own, on the same standard streams. It returns the exit status, 128
 // and the number of the signal where one ended it. Signals sent to this
-// process are handed on; the copy dies with it.
+// process are handed on; the copy dies with it. It closes n as soon as the copy
+// is inside: a long build must not keep others waiting for the lock.
 //
 // In the copy Inside is true, containers/storage knows that it runs for an
 // unprivileged user, and PROA_DATA_DIR and PROA_RUN_DIR name this user's
@@ -40,6 +41,7 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 	signals := make(chan os.Signal, 16)
 	notify(signals)
 	defer signal.Stop(signals)
+	defer n.Close()
 	child, err := n.Start(cmd, Options{NewMount: true, Death: syscall.SIGKILL})
 	if err != nil {
 		return 0, err
@@ -47,6 +49,7 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 	if _, err := child.Ready(ctx); err != nil {
 		return 0, err
 	}
+	n.Close()
 	return wait(ctx, cmd, signals)
 }
 
