@@ -54,6 +54,7 @@ type Options struct {
 	CheckOnly      bool // --check: lint and stop
 	MeasureContext bool // tell the reporter how large the context is
 	Jobs           int  // stages that may run at once; 0: one per CPU
+	Output         Output
 	Getenv         func(string) (string, bool)
 }
 

@@ -484,3 +484,29 @@ func TestCopyThroughLink(t *testing.T) {
 		t.Fatal("the copy escaped the layer")
 	}
 }
+
+func TestExport(t *testing.T) {
+	needRoot(t)
+	e := newDirEngine(t)
+	dest := filepath.Join(t.TempDir(), "out")
+	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Output = Output{Kind: "local", Dest: dest} })
+	if text, err := os.ReadFile(filepath.Join(dest, "d/a")); err != nil || string(text) != "A" {
+		t.Errorf("local: %q, %v", text, err)
+	}
+	var buf bytes.Buffer
+	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Output = Output{Kind: "tar", Dest: "-", Stdout: &buf} })
+	var names []string
+	for tr := tar.NewReader(&buf); ; {
+		h, err := tr.Next()
+		if err != nil {
+			break
+		}
+		names = append(names, h.Name)
+	}
+	if got := strings.Join(names, " "); got != "./ d/ d/a" {
+		t.Errorf("tar: %q", got)
+	}
+	if len(e.imgs) != 0 {
+		t.Error("an image was made all the same")
+	}
+}

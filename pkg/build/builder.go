@@ -269,6 +269,9 @@ func (b *builder) locate(line int, err error) error {
 // finish creates the image of the target stage.
 func (b *builder) finish(ctx context.Context) (*Result, error) {
 	s := b.stages[b.plan.target]
+	if b.o.Output.Kind != "" {
+		return &Result{Top: s.top, Warnings: b.warns}, b.export(ctx, s.top)
+	}
 	img := s.image
 	img.Created = b.now()
 	if len(b.o.Labels) > 0 {
