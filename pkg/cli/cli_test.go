@@ -300,11 +300,11 @@ func TestTree(t *testing.T) {
 func TestDocsAgree(t *testing.T) {
 	dir := filepath.Join("..", "..", "docs")
 	if *update {
-		if err := writeDocs(dir, docPages(tree())); err != nil {
+		if err := WriteDocs(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := checkDocs(dir, docPages(tree())); err != nil {
+	if err := CheckDocs(dir); err != nil {
 		t.Error(err)
 	}
 }

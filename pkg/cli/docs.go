@@ -4,7 +4,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,25 +13,13 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// docsCommand writes the command reference (DIR/cli/*.md) and the manual pages
-// (DIR/man/*.1) from the tree, so that they cannot say anything else than
-// --help.
-func docsCommand() *command {
-	return &command{
-		name: "__docs", args: "DIR", short: "Write the command reference and the manual pages", min: 1, max: 1, hidden: true,
-		setup: func(f *flagSet) action {
-			var check bool
-			f.boolean(&check, "check", "", "Only compare, and fail where a file differs")
-			return func(_ context.Context, a *app, args []string) error {
-				pages := docPages(a.root)
-				if check {
-					return checkDocs(args[0], pages)
-				}
-				return writeDocs(args[0], pages)
-			}
-		},
-	}
-}
+// WriteDocs writes the command reference (dir/cli/*.md) and the manual pages
+// (dir/man/*.1) from the command tree, so that they cannot say anything else
+// than --help. Pages of commands that are gone are removed.
+func WriteDocs(dir string) error { return writeDocs(dir, docPages(tree())) }
+
+// CheckDocs fails where WriteDocs would change something.
+func CheckDocs(dir string) error { return checkDocs(dir, docPages(tree())) }
 
 // docPages maps file names, relative to the directory of documents, to their
 // content.
@@ -237,5 +224,5 @@ func checkDocs(dir string, pages map[string]string) error {
 		return nil
 	}
 	sort.Strings(bad)
-	return errs.WithHint(errs.New(errs.Invalid, "the generated documents differ from the commands: %s", strings.Join(bad, ", ")), "proa __docs %s", dir)
+	return errs.WithHint(errs.New(errs.Invalid, "the generated documents differ from the commands: %s", strings.Join(bad, ", ")), "make docs")
 }

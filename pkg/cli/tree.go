@@ -18,7 +18,7 @@ func tree() *command {
 			attachCommand(), completionCommand(), createCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(),
 			pauseCommand(), portCommand(), renameCommand(), restartCommand(), rmCommand(), rmiCommand(), startCommand(), stopCommand(),
 			tagCommand(), topCommand(), unpauseCommand(), unshareCommand(), untagCommand(), waitCommand(),
-			completeCommand(), docsCommand(),
+			completeCommand(),
 		},
 	}
 }
