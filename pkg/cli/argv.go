@@ -177,7 +177,10 @@ func (g *grammar) shorts(a string, args []string, i int) (int, error) {
 	return i, nil
 }
 
-func (g *grammar) emit(d *flagDef, val string) { g.out = append(g.out, "--"+d.name+"="+val) }
+func (g *grammar) emit(d *flagDef, val string) {
+	d.given = true
+	g.out = append(g.out, "--"+d.name+"="+val)
+}
 
 func (g *grammar) fail(format string, args ...any) error {
 	e := g.cmd.usageError(g.words, format, args...).(*usageError)

@@ -308,3 +308,12 @@ func TestDocsAgree(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// BenchmarkParse is what the command line itself costs a run.
+func BenchmarkParse(b *testing.B) {
+	for b.Loop() {
+		if r := proa("run", "-d", "--name", "web", "-p", "8080:80", "-v", "/a:/b", "alpine", "sh"); r.code != 0 {
+			b.Fatal(r.errOut)
+		}
+	}
+}

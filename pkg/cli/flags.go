@@ -31,6 +31,7 @@ type flagDef struct {
 	refused     string // why this flag is not supported
 	hint        string
 	set         func(string) error
+	given       bool // on the command line
 	seen        bool
 	err         error // of the last Set
 }
