@@ -59,7 +59,9 @@ type LaunchOptions struct {
 	// started as it is.
 	Start func(*exec.Cmd) (ready func(context.Context) (pid int, err error), err error)
 	// Attach opens a private connection to the monitor for Handle.Attach: a
-	// foreground run then cannot miss a byte and needs no socket path.
+	// foreground run then cannot miss a byte and needs no socket path. The
+	// process starts only when Handle.Attach was called, with or without
+	// Config.WaitAttach.
 	Attach bool
 	// Program is the monitor's path; empty: FindProgram.
 	Program string

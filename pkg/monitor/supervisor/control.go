@@ -35,7 +35,7 @@ func (s *supervisor) kill(sig int) error {
 	if sig == int(unix.SIGKILL) {
 		s.thaw(r)
 	}
-	if err := r.p.Signal(unix.Signal(sig)); err != nil {
+	if err := r.process.signal(sig); err != nil {
 		return errNotRunning
 	}
 	return nil

@@ -9,8 +9,6 @@ import (
 	"github.com/opencontainers/runc/libcontainer"
 	lccaps "github.com/opencontainers/runc/libcontainer/capabilities"
 	"github.com/opencontainers/runc/libcontainer/configs"
-	"golang.org/x/sys/unix"
-
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 )
@@ -65,7 +63,7 @@ func followSession(c *monitor.Conn, p *process) {
 		}
 		fr.CloseFDs()
 		if fr.Type == monitor.FrameSignal {
-			_ = p.p.Signal(unix.Signal(monitor.ParseSignal(fr.Payload)))
+			_ = p.signal(monitor.ParseSignal(fr.Payload))
 		}
 	}
 }
@@ -87,6 +85,7 @@ func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File)
 		err = p.terminal(r.Rows, r.Cols)
 	case len(fds) == 3:
 		lp.Stdin, lp.Stdout, lp.Stderr = fds[0], fds[1], fds[2]
+		p.theirs = fds // closed at once: the client waits for the end of a pipe
 	case len(fds) == 0:
 		err = p.noStreams()
 	default:

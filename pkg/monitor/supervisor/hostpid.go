@@ -80,18 +80,22 @@ func (h hostView) startTime(pid int) uint64 {
 	if pid <= 0 {
 		return 0
 	}
-	data := h.read(strconv.Itoa(pid) + "/stat")
-	// The second field is the command in parentheses, and may hold anything.
-	i := bytes.LastIndexByte(data, ')')
-	if i < 0 {
-		return 0
-	}
-	f := strings.Fields(string(data[i+1:]))
+	f := statFields(h.read(strconv.Itoa(pid) + "/stat"))
 	if len(f) < 20 {
 		return 0
 	}
 	n, _ := strconv.ParseUint(f[19], 10, 64)
 	return n
+}
+
+// statFields are the fields of a stat file from the third on. The second is
+// the command in parentheses, and may hold anything.
+func statFields(data []byte) []string {
+	i := bytes.LastIndexByte(data, ')')
+	if i < 0 {
+		return nil
+	}
+	return strings.Fields(string(data[i+1:]))
 }
 
 func (h hostView) open(name string, flags int) (*os.File, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -73,6 +74,11 @@ func resolveUser(root *os.File, who string, additional []string) (identity, erro
 			return identity{}, &errs.Error{Kind: errs.Invalid, Err: err}
 		}
 		id.groups = append(id.groups, gids...)
+	}
+	// Without its own group among the supplementary ones a process could lose
+	// a restriction by changing its gid (CVE-2022-36109).
+	if !slices.Contains(id.groups, id.gid) {
+		id.groups = append([]int{id.gid}, id.groups...)
 	}
 	if id.home == "" {
 		id.home = "/"

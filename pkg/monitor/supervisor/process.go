@@ -161,6 +161,27 @@ func closeFiles(files ...*os.File) {
 	}
 }
 
+// forkNoExec is PF_FORKNOEXEC: the process has not executed a program since it
+// was forked.
+const forkNoExec = 0x40
+
+// signal sends a signal to the process's program. For a moment after the start
+// libcontainer's init, a Go program with handlers of its own, is still there:
+// a SIGTERM then would end it with a status that nobody expects.
+func (p *process) signal(sig int) error {
+	for i := 0; sig != int(unix.SIGKILL) && i < 500; i++ {
+		f := statFields(hostView{}.read(strconv.Itoa(p.pid) + "/stat"))
+		if len(f) < 7 {
+			break
+		}
+		if flags, err := strconv.ParseUint(f[6], 10, 64); err != nil || flags&forkNoExec == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return p.p.Signal(unix.Signal(sig))
+}
+
 // wait reaps the process. It waits in the poller: a thread that sleeps in
 // waitid for each process would be the monitor's largest piece of memory.
 func (p *process) wait() (code, signal int) {

@@ -157,11 +157,15 @@ func (s *supervisor) begin() (*run, error) {
 	pid, start := s.host.child(r.pid)
 	s.mu.Lock()
 	s.run = r
+	late := s.late
 	s.mu.Unlock()
 	s.update(func(st *monitor.Status) {
 		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = monitor.StateRunning, r.pid, pid, start, r.started
 	})
 	go s.follow(r)
+	if late != nil {
+		go late()
+	}
 	return r, nil
 }
 
@@ -232,7 +236,7 @@ func (s *supervisor) connect() error {
 // mayStart holds the first start back until a foreground client is attached,
 // and gives up when the front end has gone.
 func (s *supervisor) mayStart() error {
-	if s.snapshot().StartedAt.IsZero() && s.cfg.WaitAttach {
+	if s.snapshot().StartedAt.IsZero() && (s.cfg.WaitAttach || s.in.attach != nil) {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for waiting := true; waiting; {

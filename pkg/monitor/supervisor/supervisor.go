@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -52,11 +53,23 @@ type supervisor struct {
 	stopping bool // no restart any more
 	byUser   bool // because stop or kill said so
 	stopped  chan struct{}
+	late     func() // repeats a stop that came while the process was starting
 }
 
 // Run is the whole life of a monitor. An error that the front end was told
-// comes back as well.
+// comes back as well. It is called from the main goroutine.
+//
+// The main thread does nothing but wait: /proc/self stands for it, and threads
+// that change their namespace (ours for the network's, libcontainer's for
+// mounts) must never be it.
 func Run(o Options) error {
+	runtime.LockOSThread()
+	done := make(chan error)
+	go func() { done <- watch(o) }()
+	return <-done
+}
+
+func watch(o Options) error {
 	in, err := inherit()
 	if err != nil {
 		return err
@@ -202,8 +215,13 @@ func (s *supervisor) noRestart(byUser bool) {
 // stop asks the process to end, waits, and kills it. It returns at once.
 func (s *supervisor) stop(sig int, timeout *int, byUser bool) {
 	s.noRestart(byUser)
-	r := s.current()
-	if r == nil || s.cfg == nil {
+	s.mu.Lock()
+	r := s.run
+	if r == nil {
+		s.late = func() { s.stop(sig, timeout, byUser) }
+	}
+	s.mu.Unlock()
+	if r == nil {
 		return
 	}
 	if sig == 0 {
@@ -214,7 +232,7 @@ func (s *supervisor) stop(sig int, timeout *int, byUser bool) {
 		wait = *timeout
 	}
 	s.thaw(r)
-	_ = r.p.Signal(unix.Signal(sig))
+	_ = r.process.signal(sig)
 	if wait < 0 || sig == int(unix.SIGKILL) {
 		return
 	}
