@@ -41,7 +41,9 @@ type Options struct {
 	// /proc. Only with NewPID.
 	Early bool
 	// Death is the signal it gets when the thread that started it dies; 0:
-	// none. Not with NewPID.
+	// none. Not with NewPID. Such a process is a part of its parent, which
+	// nobody needs to find: once it is inside, the Namespace gives up its lock,
+	// so that a long build keeps no first container waiting.
 	Death syscall.Signal
 }
 
@@ -60,7 +62,8 @@ type Child struct {
 // The process inherits the standard streams and cmd.ExtraFiles, all
 // close-on-exec and nothing else. With NewPID, cmd.Process is a short-lived
 // process that Start itself waits for: the caller must not call cmd.Wait, and
-// cmd's streams must be files or nil.
+// cmd's streams must be files or nil. Without it the caller waits, unless Ready
+// returned an error.
 func (n *Namespace) Start(cmd *exec.Cmd, o Options) (*Child, error) {
 	o.NewMount = o.NewMount || o.NewPID
 	n.mu.Lock()
@@ -81,6 +84,9 @@ func (n *Namespace) Start(cmd *exec.Cmd, o Options) (*Child, error) {
 				c.err = n.publish(c.pid)
 			}
 			n.mu.Unlock()
+		}
+		if o.Death != 0 && c.err == nil {
+			n.unlock()
 		}
 		if o.NewPID || c.err != nil {
 			// The first process is gone or about to be; what it exited with
@@ -239,6 +245,14 @@ func decode(b []byte) (message, value, code int) {
 	}
 	word := func(i int) int { return int(int32(binary.NativeEndian.Uint32(b[4*i:]))) }
 	return word(1), word(2), word(3)
+}
+
+func (n *Namespace) unlock() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lock != nil {
+		_ = unix.Flock(int(n.lock.Fd()), unix.LOCK_UN)
+	}
 }
 
 // publish lets others find the namespace that pid is the first process of, and

@@ -15,6 +15,16 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
+// The steps of enter.c by Go names.
+const (
+	stepFork         = C.PROA_STEP_FORK
+	stepUnshareUser  = C.PROA_STEP_UNSHARE_USER
+	stepHelper       = C.PROA_STEP_HELPER
+	stepSetns        = C.PROA_STEP_SETNS
+	stepUnshareMount = C.PROA_STEP_UNSHARE_MOUNT
+	stepProc         = C.PROA_STEP_PROC
+)
+
 // failure is what enter.c reports.
 type failure struct {
 	step, code int
@@ -71,13 +81,13 @@ func stepName(step int) string {
 func explain(f failure, host facts) error {
 	e := &errs.Error{Op: stepName(f.step), Kind: errs.Denied, Err: syscall.Errno(f.code)}
 	switch f.step {
-	case C.PROA_STEP_HELPER:
+	case stepHelper:
 		return explainHelper(e, f, host)
-	case C.PROA_STEP_PROC:
+	case stepProc:
 		e.Hint = "parts of /proc are masked here, as inside a container: start the outer container with " +
 			"\"--security-opt systempaths=unconfined\" (Docker) or \"--security-opt unmask=ALL\" (podman, proa)"
 		return e
-	case C.PROA_STEP_FORK:
+	case stepFork:
 		e.Hint = "the limit of processes is reached: see \"ulimit -u\" and the pids limit of your session (systemctl show -p TasksMax user-$(id -u).slice)"
 		return e
 	}
@@ -119,7 +129,7 @@ func switchHint(f failure, host facts) string {
 		return apparmorHint(host.exe)
 	case errno == syscall.ENOSPC || errno == syscall.EUSERS:
 		return "the limit of namespaces is reached: see sysctl user.max_user_namespaces, user.max_mnt_namespaces, user.max_pid_namespaces; namespaces nest at most 32 deep"
-	case f.step == C.PROA_STEP_UNSHARE_USER && errno == syscall.EINVAL:
+	case f.step == stepUnshareUser && errno == syscall.EINVAL:
 		return "this kernel has no user namespaces (CONFIG_USER_NS)"
 	case errno == syscall.EPERM || errno == syscall.EACCES:
 		return "something here forbids namespaces: a chroot, or the seccomp profile of an outer container " +

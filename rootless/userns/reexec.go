@@ -22,14 +22,13 @@ import (
 // first one, not the program), inside the user namespace and a mount namespace
 // of its own, on the same standard streams. It returns the exit status, 128
 // and the number of the signal where one ended it. Signals sent to this
-// process are handed on; the copy dies with it. It closes n as soon as the copy
-// is inside: a long build must not keep others waiting for the lock.
+// process are handed on; the copy dies with it.
 //
 // In the copy Inside is true, containers/storage knows that it runs for an
 // unprivileged user, and PROA_DATA_DIR and PROA_RUN_DIR name this user's
 // directories, which uid 0 would else look for elsewhere.
 func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string) (exit int, err error) {
-	env, err := insideEnv(os.Environ())
+	env, err := InsideEnv(os.Environ())
 	if err != nil {
 		return 0, err
 	}
@@ -41,7 +40,6 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 	signals := make(chan os.Signal, 16)
 	notify(signals)
 	defer signal.Stop(signals)
-	defer n.Close()
 	child, err := n.Start(cmd, Options{NewMount: true, Death: syscall.SIGKILL})
 	if err != nil {
 		return 0, err
@@ -49,7 +47,6 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 	if _, err := child.Ready(ctx); err != nil {
 		return 0, err
 	}
-	n.Close()
 	return wait(ctx, cmd, signals)
 }
 
@@ -116,8 +113,9 @@ func fromTerminal(s os.Signal) bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// insideEnv is env with what a program inside the namespace needs to know.
-func insideEnv(env []string) ([]string, error) {
+// InsideEnv is env with what a copy of this program inside the namespace needs
+// to know (see Reexec). As real root it is env.
+func InsideEnv(env []string) ([]string, error) {
 	if privilegedHere() {
 		return env, nil
 	}
