@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -291,15 +290,6 @@ func (s *stage) runChild(t *testing.T, st set) error {
 		err = errors.Join(err, fmt.Errorf("left behind by the whole set:\n\t%s", strings.Join(left, "\n\t")))
 	}
 	return err
-}
-
-// listensOn reports whether something accepts on this host's port.
-func listensOn(port string) bool {
-	c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, time.Second)
-	if err == nil {
-		c.Close()
-	}
-	return err == nil
 }
 
 func trimmed(b []byte) string { return string(bytes.TrimSpace(b)) }
