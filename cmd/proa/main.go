@@ -14,17 +14,35 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage"
 )
 
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	if storage.Reexec() {
+		return 0
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
+	// A second signal ends the process the usual way.
+	context.AfterFunc(ctx, stop)
 	if handled, err := libpod.Internal(ctx, os.Args[1:]); handled {
 		return internalStatus(err)
 	}
 	return cli.Main(ctx, os.Args[1:], cli.Process())
+}
+
+// endSignals are those that end a command, but for what nohup or a shell made
+// it ignore: asking for a signal would end that.
+func endSignals() []os.Signal {
+	var list []os.Signal
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // internalStatus reports the end of a hidden command, which speaks to the

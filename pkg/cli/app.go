@@ -63,10 +63,8 @@ func Main(ctx context.Context, args []string, std Std) int {
 func run(ctx context.Context, args []string, std Std, opener func(context.Context, *app) (Engine, error)) int {
 	a := &app{std: std, out: output.New(std.Out, std.Err), opener: opener, root: tree()}
 	err := a.dispatch(ctx, args)
-	if a.eng != nil {
-		// Everything is committed by now: an error has nothing to say.
-		_ = a.eng.Close()
-	}
+	// The engine is not closed: everything is committed, and SQLite would use
+	// the occasion for two fsyncs.
 	if ferr := a.out.Flush(); err == nil {
 		err = ferr
 	}
@@ -137,11 +135,14 @@ func ucliFlags(f *flagSet) []ucli.Flag {
 	return list
 }
 
-// flagError is a flag that was refused, or a value that it refused.
-type flagError struct{ err error }
+// statusError is an error with an exit status of its own.
+type statusError struct {
+	err  error
+	code int
+}
 
-func (e *flagError) Error() string { return e.err.Error() }
-func (e *flagError) Unwrap() error { return e.err }
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
 
 // firstFlagError finds the error behind the text that the flag package made
 // of it.
@@ -149,7 +150,7 @@ func firstFlagError(err error, sets ...*flagSet) error {
 	for _, s := range sets {
 		for _, d := range s.list {
 			if d.err != nil {
-				return &flagError{d.err}
+				return &statusError{d.err, 125}
 			}
 		}
 	}
@@ -210,7 +211,7 @@ func openEngine(ctx context.Context, a *app) (Engine, error) {
 	if notice != "" {
 		a.out.Notice(notice)
 	}
-	return libpod.Open(ctx, libpod.Options{Dirs: d, Notice: a.out.Notice})
+	return libpod.Open(ctx, libpod.Options{Dirs: d, Notice: a.out.Notice, NewProgress: output.NewProgress})
 }
 
 // engine opens the engine on first use.
@@ -218,7 +219,7 @@ func (a *app) engine(ctx context.Context) (Engine, error) {
 	if a.eng == nil {
 		e, err := a.opener(ctx, a)
 		if err != nil {
-			return nil, err
+			return nil, &statusError{err, 125}
 		}
 		a.eng = e
 	}
@@ -234,6 +235,9 @@ func (a *app) report(err error) int {
 	if errors.As(err, &exit) {
 		return exit.Code
 	}
+	if errors.Is(err, context.Canceled) {
+		return 130 // who pressed Ctrl-C knows why it ended
+	}
 	var usage *usageError
 	if errors.As(err, &usage) {
 		a.out.Error(err)
@@ -244,10 +248,10 @@ func (a *app) report(err error) int {
 		return usage.code
 	}
 	a.out.Error(err)
-	var flag *flagError
+	var status *statusError
 	switch {
-	case errors.As(err, &flag):
-		return 125
+	case errors.As(err, &status):
+		return status.code
 	case a.call != nil && (a.call.runsContainer || a.call.command().runsProcess):
 		return errs.ExitCode(err)
 	}

@@ -124,7 +124,7 @@ func TestFailures(t *testing.T) {
 		"run -p 80:x img":                     {125, "proa: invalid containerPort: x\nhint: write "},
 		"run --memory 1x img":                 {125, `proa: invalid argument "1x" for "-m, --memory" flag: invalid size: '1x'`},
 		"run --rm --restart always img":       {125, "Conflicting options: --restart and --rm"},
-		"run -it img":                         {125, "the input device is not a TTY"},
+		"run -it img":                         {1, "the input device is not a TTY"},
 		"run -d -a stdout img":                {125, "Conflicting options: -a and -d"},
 		"run --network host -p 80:80 img":     {125, "conflicting options: port publishing"},
 		"run --name .x img":                   {125, "Invalid container name (.x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"},

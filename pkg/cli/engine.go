@@ -50,7 +50,6 @@ type Engine interface {
 	Info(context.Context) (*libpod.Info, error)
 	Version() libpod.Version
 	Unshare(ctx context.Context, argv []string) error
-	Close() error
 }
 
 // abs makes a path of the command line absolute.

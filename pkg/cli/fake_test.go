@@ -38,8 +38,6 @@ func (f *fakeEngine) note(format string, args ...any) error {
 	return f.err
 }
 
-func (f *fakeEngine) Close() error { return nil }
-
 func (f *fakeEngine) Run(_ context.Context, c *spec.Container, o libpod.RunOptions) (string, error) {
 	b, _ := json.Marshal(c)
 	return webID, f.note("run detach=%v in=%v %s", o.Detach, o.Streams.In != nil, b)

@@ -90,7 +90,8 @@ func infoText(i *libpod.Info) string {
 	line("Cgroup Controllers", orNone(i.CgroupControllers))
 	fmt.Fprintf(&b, " Plugins:\n  Network: %s\n  Log: %s\n", orNone(i.Networks), orNone(i.LogDrivers))
 	line("Uplink", i.Uplink)
-	line("Security Options", orNone(securityNames(i)))
+	line("Security Options", "seccomp")
+	line("Rootless", i.Rootless)
 	line("Subordinate Ids", i.SubordinateIDs)
 	line("Kernel Version", i.Kernel)
 	line("Operating System", i.OS)
@@ -103,14 +104,6 @@ func infoText(i *libpod.Info) string {
 	line("Run Dir", i.RunRoot)
 	line("Database", i.DatabasePath+" ("+i.DatabaseJournal+")")
 	return b.String()
-}
-
-func securityNames(i *libpod.Info) []string {
-	names := []string{"seccomp"}
-	if i.Rootless {
-		names = append(names, "rootless")
-	}
-	return names
 }
 
 func orNone(list []string) string {

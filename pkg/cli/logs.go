@@ -62,8 +62,8 @@ func (o *logsFlags) run(ctx context.Context, a *app, args []string) error {
 		return &errs.Error{Kind: errs.Unsupported, Hint: errs.HintOf(err),
 			Err: errs.New(errs.Unsupported, "Error response from daemon: configured logging driver does not support reading")}
 	case o.Follow && ctx.Err() != nil:
-		// Ctrl-C is how a person ends a follow.
-		return nil
+		// Ctrl-C is how a person ends a follow: no message, a signal's status.
+		return &errs.ExitError{Code: 130}
 	}
 	return err
 }

@@ -98,7 +98,8 @@ func (o *runFlags) streams(a *app, c *spec.Container) (libpod.Streams, error) {
 func (a *app) terminal(s *libpod.Streams, tty bool) error {
 	isTerm := output.IsTerminal(a.std.In)
 	if tty && s.In != nil && !isTerm {
-		return errs.WithHint(errs.New(errs.Invalid, "the input device is not a TTY"), "leave -t away where the input is a pipe or a file")
+		err := errs.WithHint(errs.New(errs.Invalid, "the input device is not a TTY"), "leave -t away where the input is a pipe or a file")
+		return &statusError{err, 1} // as Docker's
 	}
 	s.TTY = tty && isTerm
 	return nil

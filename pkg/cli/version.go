@@ -46,7 +46,7 @@ func versionLine() string {
 
 func shortCommit(c string) string {
 	if c == "" {
-		return "unknown"
+		return "0000000"
 	}
 	return c[:min(len(c), 7)]
 }
