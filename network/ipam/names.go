@@ -60,6 +60,9 @@ func (n *Names) All() []Record {
 }
 
 func (r Record) answersTo(name string) bool {
+	if name == "" {
+		return false
+	}
 	if strings.EqualFold(name, r.Name) || strings.EqualFold(name, r.Hostname) || strings.EqualFold(name, r.ID) {
 		return true
 	}

@@ -36,11 +36,27 @@ func (b *Batch) ifinfo(index int, flags, change uint32) {
 	b.buf = binary.NativeEndian.AppendUint32(b.buf, change)
 }
 
-// noAutoIPv6 keeps the kernel from giving the interface a link-local address,
-// and from the traffic that comes with one.
-func (b *Batch) noAutoIPv6() {
-	b.nested(unix.IFLA_AF_SPEC, func() {
-		b.nested(unix.AF_INET6, func() { b.attr(iflaInet6GenMode, []byte{genModeNone}) })
+// UpNoIPv6 brings an interface up without the link-local address that the
+// kernel would give it, and without the traffic that comes with one. It can
+// only be asked for once the interface exists. Where the kernel has no IPv6
+// it is the same as Up.
+func (b *Batch) UpNoIPv6(name string) {
+	ignore := []unix.Errno{unix.EAFNOSUPPORT}
+	b.request("configure interface "+name, unix.RTM_NEWLINK, 0, ignore, func() {
+		b.ifinfo(0, 0, 0)
+		b.attrString(unix.IFLA_IFNAME, name)
+		b.nested(unix.IFLA_AF_SPEC, func() {
+			b.nested(unix.AF_INET6, func() { b.attr(iflaInet6GenMode, []byte{genModeNone}) })
+		})
+	})
+	b.UpName(name)
+}
+
+// UpName brings the named interface up.
+func (b *Batch) UpName(name string) {
+	b.request("bring up interface "+name, unix.RTM_NEWLINK, 0, nil, func() {
+		b.ifinfo(0, unix.IFF_UP, unix.IFF_UP)
+		b.attrString(unix.IFLA_IFNAME, name)
 	})
 }
 
@@ -52,23 +68,31 @@ type Bridge struct {
 	Group uint32
 }
 
-// AddBridge makes a bridge and brings it up. One that exists is left alone.
+// AddBridge makes a bridge. One that exists is left alone.
 func (b *Batch) AddBridge(br Bridge) {
 	ignore := []unix.Errno{unix.EEXIST}
 	b.request("add bridge "+br.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ignore, func() {
-		b.ifinfo(0, unix.IFF_UP, unix.IFF_UP)
+		b.ifinfo(0, 0, 0)
 		b.attrString(unix.IFLA_IFNAME, br.Name)
 		// A bridge without an address of its own takes the lowest of its
 		// ports' and so changes it as containers come and go.
 		b.attr(unix.IFLA_ADDRESS, br.MAC)
 		b.attrU32(unix.IFLA_MTU, uint32(br.MTU))
 		b.attrU32(unix.IFLA_GROUP, br.Group)
-		b.noAutoIPv6()
 		b.nested(unix.IFLA_LINKINFO, func() {
 			b.attrString(unix.IFLA_INFO_KIND, "bridge")
 			// Snooping without a querier loses neighbour discovery.
 			b.nested(unix.IFLA_INFO_DATA, func() { b.attr(iflaBrMcastSnoop, []byte{0}) })
 		})
+	})
+}
+
+// SetBridge corrects what may differ in a bridge that exists.
+func (b *Batch) SetBridge(index int, br Bridge) {
+	b.request("change bridge "+br.Name, unix.RTM_NEWLINK, 0, nil, func() {
+		b.ifinfo(index, unix.IFF_UP, unix.IFF_UP)
+		b.attrU32(unix.IFLA_MTU, uint32(br.MTU))
+		b.attrU32(unix.IFLA_GROUP, br.Group)
 	})
 }
 
@@ -82,24 +106,22 @@ type Veth struct {
 	MAC    net.HardwareAddr
 }
 
-// AddVeth makes a pair with both ends up.
+// AddVeth makes a pair, both ends down.
 func (b *Batch) AddVeth(v Veth) {
 	b.request("add veth "+v.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nil, func() {
-		b.ifinfo(0, unix.IFF_UP, unix.IFF_UP)
+		b.ifinfo(0, 0, 0)
 		b.attrString(unix.IFLA_IFNAME, v.Name)
 		b.attrU32(unix.IFLA_MTU, uint32(v.MTU))
 		b.attrU32(unix.IFLA_MASTER, uint32(v.Master))
-		b.noAutoIPv6()
 		b.nested(unix.IFLA_LINKINFO, func() {
 			b.attrString(unix.IFLA_INFO_KIND, "veth")
 			b.nested(unix.IFLA_INFO_DATA, func() {
 				b.nested(vethInfoPeer, func() {
-					b.ifinfo(0, unix.IFF_UP, unix.IFF_UP)
+					b.ifinfo(0, 0, 0)
 					b.attrString(unix.IFLA_IFNAME, v.Peer)
 					b.attr(unix.IFLA_ADDRESS, v.MAC)
 					b.attrU32(unix.IFLA_MTU, uint32(v.MTU))
 					b.attrU32(unix.IFLA_NET_NS_FD, uint32(v.PeerNS))
-					b.noAutoIPv6()
 				})
 			})
 		})
@@ -137,6 +159,15 @@ func (b *Batch) AddAddr(index int, p netip.Prefix) {
 		if p.Addr().Is4() && p.Bits() < 31 {
 			b.attr(unix.IFA_BROADCAST, lastAddr(p).AsSlice())
 		}
+	})
+}
+
+// DelAddr takes an address away.
+func (b *Batch) DelAddr(index int, p netip.Prefix) {
+	b.request("remove address "+p.String(), unix.RTM_DELADDR, 0, []unix.Errno{unix.EADDRNOTAVAIL}, func() {
+		b.buf = append(b.buf, family(p.Addr()), byte(p.Bits()), 0, 0)
+		b.buf = binary.NativeEndian.AppendUint32(b.buf, uint32(index))
+		b.attr(unix.IFA_LOCAL, p.Addr().AsSlice())
 	})
 }
 
