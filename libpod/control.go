@@ -4,11 +4,61 @@ package libpod
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/logs/read"
+	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
 )
+
+// dial connects to a container's monitor.
+func (e *Engine) dial(c *container) (*monitor.Client, error) {
+	m, err := monitor.Dial(e.dirs.ContainerRun(c.ID))
+	if errs.Is(err, errs.State) {
+		return nil, notRunning(c.Container)
+	}
+	return m, err
+}
+
+func notRunning(c *state.Container) error {
+	return errs.WithHint(errs.New(errs.State, "container %s is not running", c.ID), "proa start %s", c.Name)
+}
+
+// loadRunning is load for what needs a process.
+func (e *Engine) loadRunning(ctx context.Context, ref string) (*container, error) {
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !c.running() {
+		return nil, notRunning(c.Container)
+	}
+	return c, nil
+}
+
+// waitUnlocked waits until nobody holds the lock of a runtime directory. Whoever
+// has it is about to let go: a monitor that has told its end, a front end that
+// starts or removes the container.
+func waitUnlocked(ctx context.Context, run string) error {
+	const patience = 30 * time.Second
+	begin := time.Now()
+	for wait := 200 * time.Microsecond; monitor.Alive(run); wait = min(2*wait, 20*time.Millisecond) {
+		if time.Since(begin) > patience {
+			return errs.New(errs.InUse, "another command has held the container for %s", patience)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
 
 // StopOptions override what the container says about its end.
 type StopOptions struct {
@@ -17,63 +67,249 @@ type StopOptions struct {
 }
 
 // Stop ends a container's process. A container that is not running is no error.
-func (e *Engine) Stop(ctx context.Context, ref string, o StopOptions) error { return todo() }
+func (e *Engine) Stop(ctx context.Context, ref string, o StopOptions) error {
+	c, err := e.load(ctx, ref)
+	if err != nil || !c.locked {
+		return err
+	}
+	return e.stop(ctx, c, o)
+}
+
+func (e *Engine) stop(ctx context.Context, c *container, o StopOptions) error {
+	sig := 0
+	if o.Signal != "" {
+		var err error
+		if sig, err = spec.ParseSignal(o.Signal); err != nil {
+			return err
+		}
+	}
+	m, err := e.dial(c)
+	if errs.Is(err, errs.State) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	x, err := m.Stop(ctx, sig, o.Timeout, true)
+	if errs.Is(err, errs.State) {
+		// It ended, or was killed, on its own while we asked.
+		return e.settleGone(ctx, c)
+	}
+	if err != nil {
+		return &errs.Error{Op: "stop container", Kind: errs.KindOf(err), Object: c.Name, Err: err}
+	}
+	return e.settleExit(context.WithoutCancel(ctx), c, &x)
+}
+
+// settleGone reconciles a container whose monitor has gone without a word.
+func (e *Engine) settleGone(ctx context.Context, c *container) error {
+	if err := waitUnlocked(ctx, e.dirs.ContainerRun(c.ID)); err != nil {
+		return err
+	}
+	_, err := e.load(ctx, c.ID)
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	return err
+}
 
 // Kill sends a signal ("" is SIGKILL; names with or without SIG, or numbers)
 // to a running container's main process.
-func (e *Engine) Kill(ctx context.Context, ref, signal string) error { return todo() }
+func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
+	if signal == "" {
+		signal = "KILL"
+	}
+	sig, err := spec.ParseSignal(signal)
+	if err != nil {
+		return err
+	}
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return err
+	}
+	refused := errs.WithHint(errs.New(errs.State, "cannot kill container: %s: container %s is not running", ref, c.ID), "proa start %s", c.Name)
+	if !c.running() {
+		return refused
+	}
+	m, err := e.dial(c)
+	if err == nil {
+		err = m.Signal(ctx, sig)
+	}
+	if errs.Is(err, errs.State) {
+		return refused
+	}
+	if err != nil || sig != 9 || c.Restart != "" && c.Restart != "no" {
+		return err
+	}
+	// As in Docker: after a kill the container is seen to have ended.
+	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return errors.Join(ctx.Err(), e.settleGone(wait, c))
+}
 
 // Restart stops the container where it runs, and starts it.
-func (e *Engine) Restart(ctx context.Context, ref string, o StopOptions) error { return todo() }
+func (e *Engine) Restart(ctx context.Context, ref string, o StopOptions) error {
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if c.locked {
+		if c.AutoRemove {
+			return errs.New(errs.State, "container %s was started with --rm: stopping it would remove it", c.Name)
+		}
+		if err := e.stop(ctx, c, o); err != nil {
+			return err
+		}
+	}
+	return e.Start(ctx, c.ID, StartOptions{})
+}
 
 // Pause freezes every process of a running container.
-func (e *Engine) Pause(ctx context.Context, ref string) error { return todo() }
+func (e *Engine) Pause(ctx context.Context, ref string) error {
+	c, err := e.loadRunning(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if c.State == lifecycle.Paused {
+		return errs.New(errs.State, "Container %s is already paused", c.ID)
+	}
+	return e.freeze(ctx, c, (*monitor.Client).Pause, "pause")
+}
 
 // Unpause undoes Pause.
-func (e *Engine) Unpause(ctx context.Context, ref string) error { return todo() }
+func (e *Engine) Unpause(ctx context.Context, ref string) error {
+	c, err := e.loadRunning(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if c.State != lifecycle.Paused {
+		return errs.New(errs.State, "Container %s is not paused", c.ID)
+	}
+	return e.freeze(ctx, c, (*monitor.Client).Unpause, "unpause")
+}
+
+func (e *Engine) freeze(ctx context.Context, c *container, do func(*monitor.Client, context.Context) error, action string) error {
+	m, err := e.dial(c)
+	if err != nil {
+		return err
+	}
+	if err := do(m, ctx); err != nil {
+		return &errs.Error{Op: action + " container", Kind: errs.KindOf(err), Object: c.Name, Err: err, Hint: errs.HintOf(err)}
+	}
+	_, err = e.load(ctx, c.ID)
+	return err
+}
 
 // Wait blocks until the container is in the state that condition names:
 // "" or "not-running", "next-exit", "removed" (also podman's "exited",
 // "stopped", "running"), and returns its exit code.
 func (e *Engine) Wait(ctx context.Context, ref, condition string) (code int, err error) {
-	return 0, todo()
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return 0, err
+	}
+	switch condition {
+	case "", "not-running", "exited", "stopped":
+		return e.waitExit(ctx, c)
+	case "running":
+		return 0, e.poll(ctx, c, func(c *container) bool { return c != nil && c.State == lifecycle.Running && c.locked })
+	case "next-exit":
+		if !c.locked {
+			if err := e.poll(ctx, c, func(c *container) bool { return c == nil || c.locked }); err != nil {
+				return 0, err
+			}
+		}
+		return e.waitExit(ctx, c)
+	case "removed":
+		if c.locked {
+			if code, err = e.waitExit(ctx, c); err != nil {
+				return code, err
+			}
+		} else {
+			code = c.ExitCode
+		}
+		return code, e.poll(ctx, c, func(c *container) bool { return c == nil })
+	}
+	return 0, errs.WithHint(errs.New(errs.Invalid, "invalid condition: %q", condition), "use not-running, next-exit, removed or running")
 }
 
-// RemoveOptions say what may be destroyed with a container.
-type RemoveOptions struct {
-	Force   bool // kill it where it runs
-	Volumes bool // remove its anonymous volumes too
-	Timeout *int // with Force: seconds between the stop signal and SIGKILL; nil: 0
-	// Ignore makes a container that does not exist no error.
-	Ignore bool
+func (e *Engine) waitExit(ctx context.Context, c *container) (int, error) {
+	for {
+		if !c.locked {
+			return c.ExitCode, nil
+		}
+		m, err := e.dial(c)
+		var x monitor.Exit
+		if err == nil {
+			x, err = m.Wait(ctx, true)
+		}
+		if err == nil {
+			return x.Code, e.settleExit(context.WithoutCancel(ctx), c, &x)
+		}
+		if !errs.Is(err, errs.State) {
+			return 0, err
+		}
+		// Not listening yet, or gone without a word.
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+		now, err := e.load(ctx, c.ID)
+		if errs.Is(err, errs.NotFound) {
+			return c.ExitCode, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		c = now
+	}
 }
 
-// Remove deletes a container. After an error the container is still listed
-// and Remove may be called again.
-func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error { return todo() }
+// poll waits until done says yes; it gets nil once the container is removed.
+func (e *Engine) poll(ctx context.Context, c *container, done func(*container) bool) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		now, err := e.load(ctx, c.ID)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			return err
+		}
+		if done(now) {
+			return nil
+		}
+		if now == nil {
+			return noSuchContainer(c.ID)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
 
 // Rename gives a container another name.
-func (e *Engine) Rename(ctx context.Context, ref, name string) error { return todo() }
-
-// Attach connects the client's streams to a running container until its end,
-// whose status comes back as in Run.
-func (e *Engine) Attach(ctx context.Context, ref string, s Streams) error { return todo() }
-
-// ExecOptions describe one more process in a running container.
-type ExecOptions struct {
-	Args       []string
-	Env        []string // KEY=VALUE, after the container's own
-	Dir        string   // empty: the container's
-	User       string   // empty: the container's
-	TTY        bool
-	Privileged bool
-	Detach     bool
-	Streams    Streams // ignored with Detach
+func (e *Engine) Rename(ctx context.Context, ref, name string) error {
+	if name == "" || !validName.MatchString(name) {
+		return errs.New(errs.Invalid, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+	}
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if c.Name == name {
+		return errs.New(errs.Invalid, "Renaming a container with the same name as its current name")
+	}
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	err = db.Rename(c.ID, name)
+	var taken *state.NameTaken
+	if errors.As(err, &taken) {
+		return conflict(taken)
+	}
+	return err
 }
-
-// Exec runs a process in a running container and waits for it without Detach;
-// its status other than 0 comes back as *errs.ExitError.
-func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions) error { return todo() }
 
 // LogOptions select lines of a container's log.
 type LogOptions struct {
@@ -88,31 +324,38 @@ type LogOptions struct {
 // Logs copies a container's log. With Follow it returns when the container has
 // ended or ctx is done.
 func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions, stdout, stderr io.Writer) error {
-	return todo()
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return err
+	}
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	body, err := db.Body(c.ID)
+	if err != nil {
+		return err
+	}
+	l, path := e.logging(c.ID, &body.Spec)
+	if p := l.Options["path"]; p != "" {
+		path = p
+	}
+	p := &read.Printer{Out: stdout, Err: stderr, Timestamps: o.Timestamps}
+	run := e.dirs.ContainerRun(c.ID)
+	err = read.Read(ctx, read.Source{Driver: l.Driver, Path: path, Alive: func() bool { return monitor.Alive(run) }},
+		read.Options{Tail: o.Tail, Since: o.Since, Until: o.Until, Stdout: stdout != nil, Stderr: stderr != nil, Follow: o.Follow}, p.Emit)
+	if o.Follow && ctx.Err() != nil {
+		return nil // Ctrl-C is how one leaves
+	}
+	return err
 }
 
 // Ports are the published ports of a container, with the host ports in use;
 // empty where it does not run.
-func (e *Engine) Ports(ctx context.Context, ref string) ([]spec.Port, error) { return nil, todo() }
-
-// Top lists the processes of a running container as ps(1) prints them; args
-// are ps options, empty: "-ef".
-func (e *Engine) Top(ctx context.Context, ref string, args []string) (titles []string, rows [][]string, err error) {
-	return nil, nil, todo()
+func (e *Engine) Ports(ctx context.Context, ref string) ([]spec.Port, error) {
+	c, err := e.load(ctx, ref)
+	if err != nil || !c.running() || c.status == nil {
+		return nil, err
+	}
+	return c.status.Attachment.Ports, nil
 }
-
-// Stats is one sample of what a running container uses.
-type Stats struct {
-	ID, Name         string
-	Time             time.Time
-	CPU              time.Duration // consumed since the start
-	Memory           uint64        // bytes, without reclaimable page cache
-	MemoryLimit      uint64        // bytes; the host's memory without a limit
-	NetRx, NetTx     uint64        // bytes
-	BlockRead, Write uint64        // bytes
-	Pids             uint64
-	PidsLimit        uint64 // 0: none
-}
-
-// Stats takes one sample of a running container.
-func (e *Engine) Stats(ctx context.Context, ref string) (*Stats, error) { return nil, todo() }

@@ -4,9 +4,14 @@ package libpod
 
 import (
 	"context"
+	"io"
+	"sync"
 
+	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/rootless/userns"
+	"github.com/proa-containers/proa/storage"
 )
 
 // Options say where an Engine keeps its things.
@@ -16,27 +21,85 @@ type Options struct {
 	// a prefix or a newline: a monitor was killed, a limit is not available.
 	// nil: they are dropped. It may be called from several goroutines.
 	Notice func(string)
+	// NewProgress makes what shows a transfer on w; nil: storage.Plain.
+	NewProgress func(w io.Writer) storage.Progress
 }
 
 // Engine runs containers for one user. It is cheap to open, opens the database
 // and the image store only when a call needs them, and may be used by several
 // goroutines.
 type Engine struct {
-	dirs   dirs.Dirs
-	notice func(string)
+	dirs        dirs.Dirs
+	notice      func(string)
+	newProgress func(io.Writer) storage.Progress
+	images      *storage.Store
+
+	mu       sync.Mutex
+	database *state.DB
 }
 
 // Open prepares an Engine; nothing is read from disk yet. The caller closes it.
 func Open(_ context.Context, o Options) (*Engine, error) {
-	e := &Engine{dirs: o.Dirs, notice: o.Notice}
+	if o.Dirs.Data == "" || o.Dirs.Run == "" {
+		return nil, errs.New(errs.Internal, "cannot open the engine without directories")
+	}
+	e := &Engine{dirs: o.Dirs, notice: o.Notice, newProgress: o.NewProgress, images: storage.Open(o.Dirs)}
 	if e.notice == nil {
 		e.notice = func(string) {}
+	}
+	if e.newProgress == nil {
+		e.newProgress = storage.Plain
 	}
 	return e, nil
 }
 
 // Close releases the database. It is safe to call twice, and a command that is
-// about to end may leave it out: everything is committed by then.
-func (e *Engine) Close() error { return nil }
+// about to end may leave it out: everything is committed by then, and SQLite
+// would use the occasion for two fsyncs.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.images.Close()
+	if e.database == nil {
+		return err
+	}
+	if derr := e.database.Close(); err == nil {
+		err = derr
+	}
+	e.database = nil
+	return err
+}
 
-func todo() error { return errs.New(errs.Internal, "not written yet") }
+// db opens the database at its first use.
+func (e *Engine) db() (*state.DB, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.database != nil {
+		return e.database, nil
+	}
+	db, err := state.Open(e.dirs.DB())
+	if err != nil {
+		return nil, err
+	}
+	e.database = db
+	return db, nil
+}
+
+// namespace finds or prepares the user's namespace and tells its warning.
+func (e *Engine) namespace(ctx context.Context) (*userns.Namespace, error) {
+	ns, err := userns.Acquire(ctx, e.dirs.Run)
+	if err != nil {
+		return nil, err
+	}
+	if ns.Warning != "" {
+		e.notice(ns.Warning)
+	}
+	return ns, nil
+}
+
+func (e *Engine) progress(w io.Writer) storage.Progress {
+	if w == nil {
+		return nil
+	}
+	return e.newProgress(w)
+}

@@ -4,10 +4,18 @@ package libpod
 
 import (
 	"context"
+	"encoding/json"
 	"io"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage"
 )
 
 // PullOptions say what to fetch and where its progress goes.
@@ -21,9 +29,45 @@ type PullOptions struct {
 	Progress  io.Writer // Docker's lines, or bars on a terminal; nil: nothing
 }
 
+type pullRequest struct {
+	Ref     string
+	Options storage.PullOptions
+}
+
 // Pull fetches an image and returns its id. A killed Pull leaves no half image.
 func (e *Engine) Pull(ctx context.Context, ref string, o PullOptions) (id string, err error) {
-	return "", todo()
+	policy := o.Policy
+	if policy == spec.PullMissing {
+		policy = spec.PullAlways // whoever asks has looked already
+	}
+	var p storage.Progress
+	if !o.Quiet {
+		p = e.progress(o.Progress)
+	}
+	err = e.inside(ctx, "pull", pullRequest{ref, storage.PullOptions{Policy: policy, Platform: o.Platform, AllTags: o.AllTags, TLSVerify: o.TLSVerify}}, &id, nil, p)
+	return id, err
+}
+
+func opPull(ctx context.Context, c *insideCall) (any, error) {
+	var r pullRequest
+	if err := json.Unmarshal(c.request, &r); err != nil {
+		return nil, err
+	}
+	r.Options.Progress = c.progress
+	img, err := c.e.images.Pull(ctx, r.Ref, r.Options)
+	if err != nil {
+		return nil, err
+	}
+	return img.ID, nil
+}
+
+// insideOps are the operations that need root of the user's namespace. It is
+// a function because the operations call inside.
+func insideOps() map[string]insideOp {
+	return map[string]insideOp{
+		"rm": opRemoveTrees, "pull": opPull, "load": opLoad, "import": opImport, "tag": opTag, "untag": opUntag, "rmi": opRemoveImage,
+		"rootfs": opRootfs,
+	}
 }
 
 // ImageListOptions select images.
@@ -45,8 +89,140 @@ type ImageSummary struct {
 }
 
 // Images lists the images in the store, the newest first.
-func (e *Engine) Images(ctx context.Context, o ImageListOptions) ([]ImageSummary, error) {
-	return nil, todo()
+func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, error) {
+	list, err := e.images.List()
+	if err != nil {
+		return nil, err
+	}
+	f, err := e.imageFilter(o)
+	if err != nil {
+		return nil, err
+	}
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	use, err := db.ImageUse()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ImageSummary, 0, len(list))
+	for i := range list {
+		if list[i].Intermediate && !o.All || !f(&list[i]) {
+			continue
+		}
+		s := imageSummary(&list[i])
+		s.Containers = use[list[i].ID]
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func imageSummary(i *storage.Summary) ImageSummary {
+	s := ImageSummary{ID: i.ID, Created: i.Created, Size: i.Size, Labels: i.Labels}
+	for _, n := range i.Names {
+		s.Names = append(s.Names, storage.Familiar(n))
+	}
+	for _, n := range i.RepoDigests {
+		s.RepoDigests = append(s.RepoDigests, storage.Familiar(n))
+	}
+	return s
+}
+
+// imageFilter makes one question of all conditions.
+func (e *Engine) imageFilter(o ImageListOptions) (func(*storage.Summary) bool, error) {
+	var conds []func(*storage.Summary) bool
+	if o.Ref != "" {
+		conds = append(conds, matchReference(o.Ref))
+	}
+	for key, values := range o.Filters {
+		var alternatives []func(*storage.Summary) bool
+		for _, v := range values {
+			c, err := e.imageCondition(key, v)
+			if err != nil {
+				return nil, err
+			}
+			if key == "label" {
+				conds = append(conds, c)
+			} else {
+				alternatives = append(alternatives, c)
+			}
+		}
+		if len(alternatives) > 0 {
+			conds = append(conds, func(s *storage.Summary) bool {
+				return slices.ContainsFunc(alternatives, func(c func(*storage.Summary) bool) bool { return c(s) })
+			})
+		}
+	}
+	return func(s *storage.Summary) bool {
+		for _, c := range conds {
+			if !c(s) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+func (e *Engine) imageCondition(key, v string) (func(*storage.Summary) bool, error) {
+	switch key {
+	case "dangling":
+		want := v == "true" || v == "1"
+		if !want && v != "false" && v != "0" {
+			return nil, errs.New(errs.Invalid, "invalid filter 'dangling=[%s]'", v)
+		}
+		return func(s *storage.Summary) bool { return (len(s.Names) == 0) == want }, nil
+	case "label":
+		f := &filter{values: map[string][]string{"label": {v}}}
+		return func(s *storage.Summary) bool { return f.matchLabels(s.Labels) }, nil
+	case "reference":
+		return matchReference(v), nil
+	case "before", "since":
+		img, err := e.images.Resolve(v)
+		if err != nil {
+			return nil, err
+		}
+		if key == "before" {
+			return func(s *storage.Summary) bool { return s.Created.Before(img.Created) }, nil
+		}
+		return func(s *storage.Summary) bool { return s.Created.After(img.Created) }, nil
+	case "until":
+		t, err := parseUntil(v)
+		if err != nil {
+			return nil, err
+		}
+		return func(s *storage.Summary) bool { return s.Created.Before(t) }, nil
+	}
+	return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are dangling, label, before, since, reference, until")
+}
+
+func parseUntil(v string) (time.Time, error) {
+	if d, err := time.ParseDuration(v); err == nil {
+		return time.Now().Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, v, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errs.WithHint(errs.New(errs.Invalid, "invalid time %q", v), "write an age such as 24h, or a date such as 2006-01-02")
+}
+
+// matchReference matches a pattern against familiar names, with or without tag.
+func matchReference(pattern string) func(*storage.Summary) bool {
+	return func(s *storage.Summary) bool {
+		for _, full := range s.Names {
+			for _, n := range []string{storage.Familiar(full), full} {
+				repo, _ := storage.SplitName(n)
+				for _, candidate := range []string{n, repo} {
+					if ok, err := path.Match(pattern, candidate); err == nil && ok {
+						return true
+					}
+				}
+			}
+		}
+		return false
+	}
 }
 
 // ImageDetails is everything known about one image.
@@ -76,15 +252,50 @@ type ImageHistory struct {
 
 // ImageInspect returns everything known about one image: by name, id or unique
 // prefix of an id.
-func (e *Engine) ImageInspect(ctx context.Context, ref string) (*ImageDetails, error) {
-	return nil, todo()
+func (e *Engine) ImageInspect(_ context.Context, ref string) (*ImageDetails, error) {
+	img, err := e.images.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	d := &ImageDetails{ImageSummary: imageSummary(&img.Summary), Config: img.Config, Digest: img.Digest, Parent: img.Parent, Author: img.Author,
+		Comment: img.Comment, Architecture: img.Architecture, OS: img.OS, Variant: img.Variant, Layers: img.DiffIDs, LayerDirs: e.images.LayerDirs(img)}
+	for _, h := range img.History {
+		d.History = append(d.History, ImageHistory{Created: h.Created, CreatedBy: h.CreatedBy, Comment: h.Comment, EmptyLayer: h.EmptyLayer, Size: h.Size})
+	}
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	use, err := db.ImageUse()
+	d.Containers = use[img.ID]
+	return d, err
 }
 
 // Tag gives the image another name, taking it from whatever image had it.
-func (e *Engine) Tag(ctx context.Context, ref, name string) error { return todo() }
+func (e *Engine) Tag(ctx context.Context, ref, name string) error {
+	return e.inside(ctx, "tag", []string{ref, name}, nil, nil, nil)
+}
+
+func opTag(ctx context.Context, c *insideCall) (any, error) {
+	var a []string
+	if err := json.Unmarshal(c.request, &a); err != nil {
+		return nil, err
+	}
+	return nil, c.e.images.Tag(ctx, a[0], a[1])
+}
 
 // Untag takes names (all without any) from an image without deleting it.
-func (e *Engine) Untag(ctx context.Context, ref string, names ...string) error { return todo() }
+func (e *Engine) Untag(ctx context.Context, ref string, names ...string) error {
+	return e.inside(ctx, "untag", append([]string{ref}, names...), nil, nil, nil)
+}
+
+func opUntag(ctx context.Context, c *insideCall) (any, error) {
+	var a []string
+	if err := json.Unmarshal(c.request, &a); err != nil {
+		return nil, err
+	}
+	return c.e.images.Untag(ctx, a[0], a[1:]...)
+}
 
 // RemoveImageOptions say what `rmi` may destroy.
 type RemoveImageOptions struct {
@@ -99,9 +310,95 @@ type ImageRemoval struct {
 	Deleted  []string // "sha256:..."
 }
 
+type removeImageRequest struct {
+	Ref            string
+	Force, NoPrune bool
+	InUse          map[string]string // image id: the sentence for the error
+}
+
 // RemoveImage takes a name from an image and deletes the image with its last name.
 func (e *Engine) RemoveImage(ctx context.Context, ref string, o RemoveImageOptions) (*ImageRemoval, error) {
-	return nil, todo()
+	img, err := e.images.Resolve(ref)
+	if err != nil {
+		if errs.Is(err, errs.NotFound) && o.Ignore {
+			return &ImageRemoval{}, nil
+		}
+		return nil, err
+	}
+	if o.Force {
+		if err := e.removeUsers(ctx, img.ID); err != nil {
+			return nil, err
+		}
+	}
+	// From the look at the containers to the deletion nobody makes a new one.
+	lock, err := e.lockImages(ctx, unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	r := removeImageRequest{Ref: ref, Force: o.Force, NoPrune: o.NoPrune}
+	if r.InUse, err = e.imageUsers(ctx); err != nil {
+		return nil, err
+	}
+	var done storage.Removal
+	if err := e.inside(ctx, "rmi", r, &done, nil, nil); err != nil {
+		return nil, err
+	}
+	return &ImageRemoval{Untagged: done.Untagged, Deleted: done.Deleted}, nil
+}
+
+// removeUsers removes the stopped containers of an image.
+func (e *Engine) removeUsers(ctx context.Context, imageID string) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	rows, err := db.ImageUsers(imageID)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		c, err := e.reconcile(ctx, row)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			return err
+		}
+		if c == nil || c.locked {
+			continue // the one that runs is told about by the store's refusal
+		}
+		if err := e.Remove(ctx, c.ID, RemoveOptions{Ignore: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// imageUsers says for each image in use by what.
+func (e *Engine) imageUsers(ctx context.Context) (map[string]string, error) {
+	list, err := e.containers(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	use := map[string]string{}
+	for _, c := range list {
+		how := "container " + c.ID[:12] + " is using it"
+		if c.running() {
+			how = "image is being used by running container " + c.ID[:12]
+		} else if use[c.ImageID] == "" {
+			how = "image is being used by stopped container " + c.ID[:12]
+		} else {
+			continue
+		}
+		use[c.ImageID] = how
+	}
+	return use, nil
+}
+
+func opRemoveImage(ctx context.Context, c *insideCall) (any, error) {
+	var r removeImageRequest
+	if err := json.Unmarshal(c.request, &r); err != nil {
+		return nil, err
+	}
+	return c.e.images.Remove(ctx, r.Ref, storage.RemoveOptions{Force: r.Force, NoPrune: r.NoPrune, InUse: func(id string) string { return r.InUse[id] }})
 }
 
 // LoadOptions say where an archive comes from.
@@ -120,22 +417,82 @@ type LoadedImage struct {
 
 // Load adds the images of a docker-archive, oci-archive or OCI directory,
 // compressed or not.
-func (e *Engine) Load(ctx context.Context, o LoadOptions) ([]LoadedImage, error) {
-	return nil, todo()
+func (e *Engine) Load(ctx context.Context, o LoadOptions) (list []LoadedImage, err error) {
+	var p storage.Progress
+	if !o.Quiet {
+		p = e.progress(o.Progress)
+	}
+	return list, e.inside(ctx, "load", o.Path, &list, o.Input, p)
+}
+
+func opLoad(ctx context.Context, c *insideCall) (any, error) {
+	var path string
+	if err := json.Unmarshal(c.request, &path); err != nil {
+		return nil, err
+	}
+	l, err := c.e.images.Load(ctx, storage.LoadOptions{Path: path, Input: c.stdin, Progress: c.progress})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]LoadedImage, len(l))
+	for i, x := range l {
+		list[i] = LoadedImage{ID: x.ID, Names: x.Names}
+	}
+	return list, nil
 }
 
 // ImportOptions describe the image that Import makes of a file tree.
 type ImportOptions struct {
 	Path     string    // of the tar archive, or a http(s) URL; empty: Input
-	Input    io.Reader // with an empty Path
+	Input    io.Reader `json:"-"` // with an empty Path
 	Name     string    // repository[:tag]; empty: none
 	Changes  []string  // Dockerfile instructions: CMD, ENV, ...
 	Message  string
 	Platform string
-	Progress io.Writer
+	Progress io.Writer `json:"-"`
 }
 
 // Import makes an image of a tar archive of a root file system.
 func (e *Engine) Import(ctx context.Context, o ImportOptions) (id string, err error) {
-	return "", todo()
+	return id, e.inside(ctx, "import", o, &id, o.Input, e.progress(o.Progress))
+}
+
+func opImport(ctx context.Context, c *insideCall) (any, error) {
+	var o ImportOptions
+	if err := json.Unmarshal(c.request, &o); err != nil {
+		return nil, err
+	}
+	img, err := c.e.images.Import(ctx, storage.ImportOptions{Path: o.Path, Input: c.stdin, Name: o.Name, Changes: o.Changes, Message: o.Message,
+		Platform: o.Platform, Progress: c.progress})
+	if err != nil {
+		return nil, err
+	}
+	return img.ID, nil
+}
+
+type rootfsRequest struct{ Image, ID string }
+
+// rootfs makes a container's writable layer. A store without overlay copies
+// the image, which only root of the namespace can do.
+func (e *Engine) rootfs(ctx context.Context, img *storage.Image, id string) (r spec.Rootfs, err error) {
+	r, err = e.images.Rootfs(img, e.dirs.Container(id))
+	if errs.Is(err, errs.Denied) {
+		err = e.inside(ctx, "rootfs", rootfsRequest{img.ID, id}, &r, nil, nil)
+	}
+	return r, err
+}
+
+func opRootfs(_ context.Context, c *insideCall) (any, error) {
+	var r rootfsRequest
+	if err := json.Unmarshal(c.request, &r); err != nil {
+		return nil, err
+	}
+	if len(r.ID) != idLength || strings.ContainsAny(r.ID, "./") {
+		return nil, errs.New(errs.Invalid, "no container id: %q", r.ID)
+	}
+	img, err := c.e.images.Resolve(r.Image)
+	if err != nil {
+		return nil, err
+	}
+	return c.e.images.Rootfs(img, c.e.dirs.Container(r.ID))
 }

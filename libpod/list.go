@@ -4,9 +4,17 @@ package libpod
 
 import (
 	"context"
+	"io/fs"
+	"path/filepath"
+	"sort"
+	"syscall"
 	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -46,10 +54,242 @@ type Summary struct {
 }
 
 // List returns containers, the newest first.
-func (e *Engine) List(ctx context.Context, o ListOptions) ([]Summary, error) { return nil, todo() }
+func (e *Engine) List(ctx context.Context, o ListOptions) ([]Summary, error) {
+	f, err := newFilter(o.Filters)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.resolveAncestors(f); err != nil {
+		return nil, err
+	}
+	all := o.All || o.Last > 0 || f.anyState()
+	list, err := e.containers(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Created.After(list[j].Created) })
+	if err := f.resolveTimes(ctx, e); err != nil {
+		return nil, err
+	}
+	out := make([]Summary, 0, min(len(list), 64))
+	for _, c := range list {
+		if !all && !c.State.Live() {
+			continue
+		}
+		s := summary(c)
+		if !f.match(c, &s) {
+			continue
+		}
+		if o.Size {
+			e.sizes(&s)
+		}
+		out = append(out, s)
+		if o.Last > 0 && len(out) == o.Last {
+			break
+		}
+	}
+	return out, nil
+}
 
-// Inspect returns everything known about one container.
-func (e *Engine) Inspect(ctx context.Context, ref string) (*Details, error) { return nil, todo() }
+// containers returns the reconciled containers; without all, those that may be
+// running. Those that have settled are not looked at any closer.
+func (e *Engine) containers(ctx context.Context, all bool) ([]*container, error) {
+	// The directories before the rows: a record made in between is found in
+	// the rows, and one whose directory is older has a row already.
+	ids, err := e.runIDs()
+	if err != nil {
+		return nil, err
+	}
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	var rows []*state.Container
+	if all {
+		rows, err = db.List()
+	} else {
+		rows, err = db.ListActive(ids)
+	}
+	if err != nil {
+		return nil, err
+	}
+	present := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		present[id] = true
+	}
+	list := make([]*container, 0, len(rows))
+	for _, row := range rows {
+		here := present[row.ID]
+		delete(present, row.ID)
+		if settled(row) && !here {
+			list = append(list, &container{Container: row})
+			continue
+		}
+		c, err := e.reconcile(ctx, row)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			// One that cannot be cleared away does not hide the others.
+			e.notice(err.Error())
+			c = &container{Container: row}
+		}
+		if c != nil {
+			list = append(list, c)
+		}
+	}
+	stray := make([]string, 0, len(present))
+	for id := range present {
+		stray = append(stray, id)
+	}
+	if err := e.clearStrays(ctx, stray); err != nil {
+		e.notice(err.Error())
+	}
+	return list, nil
+}
+
+// settled reports that a record can only change together with its runtime
+// directory.
+func settled(row *state.Container) bool {
+	switch row.State {
+	case lifecycle.Created, lifecycle.Dead:
+		return true
+	case lifecycle.Exited:
+		return !row.AutoRemove
+	}
+	return false
+}
+
+func summary(c *container) Summary {
+	s := Summary{ID: c.ID, Name: c.Name, Image: c.Image, ImageID: c.ImageID, Command: c.Command, Created: c.Created, State: c.State,
+		StartedAt: c.StartedAt, FinishedAt: c.FinishedAt, ExitCode: c.ExitCode, Labels: c.Labels, Mounts: c.Mounts, Networks: c.Networks,
+		AutoRemove: c.AutoRemove}
+	if c.State == lifecycle.Creating || c.Starting() {
+		s.State = lifecycle.Created
+	}
+	published := map[string]bool{}
+	if c.status != nil && c.running() {
+		s.PID = c.status.PID
+		s.Ports = c.status.Attachment.Ports
+		if c.status.Health != nil {
+			s.Health = c.status.Health.Status
+		}
+		for _, p := range s.Ports {
+			published[portKey(p)] = true
+		}
+		for _, x := range c.Exposed {
+			if !published[x] {
+				s.Exposed = append(s.Exposed, x)
+			}
+		}
+	}
+	return s
+}
+
+// sizes walks the writable layer; what cannot be read is left out.
+func (e *Engine) sizes(s *Summary) {
+	s.SizeRw = treeSize(filepath.Join(e.dirs.Container(s.ID), "upper"))
+	s.SizeRoot = s.SizeRw
+	if img, err := e.images.Resolve(s.ImageID); err == nil {
+		s.SizeRoot += img.Size
+	}
+}
+
+func treeSize(root string) (n int64) {
+	seen := map[uint64]bool{}
+	_ = filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		fi, err := d.Info()
+		if err != nil {
+			return nil
+		}
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+			if seen[st.Ino] {
+				return nil
+			}
+			seen[st.Ino] = true
+		}
+		if fi.Mode().IsRegular() {
+			n += fi.Size()
+		}
+		return nil
+	})
+	return n
+}
 
 // Exists reports whether ref names a container.
-func (e *Engine) Exists(ctx context.Context, ref string) (bool, error) { return false, todo() }
+func (e *Engine) Exists(ctx context.Context, ref string) (bool, error) {
+	_, err := e.load(ctx, ref)
+	if errs.Is(err, errs.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Inspect returns everything known about one container.
+func (e *Engine) Inspect(ctx context.Context, ref string) (*Details, error) {
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	b, err := db.Body(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	d := &Details{ID: c.ID, Name: c.Name, Created: c.Created, State: summary(c).State, Spec: b.Spec, Image: b.Image, ImageName: c.Image,
+		Command: c.Command, RestartCount: c.RestartCount, Rootfs: b.Rootfs}
+	d.Spec.Name = c.Name
+	_, d.LogPath = e.logging(c.ID, &b.Spec)
+	if c.running() {
+		d.Status = c.status
+	}
+	if !c.FinishedAt.IsZero() || c.Error != "" {
+		d.Exit = &monitor.Exit{Code: c.ExitCode, OOMKilled: c.OOMKilled, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt, Error: c.Error,
+			RestartCount: c.RestartCount, StoppedByUser: c.StoppedByUser}
+	}
+	for _, m := range b.Spec.Mounts {
+		d.Mounts = append(d.Mounts, e.mountPoint(m))
+	}
+	return d, nil
+}
+
+func (e *Engine) mountPoint(m spec.Mount) MountPoint {
+	p := MountPoint{Type: m.Type, Source: m.Source, Destination: m.Target, RW: !m.ReadOnly, Propagation: m.Propagation}
+	switch m.Type {
+	case spec.MountVolume:
+		p.Name, p.Source, p.Driver = m.Source, e.volumeData(m.Source), "local"
+		p.Mode = m.Relabel
+	case spec.MountBind:
+		if p.Propagation == "" {
+			p.Propagation = "rprivate"
+		}
+	case spec.MountTmpfs:
+		p.Source = ""
+	}
+	return p
+}
+
+// checkSpec builds a container's configuration and throws it away: what this
+// host cannot do is refused at its creation.
+func (e *Engine) checkSpec(ctx context.Context, d *draft) error {
+	ns, err := e.namespace(ctx)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	host, err := e.hostFacts(ns, &d.body.Spec)
+	if err != nil {
+		return err
+	}
+	mounts, _, err := e.hostMounts(&d.body.Spec)
+	if err != nil {
+		return err
+	}
+	// Other containers' namespaces are looked for at the start.
+	join := ocispec.Join{PID: "/proc/self/ns/pid", IPC: "/proc/self/ns/ipc", UTS: "/proc/self/ns/uts", Shm: "/dev/shm"}
+	_, err = ocispec.Build(&ocispec.Input{ID: d.row.ID, Spec: d.body.Spec, Image: d.body.Image, Host: host, Mounts: mounts, Join: join})
+	return err
+}

@@ -4,8 +4,19 @@ package libpod
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -30,19 +41,130 @@ type RunOptions struct {
 // kind CannotInvoke or CommandMissing; the container is then left in the state
 // created, or removed with AutoRemove. When ctx ends before the start nothing
 // is left.
+//
+// The order is what makes it quick: the monitor is on its way (entering
+// namespaces, starting its Go runtime) while the front end makes directories
+// and records.
 func (e *Engine) Run(ctx context.Context, c *spec.Container, o RunOptions) (id string, err error) {
-	return "", todo()
+	var n *session
+	if !o.Detach {
+		if n, err = newSession(o.Streams, c.Process.TTY); err != nil {
+			return "", err
+		}
+		defer n.end()
+	}
+	d, err := e.draft(ctx, c, o.Progress)
+	if err != nil {
+		return "", err
+	}
+	defer d.close()
+	l := e.launch(ctx, d.row.ID, &d.body.Spec, d.lock, n != nil)
+	defer l.release()
+	cfg, err := e.prepare(ctx, d, l)
+	if err != nil {
+		l.kill()
+		l.reap()
+		return "", errors.Join(err, e.abandon(ctx, d))
+	}
+	if o.OnCreated != nil {
+		o.OnCreated(d.row.ID)
+	}
+	return d.row.ID, e.runDraft(ctx, d, l, cfg, n)
 }
 
-// CreateOptions say how a missing image is reported.
-type CreateOptions struct {
-	Progress io.Writer // as in RunOptions
+// prepare makes everything that the start needs while the monitor is on its
+// way.
+func (e *Engine) prepare(ctx context.Context, d *draft, l *launching) (*monitor.Config, error) {
+	if err := e.reserve(ctx, d); err != nil {
+		return nil, err
+	}
+	ns, err := l.namespace()
+	if err != nil {
+		return nil, err
+	}
+	return e.config(ctx, d.row, &d.body, ns)
 }
 
-// Create makes a container in the state created, pulling its image where
-// c.Pull says so. An interrupted Create leaves nothing behind.
-func (e *Engine) Create(ctx context.Context, c *spec.Container, o CreateOptions) (id string, err error) {
-	return "", todo()
+// runDraft starts a reserved container and stays with it.
+func (e *Engine) runDraft(ctx context.Context, d *draft, l *launching, cfg *monitor.Config, n *session) error {
+	f, err := e.start(ctx, d.row, l, cfg, n)
+	if err == nil {
+		d.close()
+		l.release()
+		return f.finish(ctx)
+	}
+	f.cancel()
+	l.kill()
+	l.reap()
+	if d.body.Spec.Lifecycle.AutoRemove || ctx.Err() != nil {
+		return errors.Join(err, e.abandon(ctx, d))
+	}
+	return errors.Join(err, e.failedStart(d.row, err))
+}
+
+// foreground is an attached container, or one that was only started.
+type foreground struct {
+	e  *Engine
+	c  *container
+	n  *session // nil: detached
+	a  *monitor.Attachment
+	ch <-chan copied
+}
+
+// start sends the configuration and waits for the process. The streams are
+// connected before it runs, so that not a byte is missed. The result is never
+// nil.
+func (e *Engine) start(ctx context.Context, row *state.Container, l *launching, cfg *monitor.Config, n *session) (*foreground, error) {
+	f := &foreground{e: e, c: &container{Container: row, locked: true}, n: n}
+	if n == nil {
+		return f, e.begin(ctx, l, row, cfg, nil, nil)
+	}
+	cfg.Process.Rows, cfg.Process.Cols = n.size()
+	err := e.begin(ctx, l, row, cfg, n.request(), func(a *monitor.Attachment) {
+		a.SettlesRecord = true
+		f.a = a
+		f.ch = n.pump(a)
+	})
+	if err != nil {
+		return f, err
+	}
+	return f, n.connect(f.a)
+}
+
+func (f *foreground) finish(ctx context.Context) error {
+	if f.n == nil {
+		return nil
+	}
+	return f.e.outcome(ctx, f.c, f.n, f.a, f.ch)
+}
+
+func (f *foreground) cancel() {
+	if f.n != nil {
+		f.n.end()
+	}
+	if f.a != nil {
+		_ = f.a.Close()
+	}
+}
+
+// reap waits until a killed monitor is gone: what it was about to write would
+// otherwise appear after the clearing away.
+func (l *launching) reap() {
+	if l.handle == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	pid, err := l.handle.PID(ctx)
+	if err != nil || pid <= 0 {
+		return
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 2000)
 }
 
 // StartOptions say whether `start` stays with the container.
@@ -53,4 +175,153 @@ type StartOptions struct {
 
 // Start starts a created or exited container; a running one is left alone.
 // With Attach it behaves as Run does in the foreground.
-func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error { return todo() }
+func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
+	for {
+		c, err := e.load(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if c.State.Live() && c.locked && !c.Starting() {
+			if c.State == lifecycle.Paused {
+				return errs.WithHint(errs.New(errs.State, "cannot start a paused container, try unpause instead"), "proa unpause %s", c.Name)
+			}
+			if o.Attach {
+				return e.Attach(ctx, c.ID, o.Streams)
+			}
+			return nil
+		}
+		if _, err := lifecycle.Next(c.State, lifecycle.EvStart); err != nil && !c.locked {
+			return errs.New(errs.State, "container %s is marked for removal and cannot be started", c.Name)
+		}
+		lock, err := e.lockEnded(ctx, c.ID)
+		if errs.Is(err, errs.State) {
+			continue // another command was faster: look again
+		}
+		if err != nil {
+			return err
+		}
+		return e.startLocked(ctx, c, lock, o)
+	}
+}
+
+// startLocked starts a container whose lock is held; it closes lock.
+func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o StartOptions) error {
+	defer lock.Close()
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	// What was read before the lock may be out of date.
+	row, err := db.Get(c.ID)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return errors.Join(noSuchContainer(c.ID), os.RemoveAll(e.dirs.ContainerRun(c.ID)))
+	}
+	body, err := db.Body(row.ID)
+	if err != nil {
+		return err
+	}
+	var n *session
+	if o.Attach {
+		if n, err = newSession(o.Streams, body.Spec.Process.TTY); err != nil {
+			return errors.Join(err, os.RemoveAll(e.dirs.ContainerRun(row.ID)))
+		}
+		defer n.end()
+	}
+	l := e.launch(ctx, row.ID, &body.Spec, lock, n != nil)
+	defer l.release()
+	f, err := e.startAgain(ctx, row, body, l, n)
+	if err == nil {
+		lock.Close()
+		l.release()
+		return f.finish(ctx)
+	}
+	if f != nil {
+		f.cancel()
+	}
+	l.kill()
+	l.reap()
+	return errors.Join(err, e.failedStart(row, err))
+}
+
+func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *state.Body, l *launching, n *session) (*foreground, error) {
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	// The intention first, then the old exit file goes: without it, whoever
+	// looks would take the next end for the last one.
+	r := row.Record
+	r.State, r.StartedAt, r.Error, r.StoppedByUser = lifecycle.Running, time.Time{}, "", false
+	if ok, err := db.Update(row, r, state.Event{}); err != nil || !ok {
+		return nil, errors.Join(err, errIfNot(ok))
+	}
+	if err := failpoint.Hit(FailpointStartIntended); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(filepath.Join(e.dirs.Container(row.ID), monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ns, err := l.namespace()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := e.config(ctx, row, body, ns)
+	if err != nil {
+		return nil, err
+	}
+	return e.start(ctx, row, l, cfg, n)
+}
+
+func errIfNot(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errs.New(errs.State, "container was changed by another command")
+}
+
+// Attach connects the client's streams to a running container until its end,
+// whose status comes back as in Run.
+func (e *Engine) Attach(ctx context.Context, ref string, s Streams) error {
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if !c.running() {
+		return errs.WithHint(errs.New(errs.State, "You cannot attach to a stopped container, start it first"), "proa start -a %s", c.Name)
+	}
+	if c.State == lifecycle.Paused {
+		return errs.WithHint(errs.New(errs.State, "You cannot attach to a paused container, unpause it first"), "proa unpause %s", c.Name)
+	}
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	body, err := db.Body(c.ID)
+	if err != nil {
+		return err
+	}
+	if !body.Spec.Process.OpenStdin {
+		s.NoStdin = true
+	}
+	n, err := newSession(s, body.Spec.Process.TTY)
+	if err != nil {
+		return err
+	}
+	defer n.end()
+	m, err := e.dial(c)
+	if err != nil {
+		return err
+	}
+	a, err := m.Attach(*n.request())
+	if err != nil {
+		return err
+	}
+	a.SettlesRecord = true
+	if err := n.connect(a); err != nil {
+		return errors.Join(err, a.Close())
+	}
+	return e.outcome(ctx, c, n, a, n.pump(a))
+}

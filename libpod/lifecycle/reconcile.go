@@ -70,7 +70,8 @@ func Reconcile(r Record, autoRemove bool, o Observed) (Record, Action) {
 	if o.RunDir {
 		act |= Clear
 	}
-	if next.State == Exited && autoRemove || next.State == Removing {
+	failed := next.State == Created && r.State != Created && next.Error != ""
+	if autoRemove && (next.State == Exited || failed) || next.State == Removing {
 		act |= Discard
 	}
 	if next != r {
@@ -109,8 +110,10 @@ func unlocked(r Record, o Observed) (Record, Action) {
 	switch r.State {
 	case Creating:
 		switch {
-		case fresh && !o.Exit.StartedAt.IsZero():
-			return ended(r, o.Exit), Died
+		case fresh:
+			// Its creator died after the launch. One that could not be started
+			// is created all the same, as Docker leaves it.
+			return ended(r, o.Exit), died(o.Exit)
 		case o.Status != nil && !o.Status.StartedAt.IsZero():
 			return killed(r, o), Died | Notify
 		}

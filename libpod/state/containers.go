@@ -49,9 +49,9 @@ func (e *NameTaken) Error() string {
 	return "The container name \"/" + e.Name + "\" is already in use by container \"" + e.ID + "\""
 }
 
-// Insert adds a container with its volumes' uses. A name in use is a
-// *NameTaken error.
-func (d *DB) Insert(c *Container, b *Body, volumes []string) error {
+// Insert adds a container, the volumes that it uses where they do not exist,
+// and e, all at once. A name in use is a *NameTaken error.
+func (d *DB) Insert(c *Container, b *Body, volumes []*Volume, e Event) error {
 	spc, err := json.Marshal(&b.Spec)
 	if err != nil {
 		return err
@@ -89,11 +89,14 @@ func (d *DB) Insert(c *Container, b *Body, volumes []string) error {
 			return err
 		}
 		for _, v := range volumes {
-			if err := d.exec("INSERT OR IGNORE INTO uses(container, volume) VALUES(?,?)", c.ID, v); err != nil {
+			if _, err := d.addVolume(v); err != nil {
+				return err
+			}
+			if err := d.exec("INSERT OR IGNORE INTO uses(container, volume) VALUES(?,?)", c.ID, v.Name); err != nil {
 				return err
 			}
 		}
-		return nil
+		return d.addEvent(e)
 	})
 	if err == nil && taken != nil {
 		return taken
@@ -125,21 +128,6 @@ func (d *DB) Update(c *Container, r lifecycle.Record, e Event) (bool, error) {
 	return true, nil
 }
 
-// SetBody replaces a container's specification and root.
-func (d *DB) SetBody(id string, b *Body) error {
-	spc, err := json.Marshal(&b.Spec)
-	if err != nil {
-		return err
-	}
-	root, err := json.Marshal(&b.Rootfs)
-	if err != nil {
-		return err
-	}
-	return d.write("write", func() error {
-		return d.exec("UPDATE specs SET spec=?, rootfs=? WHERE id=?", spc, root, id)
-	})
-}
-
 // Rename gives a container another name; *NameTaken where it is in use.
 func (d *DB) Rename(id, name string) error {
 	var taken *NameTaken
@@ -161,9 +149,10 @@ func (d *DB) Rename(id, name string) error {
 	return err
 }
 
-// Delete removes a container's record and its uses of volumes. It reports
-// false where there was none.
-func (d *DB) Delete(id string, e Event) (bool, error) {
+// Delete removes a container's record, its uses of volumes, and those of the
+// named volumes that are anonymous and that no other container uses. It
+// reports false where there was no such container.
+func (d *DB) Delete(id string, volumes []string, e Event) (bool, error) {
 	var n int64
 	err := d.write("write", func() (err error) {
 		if n, err = d.change("DELETE FROM containers WHERE id=?", id); err != nil || n == 0 {
@@ -174,6 +163,11 @@ func (d *DB) Delete(id string, e Event) (bool, error) {
 		}
 		if err := d.exec("DELETE FROM uses WHERE container=?", id); err != nil {
 			return err
+		}
+		for _, v := range volumes {
+			if err := d.exec("DELETE FROM volumes WHERE name=?1 AND anonymous AND NOT EXISTS(SELECT 1 FROM uses WHERE volume=?1)", v); err != nil {
+				return err
+			}
 		}
 		return d.addEvent(e)
 	})
@@ -325,4 +319,16 @@ func scan(v []driver.Value) (*Container, error) {
 		},
 		rev: num(v[21]),
 	}, nil
+}
+
+// ImageUse counts the containers of each image.
+func (d *DB) ImageUse() (use map[string]int, err error) {
+	err = d.read(func() error {
+		use = map[string]int{}
+		return d.query(func(v []driver.Value) error {
+			use[str(v[0])] = int(num(v[1]))
+			return nil
+		}, "SELECT image_id, count(*) FROM containers GROUP BY image_id")
+	})
+	return use, err
 }

@@ -45,7 +45,7 @@ func work(kind string, args []string) error {
 	switch kind {
 	case "name":
 		c, b := sample(args[1])
-		err := d.Insert(c, b, nil)
+		err := d.Insert(c, b, nil, Event{})
 		var taken *NameTaken
 		if errors.As(err, &taken) {
 			fmt.Println("taken", taken.ID)
@@ -68,7 +68,7 @@ func work(kind string, args []string) error {
 
 func cycle(d *DB) error {
 	c, b := sample("")
-	if err := d.Insert(c, b, []string{"v1"}); err != nil {
+	if err := d.Insert(c, b, []*Volume{{Name: "v1"}}, Event{}); err != nil {
 		return err
 	}
 	r := c.Record
@@ -79,7 +79,7 @@ func cycle(d *DB) error {
 	if _, err := d.Find(c.ID[:12]); err != nil {
 		return err
 	}
-	ok, err := d.Delete(c.ID, Event{Type: "container", Action: "destroy", Actor: c.ID})
+	ok, err := d.Delete(c.ID, nil, Event{Type: "container", Action: "destroy", Actor: c.ID})
 	if err != nil || !ok {
 		return fmt.Errorf("delete: %v %w", ok, err)
 	}
@@ -114,7 +114,7 @@ func open(t testing.TB) *DB {
 func TestRoundTrip(t *testing.T) {
 	d := open(t)
 	c, b := sample("web")
-	if err := d.Insert(c, b, []string{"data"}); err != nil {
+	if err := d.Insert(c, b, []*Volume{{Name: "data"}}, Event{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, ref := range []string{"web", "/web", c.ID, c.ID[:5]} {
@@ -149,7 +149,7 @@ func TestFind(t *testing.T) {
 	add := func(name, id string) {
 		c, b := sample(name)
 		c.ID = id
-		if err := d.Insert(c, b, nil); err != nil {
+		if err := d.Insert(c, b, nil, Event{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,13 +177,13 @@ func TestNames(t *testing.T) {
 	a, body := sample("a")
 	b, _ := sample("b")
 	for _, c := range []*Container{a, b} {
-		if err := d.Insert(c, body, nil); err != nil {
+		if err := d.Insert(c, body, nil, Event{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	other, _ := sample("a")
 	var taken *NameTaken
-	if err := d.Insert(other, body, nil); !errors.As(err, &taken) || taken.ID != a.ID {
+	if err := d.Insert(other, body, nil, Event{}); !errors.As(err, &taken) || taken.ID != a.ID {
 		t.Errorf("second a: %v", err)
 	}
 	if err := d.Rename(b.ID, "a"); !errors.As(err, &taken) || taken.ID != a.ID {
@@ -192,7 +192,7 @@ func TestNames(t *testing.T) {
 	if err := d.Rename(b.ID, "c"); err != nil {
 		t.Error(err)
 	}
-	if err := d.Insert(sample2(t, "b"), body, nil); err != nil {
+	if err := d.Insert(sample2(t, "b"), body, nil, Event{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -206,7 +206,7 @@ func sample2(t *testing.T, name string) *Container {
 func TestUpdateIsCompareAndSwap(t *testing.T) {
 	d := open(t)
 	c, b := sample("x")
-	if err := d.Insert(c, b, nil); err != nil {
+	if err := d.Insert(c, b, nil, Event{}); err != nil {
 		t.Fatal(err)
 	}
 	stale, err := d.Get(c.ID)
@@ -235,7 +235,7 @@ func TestVolumes(t *testing.T) {
 		t.Error("added twice")
 	}
 	c, b := sample("x")
-	if err := d.Insert(c, b, []string{"data"}); err != nil {
+	if err := d.Insert(c, b, []*Volume{{Name: "data"}}, Event{}); err != nil {
 		t.Fatal(err)
 	}
 	if user, found, err := d.DeleteVolume("data"); user != c.ID || !found || err != nil {
@@ -245,7 +245,7 @@ func TestVolumes(t *testing.T) {
 	if err != nil || len(list) != 2 || len(list[0].Users) != 1 || list[0].Users[0] != c.ID || list[1].Users != nil {
 		t.Errorf("list: %+v %v", list, err)
 	}
-	if _, err := d.Delete(c.ID, Event{}); err != nil {
+	if _, err := d.Delete(c.ID, nil, Event{}); err != nil {
 		t.Fatal(err)
 	}
 	if user, found, err := d.DeleteVolume("data"); user != "" || !found || err != nil {
@@ -296,7 +296,7 @@ func TestCorruptFile(t *testing.T) {
 			}
 			for range 20 {
 				c, b := sample("")
-				if err := d.Insert(c, b, nil); err != nil {
+				if err := d.Insert(c, b, nil, Event{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -442,7 +442,7 @@ func fill(b *testing.B, n int) string {
 	for range n {
 		c, body := sample("")
 		c.State = lifecycle.Exited
-		if err := d.Insert(c, body, nil); err != nil {
+		if err := d.Insert(c, body, nil, Event{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,8 +5,6 @@ package state
 import (
 	"database/sql/driver"
 	"time"
-
-	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // Volume is one volume's record; its directory is named after it.
@@ -23,12 +21,16 @@ type Volume struct {
 // AddVolume adds a volume and reports false where the name exists.
 func (d *DB) AddVolume(v *Volume) (added bool, err error) {
 	err = d.write("write", func() error {
-		n, err := d.change("INSERT OR IGNORE INTO volumes(name, driver, created, labels, options, anonymous) VALUES(?,?,?,?,?,?)",
-			v.Name, v.Driver, nanos(v.Created), packMap(v.Labels), packMap(v.Options), flag(v.Anonymous))
-		added = n > 0
+		added, err = d.addVolume(v)
 		return err
 	})
 	return added, err
+}
+
+func (d *DB) addVolume(v *Volume) (bool, error) {
+	n, err := d.change("INSERT OR IGNORE INTO volumes(name, driver, created, labels, options, anonymous) VALUES(?,?,?,?,?,?)",
+		v.Name, v.Driver, nanos(v.Created), packMap(v.Labels), packMap(v.Options), flag(v.Anonymous))
+	return n > 0, err
 }
 
 // Volumes returns every volume by name, with its users.
@@ -45,15 +47,16 @@ func (d *DB) Volumes() (list []*Volume, err error) {
 	return list, err
 }
 
-// ContainerVolumes returns the volumes that a container uses.
+// ContainerVolumes returns the volumes that a container uses, with all users.
 func (d *DB) ContainerVolumes(id string) (list []*Volume, err error) {
 	err = d.read(func() error {
 		list = nil
 		return d.query(func(v []driver.Value) error {
 			list = append(list, &Volume{Name: str(v[0]), Driver: str(v[1]), Created: when(v[2]), Labels: unpackMap(str(v[3])),
-				Options: unpackMap(str(v[4])), Anonymous: num(v[5]) != 0})
+				Options: unpackMap(str(v[4])), Anonymous: num(v[5]) != 0, Users: unpack(str(v[6]))})
 			return nil
-		}, `SELECT name, driver, created, labels, options, anonymous FROM volumes
+		}, `SELECT name, driver, created, labels, options, anonymous,
+ (SELECT CAST(group_concat(o.container, char(0)) AS BLOB) FROM uses o WHERE o.volume=name) FROM volumes
  JOIN uses ON volume=name WHERE container=? ORDER BY name`, id)
 	})
 	return list, err
@@ -71,18 +74,4 @@ func (d *DB) DeleteVolume(name string) (user string, found bool, err error) {
 		return err
 	})
 	return user, found || user != "", err
-}
-
-// UseVolume notes that a container uses a volume, which must exist.
-func (d *DB) UseVolume(container, volume string) error {
-	return d.write("write", func() error {
-		n, err := d.integer("SELECT count(*) FROM volumes WHERE name=?", volume)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return errs.New(errs.NotFound, "No such volume: %s", volume)
-		}
-		return d.exec("INSERT OR IGNORE INTO uses(container, volume) VALUES(?,?)", container, volume)
-	})
 }

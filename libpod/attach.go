@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// peer is the process at the other end of a session: a container's main
+// process, or one started by exec.
+type peer interface {
+	Resize(rows, cols uint16) error
+	Signal(sig int) error
+}
+
+// session connects a client's streams with a peer.
+type session struct {
+	s        Streams
+	tty      bool
+	in       io.Reader // nil: none
+	terminal *os.File  // the client's, with tty; nil: none
+	restore  func()
+	stop     func() // ends the watch on signals
+}
+
+// newSession checks the streams. Nothing is changed yet.
+func newSession(s Streams, tty bool) (*session, error) {
+	keys, err := parseKeys(s.DetachKeys)
+	if err != nil {
+		return nil, err
+	}
+	n := &session{s: s, tty: tty, restore: func() {}, stop: func() {}}
+	if s.In != nil && !s.NoStdin {
+		n.in = s.In
+		if tty {
+			n.in = &keyReader{r: s.In, keys: keys}
+		}
+	}
+	if tty && s.TTY {
+		n.terminal = terminalOf(s.In, s.Out)
+	}
+	return n, nil
+}
+
+// size is the client's terminal's, zero without one.
+func (n *session) size() (rows, cols uint16) { return terminalSize(n.terminal) }
+
+// connect puts the terminal into raw mode and begins to follow its size and to
+// hand on signals.
+func (n *session) connect(p peer) error {
+	if n.terminal != nil && n.in != nil {
+		restore, err := rawMode(n.terminal)
+		if err != nil {
+			return err
+		}
+		n.restore = restore
+	}
+	n.follow(p)
+	return nil
+}
+
+// end puts everything back. It may be called twice.
+func (n *session) end() {
+	n.stop()
+	n.restore()
+}
+
+// follow hands on the terminal's size and, where the client wants it, signals.
+func (n *session) follow(p peer) {
+	ch := make(chan os.Signal, 64)
+	if n.s.SigProxy {
+		// All but those that are the runtime's own, that stop us at the
+		// terminal, and that cannot be caught.
+		var list []os.Signal
+		for sig := syscall.Signal(1); sig < 65; sig++ {
+			switch sig {
+			case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN,
+				syscall.SIGTTOU, syscall.SIGPROF, syscall.SIGVTALRM, 32, 33, 34:
+			default:
+				if !signal.Ignored(sig) {
+					list = append(list, sig)
+				}
+			}
+		}
+		signal.Notify(ch, list...)
+	} else if n.terminal != nil {
+		signal.Notify(ch, unix.SIGWINCH)
+	} else {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case s := <-ch:
+				sig := s.(syscall.Signal)
+				if sig == unix.SIGWINCH && n.terminal != nil {
+					_ = p.Resize(n.size())
+				} else if n.s.SigProxy && sig != unix.SIGWINCH {
+					_ = p.Signal(int(sig))
+				}
+			}
+		}
+	}()
+	n.stop = func() {
+		signal.Stop(ch)
+		select {
+		case <-done:
+		default:
+			close(done)
+		}
+	}
+}
+
+// request is the subscription that the streams ask for.
+func (n *session) request() *monitor.AttachRequest {
+	r := &monitor.AttachRequest{Stdin: n.in != nil, Stdout: n.s.Out != nil, Stderr: n.s.Err != nil}
+	if n.tty {
+		r.Stdout = n.s.Out != nil || n.s.Err != nil
+		r.Rows, r.Cols = n.size()
+	}
+	return r
+}
+
+// copied is the outcome of a subscription.
+type copied struct {
+	exit monitor.Exit
+	err  error
+}
+
+// pump copies in both directions. The channel gets the outcome when the
+// container has ended, or the client has left.
+func (n *session) pump(a *monitor.Attachment) <-chan copied {
+	ch := make(chan copied, 1)
+	if n.in != nil {
+		go func() {
+			_, err := io.Copy(attachWriter{a}, n.in)
+			if errors.Is(err, errDetach) {
+				_ = a.Detach()
+				return
+			}
+			// The client's input ends; its output goes on.
+			_ = a.CloseStdin()
+		}()
+	}
+	out := n.s.Out
+	if out == nil && n.tty {
+		out = n.s.Err
+	}
+	go func() {
+		x, err := a.Copy(out, n.s.Err)
+		ch <- copied{x, err}
+	}()
+	return ch
+}
+
+// attachWriter keeps io.Copy from closing over more than Write.
+type attachWriter struct{ a *monitor.Attachment }
+
+func (w attachWriter) Write(p []byte) (int, error) { return w.a.Write(p) }
+
+// outcome waits for the end of an attached container and settles its record.
+// The result is what the command returns.
+func (e *Engine) outcome(ctx context.Context, c *container, n *session, a *monitor.Attachment, ch <-chan copied) error {
+	canceled := ctx.Done()
+	if n.s.SigProxy {
+		// The signal that ended the context was handed on: the container
+		// decides what it means.
+		canceled = nil
+	}
+	var r copied
+	select {
+	case r = <-ch:
+	case <-canceled:
+		_ = a.Detach()
+		n.end()
+		return ctx.Err()
+	}
+	n.end()
+	if errs.Is(r.err, errs.Canceled) {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if r.err != nil {
+		return e.lostMonitor(ctx, c, r.err)
+	}
+	if err := failpoint.Hit(FailpointExitSeen); err != nil {
+		return err
+	}
+	if err := e.settleExit(ctx, c, &r.exit); err != nil {
+		return err
+	}
+	return exitError(r.exit.Code)
+}
+
+func exitError(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return &errs.ExitError{Code: code}
+}
+
+// lostMonitor is the end of a session whose monitor is gone, or that could not
+// write to the client.
+func (e *Engine) lostMonitor(ctx context.Context, c *container, cause error) error {
+	if !errs.Is(cause, errs.Unavailable) {
+		return cause
+	}
+	if err := waitUnlocked(ctx, e.dirs.ContainerRun(c.ID)); err != nil {
+		return err
+	}
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	row, err := db.Get(c.ID)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return cause
+	}
+	code := 137
+	now, err := e.reconcile(ctx, row)
+	if now != nil {
+		code = now.ExitCode
+	}
+	return errors.Join(err, exitError(code))
+}
+
+// settleExit brings the record up to date with the end that a monitor has
+// told. It is the tail of every foreground run: two short transactions at most.
+func (e *Engine) settleExit(ctx context.Context, c *container, x *monitor.Exit) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	if c.AutoRemove {
+		if err := e.obliterate(ctx, c.Container, true); err != nil {
+			return err
+		}
+		return failpoint.Hit(FailpointExitSettled)
+	}
+	next, _ := lifecycle.Reconcile(c.Record, false, lifecycle.Observed{Data: true, Exit: observedExit(x)})
+	if next != c.Record {
+		// A record that somebody else has changed is settled already.
+		if _, err := db.Update(c.Container, next, dieEvent(c.Container, next)); err != nil {
+			return err
+		}
+	}
+	return failpoint.Hit(FailpointExitSettled)
+}

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/names"
+	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage"
+)
+
+// idLength is the number of hex digits of a container's id.
+const idLength = 64
+
+// CreateOptions say how a missing image is reported.
+type CreateOptions struct {
+	Progress io.Writer // as in RunOptions
+}
+
+// Create makes a container in the state created, pulling its image where
+// c.Pull says so. An interrupted Create leaves nothing behind.
+func (e *Engine) Create(ctx context.Context, c *spec.Container, o CreateOptions) (id string, err error) {
+	d, err := e.draft(ctx, c, o.Progress)
+	if err != nil {
+		return "", err
+	}
+	defer d.close()
+	// Nothing is started: build the configuration only to refuse now what
+	// `start` would refuse later.
+	if err := e.checkSpec(ctx, d); err != nil {
+		return "", err
+	}
+	if err := e.reserve(ctx, d); err != nil {
+		return "", errors.Join(err, e.abandon(ctx, d))
+	}
+	db, err := e.db()
+	if err != nil {
+		return "", err
+	}
+	r := d.row.Record
+	r.State = lifecycle.Created
+	if _, err := db.Update(d.row, r, state.Event{}); err != nil {
+		return "", errors.Join(err, e.abandon(ctx, d))
+	}
+	if err := failpoint.Hit(FailpointCreateCommitted); err != nil {
+		return "", err
+	}
+	return d.row.ID, os.RemoveAll(e.dirs.ContainerRun(d.row.ID))
+}
+
+// draft is a container that is being made by this process: it holds the lock
+// of its runtime directory.
+type draft struct {
+	row     *state.Container
+	body    state.Body
+	image   *storage.Image
+	mounts  []spec.Mount // with volumes' and hosts' paths
+	volumes []*state.Volume
+	join    ocispec.Join
+	joinRun string // runtime directory whose network is shared
+	lock    *os.File
+	images  *os.File // shared lock against rmi, until the record names the image
+	// reserved says that there is a record.
+	reserved bool
+}
+
+func (d *draft) close() {
+	for _, f := range []*os.File{d.lock, d.images} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	d.lock, d.images = nil, nil
+}
+
+// draft finds the image, pulling it where that is wanted, and works out what
+// the container will be. Nothing is on disk yet but the locked runtime
+// directory.
+func (e *Engine) draft(ctx context.Context, c *spec.Container, progress io.Writer) (*draft, error) {
+	if err := checkRequest(c); err != nil {
+		return nil, err
+	}
+	d := &draft{}
+	d.body.Spec = *c
+	if err := e.findImage(ctx, d, progress); err != nil {
+		d.close()
+		return nil, err
+	}
+	if err := e.fill(ctx, d); err != nil {
+		d.close()
+		return nil, err
+	}
+	var err error
+	if d.lock, err = monitor.Lock(e.dirs.ContainerRun(d.row.ID)); err != nil {
+		d.close()
+		return nil, err
+	}
+	if err := failpoint.Hit(FailpointCreateLocked); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+
+// checkRequest refuses what no image can make right.
+func checkRequest(c *spec.Container) error {
+	if c.Name != "" && !validName.MatchString(strings.TrimPrefix(c.Name, "/")) {
+		return errs.New(errs.Invalid, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", c.Name)
+	}
+	if c.Lifecycle.AutoRemove && c.Lifecycle.Restart.Name != "" && c.Lifecycle.Restart.Name != "no" {
+		return errs.New(errs.Invalid, "Conflicting options: cannot specify both --restart and --rm")
+	}
+	if p := c.Lifecycle.CIDFile; p != "" {
+		if _, err := os.Lstat(p); err == nil {
+			return errs.WithHint(errs.New(errs.Exists, "container ID file found, make sure the other container isn't running or delete %s", p), "rm %s", p)
+		}
+	}
+	return nil
+}
+
+// findImage resolves the image and keeps it from being removed until the
+// record names it.
+func (e *Engine) findImage(ctx context.Context, d *draft, progress io.Writer) error {
+	c := &d.body.Spec
+	var err error
+	if d.images, err = e.lockImages(ctx, unix.LOCK_SH); err != nil {
+		return err
+	}
+	switch c.Pull {
+	case spec.PullAlways, spec.PullNewer:
+	default:
+		d.image, err = e.images.Resolve(c.Image)
+		if err == nil && e.fits(d.image, c.Platform) {
+			return nil
+		}
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			return err
+		}
+		if c.Pull == spec.PullNever {
+			return errs.WithHint(errs.New(errs.NotFound, "No such image: %s", withTag(c.Image)), "proa pull %s", c.Image)
+		}
+		if progress != nil {
+			fmt.Fprintf(progress, "Unable to find image '%s' locally\n", withTag(c.Image))
+		}
+	}
+	// A pull takes long and must not hold rmi up.
+	_ = d.images.Close()
+	id, err := e.Pull(ctx, c.Image, PullOptions{Platform: c.Platform, Policy: c.Pull, Progress: progress})
+	if err != nil {
+		return err
+	}
+	if d.images, err = e.lockImages(ctx, unix.LOCK_SH); err != nil {
+		return err
+	}
+	d.image, err = e.images.Resolve(id)
+	return err
+}
+
+// fits reports whether an image in the store is of the wanted platform.
+func (e *Engine) fits(img *storage.Image, platform string) bool {
+	if platform == "" {
+		return true
+	}
+	p := strings.Split(platform, "/")
+	if len(p) == 1 {
+		p = []string{"linux", p[0]}
+	}
+	return (img.OS == "" || p[0] == img.OS) && (img.Architecture == "" || p[1] == img.Architecture) &&
+		(len(p) < 3 || img.Variant == "" || p[2] == img.Variant)
+}
+
+func withTag(name string) string {
+	base := name[strings.LastIndexByte(name, '/')+1:]
+	if strings.ContainsAny(base, ":@") {
+		return name
+	}
+	return name + ":latest"
+}
+
+// lockImages holds off rmi (LOCK_SH) or everybody who makes a container
+// (LOCK_EX). It is held for some milliseconds only.
+func (e *Engine) lockImages(ctx context.Context, how int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(e.dirs.Run, "images.lock"), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, errs.Wrap(err, "lock the images", "")
+	}
+	for wait := 200 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, errs.Wrap(err, "lock the images", "")
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// fill works out the record of a container from the request and the image.
+func (e *Engine) fill(ctx context.Context, d *draft) error {
+	c := &d.body.Spec
+	d.body.Image = d.image.Config
+	raw := make([]byte, idLength/2)
+	if _, err := rand.Read(raw); err != nil {
+		return err
+	}
+	id := hex.EncodeToString(raw)
+	if strings.Trim(id[:12], "0123456789") == "" {
+		id = "a" + id[1:] // twelve digits only would pass for a number
+	}
+	c.Name = strings.TrimPrefix(c.Name, "/")
+	if err := e.resolveMounts(ctx, d); err != nil {
+		return err
+	}
+	publish(c, &d.body.Image)
+	args, err := ocispec.Args(&c.Process, &d.body.Image)
+	if err != nil {
+		return err
+	}
+	d.row = &state.Container{
+		ID: id, Name: c.Name, Created: time.Now().UTC(), Image: c.Image, ImageID: d.image.ID, Command: args,
+		Labels: mergeLabels(d.body.Image.Labels, c.Labels), Ports: c.Network.Ports, Exposed: exposed(c, &d.body.Image),
+		Networks: networkNames(&c.Network), AutoRemove: c.Lifecycle.AutoRemove, Restart: c.Lifecycle.Restart.Name,
+		Record: lifecycle.Record{State: lifecycle.Creating},
+	}
+	for _, m := range d.body.Spec.Mounts {
+		if m.Type != spec.MountTmpfs {
+			d.row.Mounts = append(d.row.Mounts, m.Source)
+		}
+	}
+	return e.resolveJoins(ctx, d)
+}
+
+func mergeLabels(image, own map[string]string) map[string]string {
+	if len(image) == 0 {
+		return own
+	}
+	m := make(map[string]string, len(image)+len(own))
+	for k, v := range image {
+		m[k] = v
+	}
+	for k, v := range own {
+		m[k] = v
+	}
+	return m
+}
+
+// publish adds what -P publishes: every exposed port that -p does not mention.
+func publish(c *spec.Container, img *spec.ImageConfig) {
+	if !c.Network.PublishAll {
+		return
+	}
+	have := map[string]bool{}
+	for _, p := range c.Network.Ports {
+		have[portKey(p)] = true
+	}
+	for _, p := range append(imagePorts(img), c.Network.Expose...) {
+		if !have[portKey(p)] {
+			have[portKey(p)] = true
+			c.Network.Ports = append(c.Network.Ports, spec.Port{ContainerPort: p.ContainerPort, Protocol: p.Protocol})
+		}
+	}
+}
+
+func portKey(p spec.Port) string {
+	proto := p.Protocol
+	if proto == "" {
+		proto = "tcp"
+	}
+	return strconv.Itoa(int(p.ContainerPort)) + "/" + proto
+}
+
+// imagePorts reads "80/tcp" and ranges like "8000-8005/udp".
+func imagePorts(img *spec.ImageConfig) (ports []spec.Port) {
+	for _, x := range img.ExposedPorts {
+		num, proto, _ := strings.Cut(x, "/")
+		if proto == "" {
+			proto = "tcp"
+		}
+		first, last, isRange := strings.Cut(num, "-")
+		lo, err := strconv.ParseUint(first, 10, 16)
+		hi := lo
+		if isRange && err == nil {
+			hi, err = strconv.ParseUint(last, 10, 16)
+		}
+		if err != nil || lo == 0 {
+			continue
+		}
+		for n := lo; n <= hi; n++ {
+			ports = append(ports, spec.Port{ContainerPort: uint16(n), Protocol: proto})
+		}
+	}
+	return ports
+}
+
+// exposed lists the ports that the image or --expose name, published or not.
+func exposed(c *spec.Container, img *spec.ImageConfig) (list []string) {
+	seen := map[string]bool{}
+	for _, p := range append(imagePorts(img), c.Network.Expose...) {
+		if k := portKey(p); !seen[k] {
+			seen[k] = true
+			list = append(list, k)
+		}
+	}
+	sort.Slice(list, func(i, j int) bool {
+		a, _, _ := strings.Cut(list[i], "/")
+		b, _, _ := strings.Cut(list[j], "/")
+		x, _ := strconv.Atoi(a)
+		y, _ := strconv.Atoi(b)
+		return x < y || x == y && list[i] < list[j]
+	})
+	return list
+}
+
+func networkNames(n *spec.Network) []string {
+	switch n.Mode {
+	case "", spec.NetBridge:
+		if len(n.Networks) == 0 {
+			return []string{string(spec.NetBridge)}
+		}
+		list := make([]string, len(n.Networks))
+		for i, a := range n.Networks {
+			list[i] = a.Name
+		}
+		return list
+	case spec.NetContainer:
+		return nil
+	}
+	return []string{string(n.Mode)}
+}
+
+// reserve makes the writable layer and the record, in this order: until there
+// is a record, the runtime directory is what leads to the data directory, and
+// a name that is taken costs two directories.
+func (e *Engine) reserve(ctx context.Context, d *draft) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	data := e.dirs.Container(d.row.ID)
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return errs.Wrap(err, "create", data)
+	}
+	if d.body.Rootfs, err = e.rootfs(ctx, d.image, d.row.ID); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(FailpointCreateDirs); err != nil {
+		return err
+	}
+	if err := e.insert(ctx, db, d); err != nil {
+		return err
+	}
+	d.reserved = true
+	_ = d.images.Close()
+	d.images = nil
+	if err := failpoint.Hit(FailpointCreateReserved); err != nil {
+		return err
+	}
+	for _, v := range d.volumes {
+		if err := e.makeVolumeDir(v.Name); err != nil {
+			return err
+		}
+	}
+	if err := failpoint.Hit(FailpointCreateVolumes); err != nil {
+		return err
+	}
+	return writeCIDFile(d.body.Spec.Lifecycle.CIDFile, d.row.ID)
+}
+
+// insert adds the record under the wanted name, or under random ones until one
+// is free. A name whose container is only waiting to be cleared away is free.
+func (e *Engine) insert(ctx context.Context, db *state.DB, d *draft) error {
+	random := d.row.Name == ""
+	for try := 0; ; try++ {
+		if random {
+			d.row.Name = names.Random(try)
+			d.body.Spec.Name = d.row.Name
+		}
+		err := db.Insert(d.row, &d.body, d.volumes, containerEvent(d.row, "create"))
+		var taken *state.NameTaken
+		if !errors.As(err, &taken) {
+			return err
+		}
+		if random && try < 100 {
+			continue
+		}
+		if try > 0 && !random {
+			return conflict(taken)
+		}
+		holder, err := db.Get(taken.ID)
+		if err != nil {
+			return err
+		}
+		if holder != nil {
+			if c, err := e.reconcile(ctx, holder); err != nil || c != nil {
+				return errors.Join(conflict(taken), err)
+			}
+		}
+	}
+}
+
+func conflict(t *state.NameTaken) error {
+	return errs.WithHint(errs.New(errs.Exists, "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or rename) that container to be able to reuse that name.", t.Name, t.ID),
+		"proa rm -f %s", t.Name)
+}
+
+func writeCIDFile(path, id string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return errs.WithHint(errs.New(errs.Exists, "container ID file found, make sure the other container isn't running or delete %s", path), "rm %s", path)
+	}
+	if err != nil {
+		return errs.Wrap(err, "write container id to", path)
+	}
+	_, err = f.WriteString(id)
+	return errs.Wrap(errors.Join(err, f.Close()), "write container id to", path)
+}
+
+// abandon undoes a draft. It runs to its end even if the user has lost
+// patience: that is what an interruption asks for.
+func (e *Engine) abandon(ctx context.Context, d *draft) error {
+	ctx = context.WithoutCancel(ctx)
+	if d.reserved {
+		return e.destroy(ctx, d.row, true)
+	}
+	return errors.Join(e.removeTree(ctx, e.dirs.Container(d.row.ID)), os.RemoveAll(e.dirs.ContainerRun(d.row.ID)))
+}

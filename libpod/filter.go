@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// filter decides which containers a list shows, with Docker's meanings.
+type filter struct {
+	values        map[string][]string
+	names         []*regexp.Regexp
+	exited        []int
+	ancestors     map[string]bool // image ids
+	ports, expose []portRange
+	before, since time.Time
+}
+
+type portRange struct {
+	lo, hi uint64
+	proto  string
+}
+
+var filterKeys = map[string]bool{
+	"id": true, "name": true, "label": true, "status": true, "ancestor": true, "exited": true, "volume": true, "network": true,
+	"publish": true, "expose": true, "before": true, "since": true, "health": true, "is-task": true,
+}
+
+var healthWords = []string{"starting", "healthy", "unhealthy", "none"}
+
+func newFilter(values map[string][]string) (*filter, error) {
+	f := &filter{values: values}
+	for key, list := range values {
+		if !filterKeys[key] {
+			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are %s", strings.Join(sortedKeys(filterKeys), ", "))
+		}
+		for _, v := range list {
+			if err := f.add(key, v); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return f, nil
+}
+
+func sortedKeys(m map[string]bool) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+func (f *filter) add(key, v string) error {
+	bad := errs.New(errs.Invalid, "invalid filter '%s=%s'", key, v)
+	switch key {
+	case "name":
+		re, err := regexp.Compile(v)
+		if err != nil {
+			return bad
+		}
+		f.names = append(f.names, re)
+	case "exited":
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return bad
+		}
+		f.exited = append(f.exited, n)
+	case "status":
+		if !lifecycle.State(v).Valid() && v != "stopped" {
+			return errs.WithHint(bad, "states are created, restarting, running, removing, paused, exited, dead")
+		}
+	case "health":
+		if !slices.Contains(healthWords, v) {
+			return errs.WithHint(bad, "words are %s", strings.Join(healthWords, ", "))
+		}
+	case "is-task":
+		if _, err := strconv.ParseBool(v); err != nil {
+			return bad
+		}
+	case "publish", "expose":
+		r, err := parsePortFilter(v)
+		if err != nil {
+			return errs.WithHint(bad, "write PORT[/PROTOCOL] or FIRST-LAST[/PROTOCOL]")
+		}
+		if key == "publish" {
+			f.ports = append(f.ports, r)
+		} else {
+			f.expose = append(f.expose, r)
+		}
+	}
+	return nil
+}
+
+func parsePortFilter(v string) (r portRange, err error) {
+	num, proto, ok := strings.Cut(v, "/")
+	r.proto = "tcp"
+	if ok {
+		r.proto = proto
+	}
+	first, last, isRange := strings.Cut(num, "-")
+	if r.lo, err = strconv.ParseUint(first, 10, 16); err != nil {
+		return r, err
+	}
+	r.hi = r.lo
+	if isRange {
+		r.hi, err = strconv.ParseUint(last, 10, 16)
+	}
+	return r, err
+}
+
+// anyState reports that the filter names states of its own, so that a list is
+// not limited to what runs.
+func (f *filter) anyState() bool { return len(f.values["status"]) > 0 || len(f.exited) > 0 }
+
+// resolveAncestors finds the images whose containers are wanted: the image
+// itself, and what was built on top of it.
+func (e *Engine) resolveAncestors(f *filter) error {
+	if len(f.values["ancestor"]) == 0 {
+		return nil
+	}
+	f.ancestors = map[string]bool{}
+	all, err := e.images.List()
+	if err != nil {
+		return err
+	}
+	for _, ref := range f.values["ancestor"] {
+		img, err := e.images.Resolve(ref)
+		if errs.Is(err, errs.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f.ancestors[img.ID] = true
+		for _, other := range all {
+			full, err := e.images.Resolve(other.ID)
+			if err != nil || len(img.DiffIDs) == 0 || len(full.DiffIDs) < len(img.DiffIDs) {
+				continue
+			}
+			if slices.Equal(full.DiffIDs[:len(img.DiffIDs)], img.DiffIDs) {
+				f.ancestors[full.ID] = true
+			}
+		}
+	}
+	return nil
+}
+
+// resolveTimes turns the containers of before and since into times.
+func (f *filter) resolveTimes(ctx context.Context, e *Engine) error {
+	for _, ref := range f.values["before"] {
+		c, err := e.load(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if f.before.IsZero() || c.Created.Before(f.before) {
+			f.before = c.Created
+		}
+	}
+	for _, ref := range f.values["since"] {
+		c, err := e.load(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if c.Created.After(f.since) {
+			f.since = c.Created
+		}
+	}
+	return nil
+}
+
+// match reports whether a container is wanted.
+func (f *filter) match(c *container, s *Summary) bool {
+	if len(f.values) == 0 {
+		return true
+	}
+	any := func(key string, ok func(v string) bool) bool {
+		list := f.values[key]
+		return len(list) == 0 || slices.ContainsFunc(list, ok)
+	}
+	return any("id", func(v string) bool { return strings.HasPrefix(c.ID, v) }) &&
+		(len(f.names) == 0 || slices.ContainsFunc(f.names, func(re *regexp.Regexp) bool {
+			return re.MatchString(c.Name) || re.MatchString("/"+c.Name)
+		})) &&
+		f.matchLabels(s.Labels) &&
+		any("status", func(v string) bool { return v == string(s.State) || v == "stopped" && s.State == lifecycle.Exited }) &&
+		(len(f.exited) == 0 || s.State == lifecycle.Exited && slices.Contains(f.exited, s.ExitCode)) &&
+		any("ancestor", func(string) bool { return f.ancestors[c.ImageID] }) &&
+		any("volume", func(v string) bool { return slices.Contains(s.Mounts, v) }) &&
+		any("network", func(v string) bool { return slices.Contains(s.Networks, v) }) &&
+		any("health", func(v string) bool { return v == s.Health || v == "none" && s.Health == "" }) &&
+		any("is-task", func(v string) bool { b, _ := strconv.ParseBool(v); return !b }) &&
+		f.matchPorts(c, s) &&
+		(f.before.IsZero() || c.Created.Before(f.before)) && (f.since.IsZero() || c.Created.After(f.since))
+}
+
+func (f *filter) matchLabels(labels map[string]string) bool {
+	for _, want := range f.values["label"] {
+		k, v, hasValue := strings.Cut(want, "=")
+		got, ok := labels[k]
+		if !ok || hasValue && got != v {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *filter) matchPorts(c *container, s *Summary) bool {
+	published := func(r portRange) bool {
+		for _, p := range s.Ports {
+			if n := uint64(p.HostPort); n >= r.lo && n <= r.hi && p.Protocol == r.proto {
+				return true
+			}
+			if n := uint64(p.ContainerPort); n >= r.lo && n <= r.hi && p.Protocol == r.proto {
+				return true
+			}
+		}
+		return false
+	}
+	exposed := func(r portRange) bool {
+		for _, x := range c.Exposed {
+			num, proto, _ := strings.Cut(x, "/")
+			n, err := strconv.ParseUint(num, 10, 16)
+			if err == nil && n >= r.lo && n <= r.hi && proto == r.proto {
+				return true
+			}
+		}
+		for _, p := range c.Ports {
+			if n := uint64(p.ContainerPort); n >= r.lo && n <= r.hi && (p.Protocol == r.proto || p.Protocol == "" && r.proto == "tcp") {
+				return true
+			}
+		}
+		return false
+	}
+	return (len(f.ports) == 0 || slices.ContainsFunc(f.ports, published)) &&
+		(len(f.expose) == 0 || slices.ContainsFunc(f.expose, exposed))
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/network/uplink"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/rootless/userns"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// launching is a monitor on its way. It is begun before the record exists: the
+// monitor's own start takes longer than everything the front end has to do.
+type launching struct {
+	ns     *userns.Namespace
+	found  chan struct{} // closed when ns is set, or err
+	done   chan struct{} // closed when handle is set, or err
+	handle *monitor.Handle
+	err    error
+	net    chan error // the outcome of finding the uplink; nil: none is needed
+	uplink *uplink.Hold
+}
+
+// launch begins to start a monitor for the container whose lock is given.
+func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock *os.File, attach bool) *launching {
+	l := &launching{found: make(chan struct{}), done: make(chan struct{})}
+	hostPID := c.Security.PidMode == "host"
+	go func() {
+		defer close(l.done)
+		ns, err := e.namespace(ctx)
+		if err != nil {
+			l.err = err
+			close(l.found)
+			return
+		}
+		l.ns = ns
+		if needsUplink(&c.Network) {
+			l.net = make(chan error, 1)
+			go func() {
+				var err error
+				l.uplink, err = e.holdUplink(ctx, ns)
+				l.net <- err
+			}()
+		}
+		close(l.found)
+		l.handle, l.err = monitor.Launch(ctx, monitor.LaunchOptions{
+			RunDir: e.dirs.ContainerRun(id), Lock: lock, Attach: attach,
+			Start: func(cmd *exec.Cmd) (func(context.Context) (int, error), error) { return startInside(ns, cmd, hostPID) },
+			Env:   e.settleEnv(),
+		})
+		if l.err == nil {
+			l.err = failpoint.Hit(FailpointStartLaunched)
+		}
+	}()
+	return l
+}
+
+// startInside starts the monitor as process 1 of a pid namespace, so that its
+// death is the death of everything in the container. With --pid=host the
+// container must stay in the host's, and so must the monitor.
+func startInside(ns *userns.Namespace, cmd *exec.Cmd, hostPID bool) (func(context.Context) (int, error), error) {
+	o := userns.Options{NewPID: true}
+	if hostPID {
+		o = userns.Options{NewMount: true}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	}
+	child, err := ns.Start(cmd, o)
+	if err != nil {
+		return nil, err
+	}
+	return child.Ready, nil
+}
+
+// settleEnv is what the monitor's settling command has to know: it runs as
+// root of the namespace, and is proa all the same.
+func (e *Engine) settleEnv() []string {
+	env, err := userns.InsideEnv(nil)
+	if err != nil {
+		return nil
+	}
+	return append(env, e.dirEnv()...)
+}
+
+func (e *Engine) dirEnv() []string {
+	return []string{"PROA_DATA_DIR=" + e.dirs.Data, "PROA_RUN_DIR=" + e.dirs.Run}
+}
+
+// namespace waits until the namespace is known.
+func (l *launching) namespace() (*userns.Namespace, error) {
+	<-l.found
+	if l.ns == nil {
+		return nil, l.err
+	}
+	return l.ns, nil
+}
+
+// wait returns the monitor's handle, once the uplink is there as well.
+func (l *launching) wait() (*monitor.Handle, error) {
+	<-l.done
+	if l.err != nil {
+		return nil, l.err
+	}
+	return l.handle, l.waitUplink()
+}
+
+func (l *launching) waitUplink() error {
+	if l.net == nil {
+		return nil
+	}
+	err := <-l.net
+	l.net = nil
+	return err
+}
+
+// kill ends a monitor that is not wanted any more.
+func (l *launching) kill() {
+	<-l.done
+	if l.handle != nil {
+		l.handle.Kill()
+	}
+	l.release()
+}
+
+// release lets go of the monitor, which lives on, and of the namespace.
+func (l *launching) release() {
+	<-l.done
+	if l.handle != nil {
+		l.handle.Close()
+	}
+	_ = l.waitUplink()
+	if l.uplink != nil {
+		_ = l.uplink.Close()
+	}
+	if l.ns != nil {
+		_ = l.ns.Close()
+	}
+}
+
+// hostFacts are what ocispec needs to know about the machine and the user.
+func (e *Engine) hostFacts(ns *userns.Namespace, c *spec.Container) (ocispec.Host, error) {
+	p := ocispec.Probe{AllDevices: c.Security.Privileged, Init: c.Process.Init && c.Process.InitPath == ""}
+	for _, dev := range c.Security.Devices {
+		p.Devices = append(p.Devices, dev.Host)
+	}
+	h := ocispec.ProbeHost(p)
+	h.Rootless = !ns.None()
+	if h.Rootless {
+		m, err := ns.Mapping()
+		if err != nil {
+			return h, err
+		}
+		h.UIDs, h.GIDs = m.UIDs, m.GIDs
+	}
+	e.cgroupFacts(&h)
+	return h, nil
+}
+
+// build makes libcontainer's configuration of a container.
+func (e *Engine) build(ctx context.Context, id string, b *state.Body, ns *userns.Namespace) (*ocispec.Output, *monitor.Config, error) {
+	host, err := e.hostFacts(ns, &b.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	mounts, fill, err := e.hostMounts(&b.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	join, netRun, err := e.joins(ctx, &b.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	run := e.dirs.ContainerRun(id)
+	files := monitor.Files{Hostname: filepath.Join(run, "hostname"), Hosts: filepath.Join(run, "hosts"), ResolvConf: filepath.Join(run, "resolv.conf"),
+		ExtraHosts: b.Spec.Network.ExtraHosts, Domain: b.Spec.Process.Domainname}
+	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: join,
+		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf}})
+	if err != nil {
+		return nil, nil, err
+	}
+	files.Host = out.Config.Hostname
+	if files.Host == "" {
+		files.Host = host.Hostname
+	}
+	plan, err := e.networkPlan(ctx, id, b, netRun, files.Host)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,
+		Process: monitor.Process(out.Process), Network: plan, Volumes: fill, Files: files}
+	return out, cfg, nil
+}
+
+// config is everything that the monitor has to know.
+func (e *Engine) config(ctx context.Context, row *state.Container, b *state.Body, ns *userns.Namespace) (*monitor.Config, error) {
+	out, cfg, err := e.build(ctx, row.ID, b, ns)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range out.Warnings {
+		e.notice(w)
+	}
+	c := &b.Spec
+	cfg.Name = row.Name
+	cfg.Network.Name = row.Name
+	cfg.Rootfs = b.Rootfs
+	cfg.Logging, cfg.LogPath = e.logging(row.ID, c)
+	cfg.LogTag = map[string]string{"image": c.Image, "imageId": row.ImageID, "id": row.ID, "name": row.Name}
+	cfg.Restart, cfg.RestartCount = c.Lifecycle.Restart, 0
+	cfg.StopSignal, cfg.StopTimeout = out.StopSignal, stopTimeout(c)
+	cfg.Health = health(c, &b.Image)
+	cfg.AutoRemove = c.Lifecycle.AutoRemove
+	// Without --rm, the next command reads the exit file: no second program
+	// is started at a container's end.
+	if self, err := os.Executable(); err == nil && cfg.AutoRemove {
+		cfg.Settle = []string{self, settleCommand, row.ID}
+	}
+	return cfg, nil
+}
+
+// defaultStopTimeout is Docker's, in seconds.
+const defaultStopTimeout = 10
+
+func stopTimeout(c *spec.Container) int {
+	if c.Lifecycle.StopTimeout != nil {
+		return *c.Lifecycle.StopTimeout
+	}
+	return defaultStopTimeout
+}
+
+// health is the check to run; nil: none.
+func health(c *spec.Container, img *spec.ImageConfig) *spec.Health {
+	h := img.Health
+	if c.Health != nil {
+		h = mergeHealth(c.Health, img.Health)
+	}
+	if h == nil || len(h.Test) == 0 || h.Test[0] == "NONE" {
+		return nil
+	}
+	return h
+}
+
+// mergeHealth fills what the user left open with what the image says.
+func mergeHealth(own, image *spec.Health) *spec.Health {
+	m := *own
+	if image == nil {
+		return &m
+	}
+	if len(m.Test) == 0 {
+		m.Test = image.Test
+	}
+	for _, p := range []struct{ to, from *time.Duration }{
+		{&m.Interval, &image.Interval}, {&m.Timeout, &image.Timeout}, {&m.StartPeriod, &image.StartPeriod}, {&m.StartInterval, &image.StartInterval},
+	} {
+		if *p.to == 0 {
+			*p.to = *p.from
+		}
+	}
+	if m.Retries == 0 {
+		m.Retries = image.Retries
+	}
+	return &m
+}
+
+// defaultLogDriver is Docker's.
+const defaultLogDriver = "json-file"
+
+func (e *Engine) logging(id string, c *spec.Container) (spec.Logging, string) {
+	l := c.Logging
+	if l.Driver == "" {
+		l.Driver = defaultLogDriver
+	}
+	switch l.Driver {
+	case "json-file":
+		return l, filepath.Join(e.dirs.Container(id), id+"-json.log")
+	case "k8s-file":
+		return l, filepath.Join(e.dirs.Container(id), "ctr.log")
+	}
+	return l, ""
+}
+
+// begin gives a launched monitor its configuration and waits until the process
+// runs. The record is committed as running. attached, where not nil, is called
+// with the subscription before the process starts.
+func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, cfg *monitor.Config, attach *monitor.AttachRequest,
+	attached func(*monitor.Attachment)) error {
+	h, err := l.wait()
+	if err != nil {
+		return err
+	}
+	if attach != nil {
+		a, err := h.Attach(*attach)
+		if err != nil {
+			return err
+		}
+		attached(a)
+	}
+	if err := h.Send(cfg); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(FailpointStartSent); err != nil {
+		return err
+	}
+	st, err := h.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if err := failpoint.Hit(FailpointStartReady); err != nil {
+		return err
+	}
+	for _, w := range st.Warnings {
+		e.notice(w)
+	}
+	return e.commitStart(row, &st)
+}
+
+// commitStart records that the process runs. That another command has already
+// seen it, or its end, is no error.
+func (e *Engine) commitStart(row *state.Container, st *monitor.Status) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	r := lifecycle.Record{State: lifecycle.Running, StartedAt: st.StartedAt, FinishedAt: row.FinishedAt}
+	if r.StartedAt.IsZero() {
+		r.StartedAt = time.Now().UTC()
+	}
+	if _, err := db.Update(row, r, containerEvent(row, "start")); err != nil {
+		return err
+	}
+	return failpoint.Hit(FailpointStartCommitted)
+}
+
+// startCode is the exit code that a failed start leaves in the record.
+func startCode(err error) int { return errs.ExitCode(err) }
+
+// failedStart records why a container could not be started, in the state that
+// it had before. The caller holds the lock.
+func (e *Engine) failedStart(row *state.Container, cause error) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	r := row.Record
+	r.State = lifecycle.Created
+	if !r.FinishedAt.IsZero() {
+		r.State = lifecycle.Exited
+	}
+	r.StartedAt = time.Time{}
+	r.ExitCode, r.Error = startCode(cause), cause.Error()
+	_, err = db.Update(row, r, state.Event{})
+	return errors.Join(err, e.clearRun(row.ID))
+}
+
+// clearRun removes what a start that came to nothing left: the runtime
+// directory, whose lock the caller holds, and the exit file.
+func (e *Engine) clearRun(id string) error {
+	_ = os.Remove(filepath.Join(e.dirs.Container(id), monitor.ExitFile))
+	return os.RemoveAll(e.dirs.ContainerRun(id))
+}

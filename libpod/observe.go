@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// container is a record that has been reconciled with what is there.
+type container struct {
+	*state.Container
+	locked bool            // a monitor, or a front end, is at work
+	status *monitor.Status // of a live monitor; nil: none, or not yet
+	exit   *monitor.Exit   // of the last run; nil: not read, or none
+}
+
+// running reports that the container's process is there.
+func (c *container) running() bool { return c.State.Live() && c.locked }
+
+// load finds a container and reconciles it.
+func (e *Engine) load(ctx context.Context, ref string) (*container, error) {
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	row, err := db.Find(ref)
+	if err != nil {
+		return nil, err
+	}
+	c, err := e.reconcile(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, noSuchContainer(ref)
+	}
+	return c, nil
+}
+
+func noSuchContainer(ref string) error {
+	return errs.New(errs.NotFound, "No such container: %s", ref)
+}
+
+// reconcile compares a record with what is there, stores what follows, and
+// clears away what a killed process left behind. It returns nil where nothing
+// of the container may stay.
+func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*container, error) {
+	c, o := e.observe(row)
+	next, act := lifecycle.Reconcile(row.Record, row.AutoRemove, o)
+	if act == 0 {
+		return c, nil
+	}
+	if act&lifecycle.Save != 0 && (act&lifecycle.Discard == 0 || act&lifecycle.Notify != 0) {
+		again, err := e.save(ctx, c, next, act)
+		if again != nil || err != nil {
+			return again, err
+		}
+	}
+	if act&lifecycle.Discard != 0 {
+		gone, err := e.discard(ctx, c)
+		if err != nil || gone {
+			return nil, err
+		}
+		return c, nil
+	}
+	if act&lifecycle.Clear != 0 {
+		if _, err := monitor.Clear(e.dirs.ContainerRun(c.ID)); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// save stores a reconciled record and tells what is to be told. Where another
+// command was faster it starts over and returns that outcome.
+func (e *Engine) save(ctx context.Context, c *container, next lifecycle.Record, act lifecycle.Action) (*container, error) {
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	ev := state.Event{}
+	if act&lifecycle.Died != 0 {
+		ev = dieEvent(c.Container, next)
+	}
+	ok, err := db.Update(c.Container, next, ev)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		row, err := db.Get(c.ID)
+		if err != nil {
+			return nil, err
+		}
+		if row == nil {
+			return nil, noSuchContainer(c.ID)
+		}
+		return e.reconcile(ctx, row)
+	}
+	if act&lifecycle.Notify != 0 {
+		e.notice("the monitor of container " + strconv.Quote(c.Name) + " was killed; the container has been ended and its ports are free")
+	}
+	return nil, nil
+}
+
+// discard ends what a --rm or a dead creator left; it reports false where
+// somebody else is at it.
+func (e *Engine) discard(ctx context.Context, c *container) (bool, error) {
+	lock, err := monitor.Lock(e.dirs.ContainerRun(c.ID))
+	if errs.Is(err, errs.State) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close()
+	// Under the lock, look again: it may have been taken up meanwhile.
+	db, err := e.db()
+	if err != nil {
+		return false, err
+	}
+	row, err := db.Get(c.ID)
+	if err != nil {
+		return false, err
+	}
+	if row == nil {
+		return true, os.RemoveAll(e.dirs.ContainerRun(c.ID))
+	}
+	return true, e.destroy(ctx, row, true)
+}
+
+// observe looks at a container's directories.
+func (e *Engine) observe(row *state.Container) (*container, lifecycle.Observed) {
+	c := &container{Container: row}
+	o := lifecycle.Observed{Now: time.Now().UTC()}
+	run := e.dirs.ContainerRun(row.ID)
+	if _, err := os.Lstat(run); err == nil {
+		o.RunDir = true
+		// The status before the lock: a monitor that is gone between the two
+		// is then taken for dead, never a dead one's status for a live one's.
+		st := readStatus(run)
+		o.Locked = alive(run)
+		if !o.Locked {
+			_, err := os.Lstat(run)
+			o.RunDir = err == nil
+		}
+		if st != nil {
+			o.Status = &lifecycle.Status{State: liveState(st.State), StartedAt: st.StartedAt, RestartCount: st.RestartCount}
+		}
+		if o.Locked {
+			c.locked, c.status = true, st
+			return c, o
+		}
+	}
+	data := e.dirs.Container(row.ID)
+	if _, err := os.Lstat(data); err == nil {
+		o.Data = true
+		if c.exit = readExit(data); c.exit != nil {
+			o.Exit = observedExit(c.exit)
+		}
+	}
+	return c, o
+}
+
+func observedExit(x *monitor.Exit) *lifecycle.Exit {
+	return &lifecycle.Exit{Code: x.Code, OOMKilled: x.OOMKilled, StartedAt: x.StartedAt, FinishedAt: x.FinishedAt,
+		Error: x.Error, RestartCount: x.RestartCount, StoppedByUser: x.StoppedByUser}
+}
+
+// alive asks for the lock, and again where another command's look could have
+// been mistaken for a monitor: it holds the lock for some microseconds.
+func alive(run string) bool { return monitor.Alive(run) }
+
+func liveState(s monitor.State) lifecycle.State {
+	switch s {
+	case monitor.StateRunning:
+		return lifecycle.Running
+	case monitor.StatePaused:
+		return lifecycle.Paused
+	case monitor.StateRestarting:
+		return lifecycle.Restarting
+	case monitor.StateExited:
+		return lifecycle.Exited
+	}
+	return lifecycle.Creating
+}
+
+func readStatus(run string) *monitor.Status {
+	st := &monitor.Status{}
+	if readJSON(filepath.Join(run, monitor.StatusFile), st) != nil {
+		return nil
+	}
+	return st
+}
+
+func readExit(data string) *monitor.Exit {
+	x := &monitor.Exit{}
+	if readJSON(filepath.Join(data, monitor.ExitFile), x) != nil {
+		return nil
+	}
+	return x
+}
+
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+func dieEvent(c *state.Container, r lifecycle.Record) state.Event {
+	ev := containerEvent(c, "die")
+	ev.Time = r.FinishedAt
+	ev.Attributes["exitCode"] = strconv.Itoa(r.ExitCode)
+	return ev
+}
+
+func containerEvent(c *state.Container, action string) state.Event {
+	return state.Event{Time: time.Now(), Type: "container", Action: action, Actor: c.ID,
+		Attributes: map[string]string{"name": c.Name, "image": c.Image}}
+}
+
+// strays are runtime directories whose container has no record: a front end
+// died before it could make one. They are cleared away with the data directory
+// of the same name.
+func (e *Engine) clearStrays(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		lock, err := monitor.Lock(e.dirs.ContainerRun(id))
+		if err != nil {
+			if errs.Is(err, errs.State) {
+				continue // somebody is at work
+			}
+			return err
+		}
+		err = e.clearStray(ctx, id)
+		lock.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) clearStray(ctx context.Context, id string) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	// Under the lock: its creator may have been between the two when the list
+	// was made, and have finished since.
+	if row, err := db.Get(id); err != nil {
+		return err
+	} else if row == nil {
+		if err := e.removeTree(ctx, e.dirs.Container(id)); err != nil {
+			return err
+		}
+	} else if e.starting(row) {
+		return nil
+	}
+	return os.RemoveAll(e.dirs.ContainerRun(id))
+}
+
+func (e *Engine) starting(row *state.Container) bool { return row.State != lifecycle.Removing }
+
+// runIDs are the names of the runtime directories.
+func (e *Engine) runIDs() ([]string, error) {
+	entries, err := os.ReadDir(e.dirs.ContainersRun())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, errs.Wrap(err, "read", e.dirs.ContainersRun())
+	}
+	ids := make([]string, 0, len(entries))
+	for _, d := range entries {
+		if len(d.Name()) == idLength {
+			ids = append(ids, d.Name())
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// RemoveOptions say what may be destroyed with a container.
+type RemoveOptions struct {
+	Force   bool // kill it where it runs
+	Volumes bool // remove its anonymous volumes too
+	Timeout *int // with Force: seconds between the stop signal and SIGKILL; nil: 0
+	// Ignore makes a container that does not exist no error.
+	Ignore bool
+}
+
+// Remove deletes a container. After an error the container is still listed
+// and Remove may be called again.
+func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error {
+	c, err := e.load(ctx, ref)
+	if errs.Is(err, errs.NotFound) && (o.Ignore || o.Force) {
+		if o.Ignore {
+			return nil
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		if c.locked {
+			if err := e.endForRemoval(ctx, c, o); err != nil {
+				return err
+			}
+		}
+		lock, err := e.lockEnded(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		again, err := e.removeLocked(ctx, c, o)
+		lock.Close()
+		if err != nil || again == nil {
+			return err
+		}
+		c = again // somebody started it in between
+	}
+}
+
+// endForRemoval kills a container that is about to be removed by force.
+func (e *Engine) endForRemoval(ctx context.Context, c *container, o RemoveOptions) error {
+	if !o.Force {
+		switch {
+		case c.State == lifecycle.Removing:
+			return errs.New(errs.InUse, "removal of container %s is already in progress", c.Name)
+		case c.State == lifecycle.Paused:
+			return errs.WithHint(errs.New(errs.State, "You cannot remove a paused container %s. Unpause and then stop the container before attempting removal or force remove", c.ID),
+				"proa rm -f %s", c.Name)
+		case c.State == lifecycle.Restarting:
+			return errs.WithHint(errs.New(errs.State, "You cannot remove a restarting container %s. Stop the container before attempting removal or force remove", c.ID),
+				"proa rm -f %s", c.Name)
+		}
+		return errs.WithHint(errs.New(errs.State, "You cannot remove a running container %s. Stop the container before attempting removal or force remove", c.ID),
+			"proa stop %s, or proa rm -f %s", c.Name, c.Name)
+	}
+	now := 0
+	if o.Timeout == nil {
+		o.Timeout = &now
+	}
+	m, err := e.dial(c)
+	if errs.Is(err, errs.State) {
+		return nil // it has ended by itself, or is only being made: the lock decides
+	}
+	if err != nil {
+		return err
+	}
+	_, err = m.Stop(ctx, 0, o.Timeout, true)
+	if errs.Is(err, errs.State) {
+		return nil
+	}
+	return err
+}
+
+// removeLocked removes a container while its lock is held. It returns the
+// container as it is now where that must not be removed after all.
+func (e *Engine) removeLocked(ctx context.Context, c *container, o RemoveOptions) (*container, error) {
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	row, err := db.Get(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		// A --rm, or another rm, was faster.
+		return nil, os.RemoveAll(e.dirs.ContainerRun(c.ID))
+	}
+	if err := failpoint.Hit(FailpointRemoveLocked); err != nil {
+		return nil, err
+	}
+	return nil, e.destroy(ctx, row, o.Volumes || row.AutoRemove)
+}
+
+// lockEnded takes a container's lock, waiting for a monitor that has reported
+// its end to be gone.
+func (e *Engine) lockEnded(ctx context.Context, id string) (*os.File, error) {
+	run := e.dirs.ContainerRun(id)
+	if err := waitUnlocked(ctx, run); err != nil {
+		return nil, err
+	}
+	return monitor.Lock(run)
+}
+
+// destroy removes everything of a container and its record. The caller holds
+// the lock of the runtime directory, which goes last: while it stands, what is
+// left can be found.
+func (e *Engine) destroy(ctx context.Context, row *state.Container, volumes bool) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	if row.State != lifecycle.Removing {
+		r := row.Record
+		r.State = lifecycle.Removing
+		if ok, err := db.Update(row, r, state.Event{}); err != nil || !ok {
+			return err
+		}
+	}
+	if err := failpoint.Hit(FailpointRemoveMarked); err != nil {
+		return err
+	}
+	if err := e.obliterate(ctx, row, volumes); err != nil {
+		r := row.Record
+		r.State, r.Error = lifecycle.Dead, err.Error()
+		_, _ = db.Update(row, r, state.Event{})
+		return &errs.Error{Op: "remove container", Kind: errs.KindOf(err), Object: row.Name, Err: err, Hint: errs.HintOf(err)}
+	}
+	return os.RemoveAll(e.dirs.ContainerRun(row.ID))
+}
+
+// obliterate removes the data directory, the anonymous volumes where asked for,
+// and the record. It may be called again after a crash at any point.
+func (e *Engine) obliterate(ctx context.Context, row *state.Container, volumes bool) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	if err := e.removeTree(ctx, e.dirs.Container(row.ID)); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(FailpointRemoveData); err != nil {
+		return err
+	}
+	var drop []string
+	if volumes {
+		if drop, err = e.dropVolumes(ctx, db, row.ID); err != nil {
+			return err
+		}
+	}
+	_, err = db.Delete(row.ID, drop, containerEvent(row, "destroy"))
+	if err != nil {
+		return err
+	}
+	return failpoint.Hit(FailpointRemoveDeleted)
+}
+
+// dropVolumes removes the directories of the anonymous volumes that only this
+// container uses, and returns their names.
+func (e *Engine) dropVolumes(ctx context.Context, db *state.DB, id string) (names []string, err error) {
+	list, err := db.ContainerVolumes(id)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range list {
+		if !v.Anonymous || len(v.Users) > 1 {
+			continue
+		}
+		if err := e.removeTree(ctx, filepath.Join(e.dirs.Volumes(), v.Name)); err != nil {
+			return nil, err
+		}
+		names = append(names, v.Name)
+	}
+	return names, nil
+}
