@@ -31,16 +31,14 @@ type createFlags struct {
 
 type processFlags struct {
 	spec.Process
-	entrypoint   string
-	env          []string
-	envFiles     []string
-	envHost      bool
-	httpProxy    bool
-	tz           string
-	stdin        bool
-	attach       []string
-	userText     string
-	hostnameText string
+	entrypoint string
+	env        []string
+	envFiles   []string
+	envHost    bool
+	httpProxy  bool
+	tz         string
+	stdin      bool
+	attach     []string
 }
 
 type mountFlags struct {

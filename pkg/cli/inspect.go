@@ -58,7 +58,8 @@ func inspector(typ, args, short string) *command {
 }
 
 func (o *inspectFlags) register(f *flagSet) {
-	f.text(&o.format, "format", "f", `Format output using a custom template: "json" or a Go template`)
+	d := f.text(&o.format, "format", "f", `Format output using a custom template: "json" or a Go template`)
+	f.alias(d, "filter") // what some texts call it
 }
 
 func (o *inspectFlags) run(ctx context.Context, a *app, args []string) error {

@@ -20,12 +20,12 @@ type versionDocument struct {
 type versionSection struct {
 	Name         string
 	Version      string
-	ApiVersion   string `json:",omitempty"` //nolint:revive // the API's spelling
+	ApiVersion   string `json:",omitempty"`
 	GoVersion    string
 	GitCommit    string
 	Built        string
 	BuildTime    string
-	Os           string //nolint:revive // the API's spelling
+	Os           string
 	Arch         string
 	OsArch       string `json:"-"`
 	Experimental bool

@@ -77,7 +77,10 @@ func Container(s *libpod.Summary, now time.Time, noTrunc bool) *ContainerRow {
 		State: string(s.State), Status: Status(s, now), Ports: Ports(s.Ports, s.Exposed),
 		Labels: labelList(s.Labels), Networks: strings.Join(s.Networks, ","),
 		ExitCode: strconv.Itoa(s.ExitCode), Pid: strconv.Itoa(s.PID),
-		Size: Size(s.SizeRw), labels: s.Labels,
+		Size: "0B", labels: s.Labels,
+	}
+	if s.SizeRw > 0 {
+		r.Size = Size(s.SizeRw)
 	}
 	if s.SizeRoot > 0 {
 		r.Size += " (virtual " + Size(s.SizeRoot) + ")"
@@ -150,6 +153,9 @@ func Status(s *libpod.Summary, now time.Time) string {
 }
 
 func labelList(m map[string]string) string {
+	if len(m) == 0 {
+		return ""
+	}
 	list := make([]string, 0, len(m))
 	for k, v := range m {
 		list = append(list, k+"="+v)
@@ -192,6 +198,9 @@ func hostIPs(a netip.Addr) []string {
 // Ports is the column of ps: neighbouring ports that keep their number are
 // shown as one range.
 func Ports(ports []spec.Port, exposed []string) string {
+	if len(ports) == 0 && len(exposed) == 0 {
+		return ""
+	}
 	type run struct {
 		ip, proto   string
 		first, last uint16
@@ -212,16 +221,16 @@ func Ports(ports []spec.Port, exposed []string) string {
 	}
 	for _, b := range bindings(ports) {
 		if b.host != b.ctr {
-			mapped = append(mapped, fmt.Sprintf("%s:%d->%d/%s", b.ip, b.host, b.ctr, b.proto))
+			mapped = append(mapped, b.ip+":"+number(b.host)+"->"+number(b.ctr)+"/"+b.proto)
 			continue
 		}
 		grow(b.ip, b.proto, b.ctr)
 	}
 	var out []string
 	for _, r := range runs {
-		s := strconv.Itoa(int(r.first))
+		s := number(r.first)
 		if r.last != r.first {
-			s += "-" + strconv.Itoa(int(r.last))
+			s += "-" + number(r.last)
 		}
 		if r.ip != "" {
 			s = r.ip + ":" + s + "->" + s
@@ -230,6 +239,8 @@ func Ports(ports []spec.Port, exposed []string) string {
 	}
 	return strings.Join(append(out, mapped...), ", ")
 }
+
+func number(n uint16) string { return strconv.Itoa(int(n)) }
 
 // sortedExposed reads "80/tcp" texts in the order of their numbers.
 func sortedExposed(exposed []string) []spec.Port {

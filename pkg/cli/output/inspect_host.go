@@ -26,9 +26,9 @@ type InspectHostConfig struct {
 	CapAdd            []string
 	CapDrop           []string
 	CgroupnsMode      string
-	Dns               []string //nolint:revive // the API's spelling
-	DnsOptions        []string //nolint:revive // the API's spelling
-	DnsSearch         []string //nolint:revive // the API's spelling
+	Dns               []string
+	DnsOptions        []string
+	DnsSearch         []string
 	ExtraHosts        []string
 	GroupAdd          []string
 	IpcMode           string
@@ -47,12 +47,12 @@ type InspectHostConfig struct {
 	Sysctls           map[string]string `json:",omitempty"`
 	Runtime           string
 	Isolation         string
-	CpuShares         uint64 //nolint:revive // the API's spelling
+	CpuShares         uint64
 	Memory            int64
-	NanoCpus          int64 //nolint:revive // the API's spelling
+	NanoCpus          int64
 	CgroupParent      string
-	CpuPeriod         uint64 //nolint:revive // the API's spelling
-	CpuQuota          int64  //nolint:revive // the API's spelling
+	CpuPeriod         uint64
+	CpuQuota          int64
 	CpusetCpus        string
 	CpusetMems        string
 	Devices           []InspectDevice
@@ -274,7 +274,7 @@ func list(s []string) []string {
 
 // InspectImage is one image.
 type InspectImage struct {
-	Id              string //nolint:revive // the API's spelling
+	Id              string
 	RepoTags        []string
 	RepoDigests     []string
 	Parent          string
@@ -285,7 +285,7 @@ type InspectImage struct {
 	Author          string
 	Architecture    string
 	Variant         string `json:",omitempty"`
-	Os              string //nolint:revive // the API's spelling
+	Os              string
 	Size            int64
 	VirtualSize     int64
 	GraphDriver     InspectDriver

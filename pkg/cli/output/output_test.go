@@ -124,3 +124,22 @@ func TestErrorText(t *testing.T) {
 		t.Errorf("%q %q", out.String(), errOut.String())
 	}
 }
+
+// BenchmarkPS is the printing of 1,000 containers.
+func BenchmarkPS(b *testing.B) {
+	now := time.Now()
+	s := libpod.Summary{ID: strings.Repeat("a", 64), Name: "web", Image: "alpine", Command: []string{"sleep", "1000"}, Created: now, StartedAt: now,
+		State: lifecycle.Running, Ports: []spec.Port{{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}}}
+	var out bytes.Buffer
+	for b.Loop() {
+		out.Reset()
+		p := New(&out, &out)
+		rows := make([]any, 1000)
+		for i := range rows {
+			rows[i] = Container(&s, now, false)
+		}
+		if err := p.List(List{Header: ContainerHeader(), Columns: ContainerColumns(false)}, rows); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
