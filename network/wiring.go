@@ -4,11 +4,12 @@ package network
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,7 @@ type wiring struct {
 	container *os.File
 
 	bridge     *rtnl.Conn // in the bridges' namespace
+	veths      []string   // its ends of the pairs
 	dns        dns.Sockets
 	keepSource error
 }
@@ -39,9 +41,10 @@ func (w *wiring) step(i int) error {
 	return w.inside()
 }
 
-// vethName is unique among the user's containers and fits into IFNAMSIZ.
+// vethName is a new name that fits into IFNAMSIZ. It has a random part: the
+// same container's last interface may still be on its way out.
 func (w *wiring) vethName(i int) string {
-	return "v" + w.plan.ID[:min(12, len(w.plan.ID))] + strconv.Itoa(i)
+	return fmt.Sprintf("v%.6s%06x%d", w.plan.ID, rand.Uint32()&0xffffff, i)
 }
 
 func (w *wiring) outside() (err error) {
@@ -60,24 +63,30 @@ func (w *wiring) outside() (err error) {
 		if err != nil {
 			return err
 		}
-		v := rtnl.Veth{Name: w.vethName(i), Master: master, MTU: mtu(b), Peer: ifaceName(i),
-			PeerNS: int(w.container.Fd()), MAC: mac}
-		var batch rtnl.Batch
-		batch.AddVeth(v)
-		batch.UpNoIPv6(v.Name)
-		err = w.bridge.Do(&batch)
-		if errors.Is(err, unix.EEXIST) {
-			// A killed monitor's: the kernel has not cleared it away yet.
-			batch.DelLink(v.Name)
-			batch.AddVeth(v)
-			batch.UpNoIPv6(v.Name)
-			err = w.bridge.Do(&batch)
-		}
-		if err != nil {
+		v := rtnl.Veth{Master: master, MTU: mtu(b), Peer: ifaceName(i), PeerNS: int(w.container.Fd()), MAC: mac}
+		if err := w.addVeth(v, i); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *wiring) addVeth(v rtnl.Veth, i int) error {
+	for {
+		v.Name = w.vethName(i)
+		var batch rtnl.Batch
+		batch.AddVeth(v)
+		batch.UpNoIPv6(v.Name)
+		err := w.bridge.Do(&batch)
+		// The other end's name is taken only in a namespace that is not fresh.
+		if errors.Is(err, unix.EEXIST) && w.bridge.Exists(v.Name) {
+			continue
+		}
+		if err == nil {
+			w.veths = append(w.veths, v.Name)
+		}
+		return err
+	}
 }
 
 func v6(b spec.BridgePlan) bool {
@@ -172,16 +181,15 @@ func (w *wiring) inside() error {
 	return err
 }
 
-// remove takes the interfaces away. They would go with the container's
-// namespace, but a moment later: until then the bridge would still send there
-// what is meant for the address's next owner.
+// remove takes the container off its bridges. The interfaces go with the
+// container's namespace, a moment later.
 func (w *wiring) remove() {
 	if w.bridge == nil {
 		return
 	}
 	var batch rtnl.Batch
-	for i := range w.plan.Bridges {
-		batch.DelLink(w.vethName(i))
+	for _, name := range w.veths {
+		batch.Detach(name)
 	}
 	_ = w.bridge.Do(&batch)
 	w.bridge.Close()

@@ -133,12 +133,16 @@ func (b *Batch) Up(index int) {
 	b.request("bring interface up", unix.RTM_NEWLINK, 0, nil, func() { b.ifinfo(index, unix.IFF_UP, unix.IFF_UP) })
 }
 
-// DelLink removes an interface; one that is already gone is no failure.
-func (b *Batch) DelLink(name string) {
+// Detach takes an interface off its bridge, which forgets the addresses behind
+// it, and down; one that is already gone is no failure. It is what makes an
+// address free at once: removing the interface waits for the whole kernel's
+// network traffic to pass by, 15 to 30 ms here against less than one.
+func (b *Batch) Detach(name string) {
 	ignore := []unix.Errno{unix.ENODEV}
-	b.request("remove interface "+name, unix.RTM_DELLINK, 0, ignore, func() {
-		b.ifinfo(0, 0, 0)
+	b.request("detach interface "+name, unix.RTM_NEWLINK, 0, ignore, func() {
+		b.ifinfo(0, 0, unix.IFF_UP)
 		b.attrString(unix.IFLA_IFNAME, name)
+		b.attrU32(unix.IFLA_MASTER, 0)
 	})
 }
 
@@ -252,4 +256,10 @@ func (c *Conn) Index(name string) (int, error) {
 		return 0, os.NewSyscallError("ioctl(SIOCGIFINDEX)", err)
 	}
 	return int(ifr.Uint32()), nil
+}
+
+// Exists reports whether the socket's namespace has the named interface.
+func (c *Conn) Exists(name string) bool {
+	i, err := c.Index(name)
+	return err == nil && i != 0
 }
