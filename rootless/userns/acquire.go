@@ -49,6 +49,7 @@ type Namespace struct {
 	lock    *os.File
 	ns      *os.File // nil: to be made, or none
 	none    bool
+	probe   bool // nobody else's: neither locked nor published
 	mapping Mapping
 }
 

@@ -45,6 +45,8 @@ type Options struct {
 	// nobody needs to find: once it is inside, the Namespace gives up its lock,
 	// so that a long build keeps no first container waiting.
 	Death syscall.Signal
+
+	overlay string // see TryOverlay
 }
 
 // Child is a process on its way into the namespace.
@@ -80,7 +82,7 @@ func (n *Namespace) Start(cmd *exec.Cmd, o Options) (*Child, error) {
 		c.pid, c.err = handshake(cmd.Process.Pid, o.NewPID, sock)
 		sock.Close()
 		if making {
-			if c.err == nil {
+			if c.err == nil && !n.probe {
 				c.err = n.publish(c.pid)
 			}
 			n.mu.Unlock()
@@ -121,7 +123,7 @@ func (n *Namespace) launch(cmd *exec.Cmd, o Options, making bool) (*Child, *os.F
 		env = os.Environ()
 	}
 	ns := -1
-	if n.lock == nil && !n.none {
+	if n.lock == nil && !n.none && !n.probe {
 		ours.Close()
 		return nil, nil, errs.New(errs.Internal, "the namespace is closed")
 	}
@@ -157,6 +159,9 @@ func (n *Namespace) configText(o Options, making bool, report, ns, keep int) str
 		}
 	} else if o.Death != 0 {
 		fmt.Fprintf(&b, "d%d\nP%d\n", o.Death, os.Getpid())
+	}
+	if o.overlay != "" {
+		fmt.Fprintf(&b, "o%s\n", o.overlay)
 	}
 	if !making {
 		return b.String()

@@ -71,6 +71,7 @@ struct config {
 	int death, parent; // signal to get when the parent dies, the parent's pid
 	char *uidmap, *gidmap;       // helper command lines, tab separated
 	char *single_uid, *single_gid; // else the maps themselves
+	char *overlay; // only try an overlay mount in this directory, and end
 };
 
 static void report(const struct config *c, int message, int value, int error)
@@ -130,6 +131,7 @@ static int parse(char *text, struct config *c)
 		case 'g': c->gidmap = v; break;
 		case 'U': c->single_uid = v; break;
 		case 'G': c->single_gid = v; break;
+		case 'o': c->overlay = v; break;
 		default: return -1;
 		}
 	}
@@ -383,6 +385,19 @@ static void become_init(const struct config *c)
 		fail(c, PROA_STEP_PROC, errno);
 }
 
+// try_overlay answers whether containers can be mounted natively: the mount
+// itself, and the removal of a lower file, which needs a whiteout device or
+// attribute that not every file system below gives to a user namespace.
+static void __attribute__((noreturn)) try_overlay(const struct config *c)
+{
+	const char *options = c->create ? "lowerdir=lower,upperdir=upper,workdir=work,userxattr" : "lowerdir=lower,upperdir=upper,workdir=work";
+
+	if (chdir(c->overlay) != 0 || mount("overlay", "merged", "overlay", 0, options) != 0 || unlink("merged/file") != 0)
+		fail(c, PROA_STEP_OVERLAY, errno);
+	report(c, PROA_READY, 0, 0);
+	_exit(0);
+}
+
 __attribute__((constructor)) static void proa_enter(void)
 {
 	char *text = take_config();
@@ -414,6 +429,8 @@ __attribute__((constructor)) static void proa_enter(void)
 	else if (c.mount && mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
 		// With a user namespace of its own the kernel has done this already.
 		fail(&c, PROA_STEP_PROPAGATION, errno);
+	if (c.overlay)
+		try_overlay(&c);
 	if (c.pid)
 		become_init(&c);
 	else

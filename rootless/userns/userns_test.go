@@ -532,3 +532,26 @@ func TestRealRootNeedsNone(t *testing.T) {
 		t.Errorf("%v", r.lines)
 	}
 }
+
+func TestTryOverlay(t *testing.T) {
+	if os.Getenv(envAsUser) == "" && os.Getuid() == 0 {
+		if err := TryOverlay(t.Context(), t.TempDir()); err != nil {
+			t.Errorf("as root: %v", err)
+		}
+	}
+	if asUser(t) {
+		return
+	}
+	dir := t.TempDir()
+	err := TryOverlay(t.Context(), dir)
+	var uts unix.Utsname
+	_ = unix.Uname(&uts)
+	t.Logf("kernel %s: %v, hint %q", unix.ByteSliceToString(uts.Release[:]), err, errs.HintOf(err))
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	// An overlay cannot be the upper layer of another, and procfs of none.
+	if err := TryOverlay(t.Context(), "/proc"); err == nil {
+		t.Error("an overlay in /proc")
+	}
+}
