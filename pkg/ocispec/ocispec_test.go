@@ -269,7 +269,7 @@ func TestSeccompDefault(t *testing.T) {
 	if got["read"] == nil || got["mount"] != nil || got["arch_prctl"] == nil {
 		t.Error("amd64 without CAP_SYS_ADMIN: wrong rules")
 	}
-	if a := out.Config.Seccomp.Architectures; !slices.Equal(a, []string{"amd64", "x86"}) {
+	if a := out.Config.Seccomp.Architectures; !slices.Equal(a, []string{"amd64", "x86", "x32"}) {
 		t.Errorf("architectures %v", a)
 	}
 	if got["clone3"] == nil || *got["clone3"].ErrnoRet != 38 {

@@ -84,9 +84,9 @@ func seccompArches(cfg *configs.Seccomp, p *profile.Seccomp, h *Host) error {
 	for _, m := range p.ArchMap {
 		if m.Arch == native {
 			arches = append([]specs.Arch{m.Arch}, m.SubArches...)
-			// libseccomp 2.5 needs 17 ms for the filter of the default profile
-			// with x32, and 7 without; distributions build kernels without x32.
-			arches = slices.DeleteFunc(arches, func(a specs.Arch) bool { return a == specs.ArchX32 })
+			// The 31-bit mode of s390x has numbers that our filters do not
+			// know; its programs are killed, as those of any other machine.
+			arches = slices.DeleteFunc(arches, func(a specs.Arch) bool { return a == specs.ArchS390 })
 			break
 		}
 	}
