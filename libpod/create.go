@@ -124,7 +124,7 @@ func (e *Engine) draft(ctx context.Context, c *spec.Container, progress io.Write
 	return d, nil
 }
 
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 // checkRequest refuses what no image can make right.
 func checkRequest(c *spec.Container) error {
