@@ -127,11 +127,12 @@ func seccompRules(cfg *configs.Seccomp, p *profile.Seccomp, h *Host, caps []stri
 			return err
 		}
 		names := call.Names
-		if call.Name != "" {
+		//lint:ignore SA1019 users' profiles have it
+		if old := call.Name; old != "" {
 			if len(names) != 0 {
 				return errors.New("both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'")
 			}
-			names = []string{call.Name}
+			names = []string{old}
 		}
 		for _, name := range names {
 			backing = append(backing, configs.Syscall{Name: name, Action: action, ErrnoRet: call.ErrnoRet, Args: args})
