@@ -240,9 +240,9 @@ func TestUDP(t *testing.T) {
 	far := neighbour(t)
 	w.ensure()
 	p := w.plan("udp")
-	p.Ports = []spec.Port{{HostPort: 5353, ContainerPort: 5300, Protocol: "udp"}}
+	p.Ports = []spec.Port{{HostPort: 5353, ContainerPort: 53, Protocol: "udp"}}
 	a := w.attach(p)
-	listenUDP(t, a.ns, ":5300")
+	listenUDP(t, a.ns, ":53")
 	for _, x := range []struct {
 		ns         *os.File
 		addr, want string

@@ -52,7 +52,31 @@ type Sockets struct{ udp, tcp int }
 // sockets are closed by Close of the server that Serve makes, or by Discard.
 func Open() (Sockets, error) {
 	s := Sockets{-1, -1}
-	addr := &unix.SockaddrInet4{Port: 53, Addr: Address.As4()}
+	if err := s.bind(0); err != nil {
+		return s, err
+	}
+	err := redirect(portOf(s.udp), portOf(s.tcp))
+	if err == nil {
+		return s, nil
+	}
+	// Without nftables the port itself: a service that wants port 53 of every
+	// address is out of luck then.
+	s.Discard()
+	s = Sockets{-1, -1}
+	return s, s.bind(53)
+}
+
+func portOf(fd int) uint16 {
+	if sa, err := unix.Getsockname(fd); err == nil {
+		if a, ok := sa.(*unix.SockaddrInet4); ok {
+			return uint16(a.Port)
+		}
+	}
+	return 0
+}
+
+func (s *Sockets) bind(port int) error {
+	addr := &unix.SockaddrInet4{Port: port, Addr: Address.As4()}
 	for _, k := range []struct {
 		typ int
 		fd  *int
@@ -67,10 +91,10 @@ func Open() (Sockets, error) {
 		}
 		if err != nil {
 			s.Discard()
-			return s, os.NewSyscallError("bind 127.0.0.11:53", err)
+			return os.NewSyscallError("bind "+Address.String(), err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // Discard closes sockets that Serve was not called with.
