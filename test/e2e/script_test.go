@@ -141,7 +141,7 @@ func (b *bench) finish(env *testscript.Env, tr traces) {
 
 // removeAll is "proa rm -f $(proa ps -aq)" in the script's environment.
 func (b *bench) removeAll(vars []string) error {
-	out, err := scriptCommand(vars, "proa", "ps", "-aq", "--no-trunc").CombinedOutput()
+	out, err := scriptCommand(vars, "proa", "ps", "-aq", "--no-trunc").Output()
 	if err != nil {
 		return fmt.Errorf("proa ps: %w: %s", err, out)
 	}
