@@ -88,7 +88,7 @@ func sources(t *testing.T) []file {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata" || d.Name() == "bin" || d.Name() == "third_party") {
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata" || d.Name() == "bin" || d.Name() == "libseccomp-golang") {
 			return filepath.SkipDir
 		}
 		if !strings.HasSuffix(p, ".go") {
