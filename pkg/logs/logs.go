@@ -63,6 +63,9 @@ type Writer interface {
 	// that output was lost (disk full); later writes may succeed again. p is
 	// not kept.
 	Write(s Stream, p []byte) error
+	// End logs the unfinished line of a stream: its process is gone, and what
+	// the next one prints must not continue it.
+	End(s Stream) error
 	// Close logs the unfinished lines and closes. It may be called twice.
 	Close() error
 }
@@ -175,4 +178,5 @@ func Open(c Config) (Writer, error) {
 type discard struct{}
 
 func (discard) Write(Stream, []byte) error { return nil }
+func (discard) End(Stream) error           { return nil }
 func (discard) Close() error               { return nil }

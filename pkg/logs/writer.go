@@ -281,19 +281,34 @@ func gzipFile(from, to string) error {
 	return err
 }
 
+func (w *fileWriter) End(s Stream) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f == nil {
+		return os.ErrClosed
+	}
+	w.finish(s)
+	w.flush()
+	return w.takeErr()
+}
+
+// finish logs the unfinished line of a stream.
+func (w *fileWriter) finish(s Stream) {
+	pend := &w.pending[s-1]
+	if len(pend.buf) > 0 || pend.within {
+		w.record(Record{Time: pend.at, Stream: s, Line: pend.buf})
+		pend.reset()
+	}
+}
+
 func (w *fileWriter) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.f == nil {
 		return nil
 	}
-	for i := range w.pending {
-		pend := &w.pending[i]
-		if len(pend.buf) > 0 || pend.within {
-			w.record(Record{Time: pend.at, Stream: Stream(i + 1), Line: pend.buf})
-			pend.reset()
-		}
-	}
+	w.finish(Stdout)
+	w.finish(Stderr)
 	w.flush()
 	if err := w.f.Close(); err != nil {
 		w.fail(err)

@@ -126,6 +126,9 @@ func (s *supervisor) execProcess(root *os.File, r *monitor.ExecRequest) (*libcon
 	if err != nil {
 		return nil, err
 	}
+	if err := id.checkMapped(s.cfg.Container); err != nil {
+		return nil, err
+	}
 	dir := r.Dir
 	if dir == "" {
 		dir = s.cfg.Process.Dir

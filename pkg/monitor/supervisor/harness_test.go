@@ -147,11 +147,23 @@ type option func(*monitor.Config, *ocispec.Input)
 // newBox makes the configuration of a container that runs args.
 func newBox(t testing.TB, args []string, opts ...option) *box {
 	t.Helper()
+	return newBoxIn(t, tempBase(t), args, opts...)
+}
+
+// tempBase is a place for the directories of one user's containers.
+func tempBase(t testing.TB) string {
+	t.Helper()
 	base := t.TempDir()
 	if err := os.Chmod(base, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cleanTree(base) })
+	return base
+}
+
+// newBoxIn makes one that shares its user namespace with others in base.
+func newBoxIn(t testing.TB, base string, args []string, opts ...option) *box {
+	t.Helper()
 	var raw [32]byte
 	_, _ = rand.Read(raw[:])
 	id := hex.EncodeToString(raw[:])
@@ -165,7 +177,7 @@ func newBox(t testing.TB, args []string, opts ...option) *box {
 			Upper: filepath.Join(data, "upper"), Work: filepath.Join(data, "work")},
 		Network:    spec.NetworkPlan{Mode: spec.NetNone, ID: id, Name: "box"},
 		Files:      monitor.Files{Hostname: run + "/hostname", Hosts: run + "/hosts", ResolvConf: run + "/resolv.conf", Host: "box"},
-		StopSignal: "SIGTERM", StopTimeout: 10,
+		StopSignal: "SIGTERM", StopTimeout: 10, Logging: spec.Logging{Driver: "none"},
 	}
 	in := &ocispec.Input{ID: id, Host: ocispec.ProbeHost(ocispec.Probe{}),
 		Files: ocispec.Files{Hostname: cfg.Files.Hostname, Hosts: cfg.Files.Hosts, ResolvConf: cfg.Files.ResolvConf}}
@@ -301,6 +313,22 @@ func terminal(_ *monitor.Config, in *ocispec.Input) {
 
 func asUser(u string) option {
 	return func(_ *monitor.Config, in *ocispec.Input) { in.Spec.Process.User = u }
+}
+
+func singleID(t testing.TB) bool {
+	m, _, err := userns.LookupMapping()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.Getuid() != 0 && m.Single
+}
+
+// manyIDs skips a test that changes its uid where there is none to change to.
+func manyIDs(t testing.TB) {
+	t.Helper()
+	if singleID(t) {
+		t.Skip("no subordinate ids")
+	}
 }
 
 func (b *box) dial() *monitor.Client {

@@ -3,33 +3,26 @@
 package supervisor
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/monitor"
 )
 
-// Logger is a container's log driver. Calls never overlap.
+// Logger is a container's log driver. It may be called from the pumps of both
+// streams at once.
 type Logger interface {
-	// Write logs one line without its line feed, or with partial a piece of a
-	// line that goes on. stream is "stdout" or "stderr"; line is valid during
-	// the call.
-	Write(stream string, line []byte, partial bool, t time.Time) error
-	// Flush makes what was written visible to readers; it is called when no
-	// more output is at hand.
-	Flush() error
-	// Close flushes and lets go of the log. It is called once.
+	// Write logs what came out of a stream; p is not kept.
+	Write(stderr bool, p []byte) error
+	// End is the end of a stream of one run: an unfinished line is logged.
+	End(stderr bool) error
+	// Close lets go of the log. It is called once.
 	Close() error
 }
-
-// maxLogLine is where a line is logged in pieces, as Docker does it.
-const maxLogLine = 16 << 10
 
 // hub takes the output of the container's process to the log and to every
 // attached client, and the clients' input to the process.
@@ -43,10 +36,9 @@ type hub struct {
 	first   chan struct{} // closed at the first attach
 	seen    bool
 
-	logMu sync.Mutex
-	log   Logger // may be nil
-	lines [3][]byte
+	log Logger // may be nil
 	// logErr is the first failure of the log driver.
+	logMu  sync.Mutex
 	logErr error
 
 	inMu  sync.Mutex
@@ -125,11 +117,15 @@ func (h *hub) pump(f *os.File, stream monitor.FrameType) {
 		h.deliver(stream, (*buf)[:n])
 		bufs.Put(buf)
 	}
-	h.endLine(stream)
+	if h.log != nil {
+		h.noteLog(h.log.End(stream == monitor.FrameStderr))
+	}
 }
 
 func (h *hub) deliver(stream monitor.FrameType, p []byte) {
-	h.logBytes(stream, p)
+	if h.log != nil {
+		h.noteLog(h.log.Write(stream == monitor.FrameStderr, p))
+	}
 	h.mu.Lock()
 	clients := h.clients
 	h.mu.Unlock()
@@ -147,81 +143,27 @@ func (h *hub) deliver(stream monitor.FrameType, p []byte) {
 	}
 }
 
-func streamName(s monitor.FrameType) string {
-	if s == monitor.FrameStderr {
-		return "stderr"
-	}
-	return "stdout"
-}
-
-// logBytes cuts the stream into lines.
-func (h *hub) logBytes(stream monitor.FrameType, p []byte) {
-	if h.log == nil {
+func (h *hub) noteLog(err error) {
+	if err == nil {
 		return
 	}
 	h.logMu.Lock()
 	defer h.logMu.Unlock()
-	now := time.Now()
-	held := h.lines[stream]
-	for len(p) > 0 {
-		i := bytes.IndexByte(p, '\n')
-		piece, rest, partial := p, []byte(nil), true
-		if i >= 0 {
-			piece, rest, partial = p[:i], p[i+1:], false
-		}
-		if room := maxLogLine - len(held); len(piece) > room {
-			piece, rest, partial = p[:room], p[room:], true
-		}
-		if partial && len(held)+len(piece) < maxLogLine {
-			held = append(held, piece...)
-			break
-		}
-		line := piece
-		if len(held) > 0 {
-			line = append(held, piece...)
-			held = nil
-		}
-		h.logLine(stream, line, partial, now)
-		p = rest
-	}
-	h.lines[stream] = held
-	h.noteLog(h.log.Flush())
-}
-
-func (h *hub) logLine(stream monitor.FrameType, line []byte, partial bool, t time.Time) {
-	h.noteLog(h.log.Write(streamName(stream), line, partial, t))
-}
-
-func (h *hub) noteLog(err error) {
-	if err != nil && h.logErr == nil {
+	if h.logErr == nil {
 		h.logErr = err
 	}
 }
 
-// endLine logs what a stream leaves without a line feed, as a piece: reading the
-// log back must not invent one.
-func (h *hub) endLine(stream monitor.FrameType) {
-	if h.log == nil {
-		return
-	}
-	h.logMu.Lock()
-	defer h.logMu.Unlock()
-	if held := h.lines[stream]; len(held) > 0 {
-		h.lines[stream] = nil
-		h.logLine(stream, held, true, time.Now())
-		h.noteLog(h.log.Flush())
-	}
-}
-
-// closeLog ends the log; the first failure the driver ever had comes back.
+// closeLog ends the log, after both pumps; the first failure the driver ever
+// had comes back.
 func (h *hub) closeLog() error {
 	if h.log == nil {
 		return nil
 	}
-	h.logMu.Lock()
-	defer h.logMu.Unlock()
 	h.noteLog(h.log.Close())
 	h.log = nil
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
 	return h.logErr
 }
 

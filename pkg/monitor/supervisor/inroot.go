@@ -9,10 +9,12 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"github.com/moby/sys/user"
+	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
@@ -84,6 +86,59 @@ func resolveUser(root *os.File, who string, additional []string) (identity, erro
 		id.home = "/"
 	}
 	return id, nil
+}
+
+// checkMapped refuses ids that the container's user namespace does not have:
+// libcontainer would stumble over them with "invalid argument".
+func (id identity) checkMapped(c *configs.Config) error {
+	if id.uid == 0 && id.gid == 0 {
+		return nil
+	}
+	uids, gids := idRanges("/proc/self/uid_map"), idRanges("/proc/self/gid_map")
+	if len(c.UIDMappings) > 0 {
+		uids, gids = c.UIDMappings, c.GIDMappings
+	}
+	for _, x := range []struct {
+		what string
+		id   int
+		maps []configs.IDMap
+	}{{"uid", id.uid, uids}, {"gid", id.gid, gids}} {
+		if !contains(x.maps, int64(x.id)) {
+			return errs.WithHint(errs.New(errs.Unsupported, "cannot run a process with %s %d: the user namespace has no such id", x.what, x.id),
+				"ask the administrator for a larger range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER")
+		}
+	}
+	return nil
+}
+
+func contains(maps []configs.IDMap, id int64) bool {
+	for _, m := range maps {
+		if id >= m.ContainerID && id < m.ContainerID+m.Size {
+			return true
+		}
+	}
+	return false
+}
+
+// idRanges reads a uid_map or gid_map.
+func idRanges(name string) []configs.IDMap {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil
+	}
+	var maps []configs.IDMap
+	for _, line := range strings.Split(string(data), "\n") {
+		f := strings.Fields(line)
+		if len(f) != 3 {
+			continue
+		}
+		var n [3]int64
+		for i := range f {
+			n[i], _ = strconv.ParseInt(f[i], 10, 64)
+		}
+		maps = append(maps, configs.IDMap{ContainerID: n[0], HostID: n[1], Size: n[2]})
+	}
+	return maps
 }
 
 // readerIn is a file's content, and nothing for a file that is not there: many

@@ -30,6 +30,14 @@ type Network interface {
 	Attach(ctx context.Context, plan spec.NetworkPlan, netns *os.File) (spec.Attachment, io.Closer, error)
 }
 
+// driver is the network driver, or nil.
+func (s *supervisor) driver() Network {
+	if s.o.Network == nil {
+		return nil
+	}
+	return s.o.Network(s.in.proc)
+}
+
 // netSetup is a container's network on its way.
 type netSetup struct {
 	netns      *os.File // nil: the host's

@@ -57,7 +57,7 @@ func (s *supervisor) setUp(ctx context.Context) (*run, error) {
 	}
 	netCh := make(chan netResult, 1)
 	go func() {
-		n, err := startNetwork(ctx, s.o.Network, s.cfg.Network, s.host)
+		n, err := startNetwork(ctx, s.driver(), s.cfg.Network, s.host)
 		netCh <- netResult{n, err}
 	}()
 	err := s.mount()
@@ -123,6 +123,7 @@ func (s *supervisor) finder() finder { return finder{s.rootFD, mountMap(s.cfg.Co
 // prepare completes the libcontainer configuration; restarts use it again.
 func (s *supervisor) prepare() {
 	c := baseConfig(s.cfg, s.root.path, s.net.netns)
+	c.NoNewKeyring = true // Init sees to it
 	if c.Cgroups == nil {
 		c.Cgroups = &cgroups.Cgroup{Resources: &cgroups.Resources{}}
 	}
@@ -175,6 +176,9 @@ func (s *supervisor) create() (*run, error) {
 	// Looked up afresh: the last run may have changed its passwd.
 	id, err := resolveUser(s.rootFD, p.User, p.AdditionalGIDs)
 	if err != nil {
+		return nil, err
+	}
+	if err := id.checkMapped(s.cfg.Container); err != nil {
 		return nil, err
 	}
 	env := environ(p.Env, id.home, s.cfg.Container.Hostname, p.TTY)

@@ -27,8 +27,10 @@ import (
 
 // Options are the mechanisms that the monitor's main brings along.
 type Options struct {
-	RunDir  string
-	Network Network // nil: only the modes none, host and container work
+	RunDir string
+	// Network makes the driver of a container's network, given a descriptor of
+	// the host's /proc. nil: only the modes none, host and container work.
+	Network func(hostProc *os.File) Network
 	// OpenLog opens the configured log driver; a nil Logger logs nothing. It
 	// may be nil itself.
 	OpenLog func(*monitor.Config) (Logger, error)

@@ -64,6 +64,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestStreams(t *testing.T) {
+	manyIDs(t)
 	b, _ := run(t, []string{"sh", "-c", "echo out; echo err >&2; echo more >/dev/stdout"}, asUser("web"))
 	if b.out.String() != "out\nmore\n" || b.err.String() != "err\n" {
 		t.Errorf("out %q err %q", b.out.String(), b.err.String())
@@ -71,11 +72,11 @@ func TestStreams(t *testing.T) {
 }
 
 func TestEnvironmentAndUser(t *testing.T) {
+	manyIDs(t)
 	b, _ := run(t, []string{"sh", "-c", "id; echo $HOME $HOSTNAME; pwd; echo $PATH; hostname"}, asUser("web"),
 		func(_ *monitor.Config, in *ocispec.Input) { in.Spec.Process.Dir = "/srv/deep/er" })
 	want := "uid=33(web) gid=33(web) groups=33(web),44(log)\n/home/web box\n/srv/deep/er\n" +
 		"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nbox\n"
-	// Without subordinate ids there is no uid 33 to change to.
 	if b.out.String() != want {
 		t.Errorf("out %q\nwant %q\nerr %q", b.out.String(), want, b.err.String())
 	}
@@ -195,6 +196,7 @@ func TestTerminalInterrupt(t *testing.T) {
 }
 
 func TestExec(t *testing.T) {
+	manyIDs(t)
 	b := newBox(t, []string{"sleep", "100"}, asUser("web"))
 	b.mustStart()
 	if out, code := b.exec("sh", "-c", "id -u; echo $HOME; exit 5"); code != 5 || out != "33\n/home/web\n" {
@@ -359,6 +361,7 @@ func TestRestartPolicies(t *testing.T) {
 // TestMonitorKilled: the process has changed its uid, so nothing but the pid
 // namespace ties it to the monitor.
 func TestMonitorKilled(t *testing.T) {
+	manyIDs(t)
 	b := newBox(t, []string{"sleep", "100"}, asUser("web"))
 	b.mustStart()
 	if s, err := b.dial().Exec(ctx, monitor.ExecRequest{Args: []string{"sleep", "99"}}, nil); err != nil {
@@ -584,5 +587,15 @@ func TestOrphansAreReaped(t *testing.T) {
 	}
 	if n := len(strings.Fields(string(kids))); n > 1 {
 		t.Errorf("the monitor has children %q", kids)
+	}
+}
+
+func TestSingleID(t *testing.T) {
+	if !singleID(t) {
+		t.Skip("this user has subordinate ids")
+	}
+	err := newBox(t, []string{"true"}, asUser("web")).start()
+	if !errs.Is(err, errs.Unsupported) || errs.HintOf(err) == "" {
+		t.Errorf("%v", err)
 	}
 }

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"github.com/proa-containers/proa/pkg/logs"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/supervisor"
+)
+
+// openLog makes the log driver that the configuration names.
+func openLog(cfg *monitor.Config) (supervisor.Logger, error) {
+	c, err := logs.Parse(cfg.Logging, cfg.LogPath, cfg.LogTag)
+	if err != nil {
+		return nil, err
+	}
+	w, err := logs.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	return logger{w}, nil
+}
+
+// logger is a log driver as the supervisor sees it.
+type logger struct{ w logs.Writer }
+
+func (l logger) Write(stderr bool, p []byte) error { return l.w.Write(stream(stderr), p) }
+func (l logger) End(stderr bool) error             { return l.w.End(stream(stderr)) }
+func (l logger) Close() error                      { return l.w.Close() }
+
+func stream(stderr bool) logs.Stream {
+	if stderr {
+		return logs.Stderr
+	}
+	return logs.Stdout
+}
