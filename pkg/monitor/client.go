@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -253,6 +254,9 @@ type Attachment struct {
 	// SettlesRecord makes Copy tell the monitor at the end that the caller
 	// settles the container's record.
 	SettlesRecord bool
+	// left is set before the monitor hears of it: the monitor may close its
+	// end before we close ours, which looks like its death.
+	left atomic.Bool
 }
 
 // Copy writes the process's output to out and errw (nil: dropped) until the
@@ -291,7 +295,7 @@ func (a *Attachment) Copy(out, errw io.Writer) (Exit, error) {
 }
 
 func (a *Attachment) ended(err error) error {
-	if errors.Is(err, os.ErrClosed) {
+	if a.left.Load() || errors.Is(err, os.ErrClosed) {
 		return errs.New(errs.Canceled, "detached")
 	}
 	if errors.Is(err, errFrame) {
@@ -355,6 +359,7 @@ func (a *Attachment) Signal(sig int) error {
 
 // Detach leaves the container running and ends Copy.
 func (a *Attachment) Detach() error {
+	a.left.Store(true)
 	_ = a.c.c.Write(FrameDetach, nil)
 	return a.c.Close()
 }
