@@ -65,7 +65,7 @@ func answers(reply, query []byte, q dnsmessage.Question) bool {
 func (s *Server) ask(ctx context.Context, srv netip.Addr, query []byte, tcp bool) []byte {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
-	to := netip.AddrPortFrom(srv, 53)
+	to := netip.AddrPortFrom(srv, s.port)
 	if tcp {
 		return s.askTCP(ctx, to, query)
 	}

@@ -112,6 +112,7 @@ type Server struct {
 	udp    *os.File
 	tcp    net.Listener
 	host   hostResolvers
+	port   uint16        // of resolvers
 	slots  chan struct{} // bounds the queries in flight
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -137,7 +138,7 @@ func Serve(s Sockets, cfg Config) (*Server, error) {
 		cfg.HostFile = "/etc/resolv.conf"
 	}
 	srv := &Server{cfg: cfg, udp: os.NewFile(uintptr(s.udp), "dns"), tcp: l,
-		host: hostResolvers{path: cfg.HostFile}, slots: make(chan struct{}, maxInFlight)}
+		port: 53, host: hostResolvers{path: cfg.HostFile}, slots: make(chan struct{}, maxInFlight)}
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.wg.Go(srv.serveUDP)
 	srv.wg.Go(srv.serveTCP)
