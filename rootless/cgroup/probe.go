@@ -16,8 +16,9 @@ import (
 // Mount is where systemd and everybody after it mount the hierarchy.
 const Mount = "/sys/fs/cgroup"
 
-// Probe looks at the host. It reads half a dozen files and talks to nobody:
-// whether the user manager really answers shows when Scope asks it.
+// Probe looks at the host. It reads half a dozen files; only a process in a
+// unit of the user manager costs a question to that manager. Whether it can
+// make scopes shows when Prepare asks it to.
 func Probe() Facts {
 	f := Facts{Root: os.Geteuid() == 0 && hasSysAdmin(), V2: unified()}
 	if !f.V2 {
@@ -42,6 +43,11 @@ func Probe() Facts {
 	uid := os.Getuid()
 	f.UserBus = busSocket(uid) != ""
 	f.ManagerControllers = managerControllers(Mount, uid)
+	if f.OwnWritable && !f.OwnDelegated && f.UserBus {
+		// Every unit of a user manager is writable, and older managers (252)
+		// do not mark those with Delegate=yes: ask.
+		f.OwnDelegated = askDelegate(path.Base(delegated(f.Own)))
+	}
 	return f
 }
 

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -96,6 +98,34 @@ func waitJob(ctx context.Context, signals <-chan *dbus.Signal, job dbus.ObjectPa
 			return ctx.Err()
 		}
 	}
+}
+
+// askDelegate asks the user's systemd whether a unit has Delegate=yes.
+func askDelegate(unit string) bool {
+	var kind string
+	switch path.Ext(unit) {
+	case ".service":
+		kind = systemdName + ".Service"
+	case ".scope":
+		kind = systemdName + ".Scope"
+	default:
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	conn, err := connect(ctx)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	var object dbus.ObjectPath
+	if err := conn.Object(systemdName, systemdPath).CallWithContext(ctx, systemdManager+".GetUnit", 0, unit).Store(&object); err != nil {
+		return false
+	}
+	var v dbus.Variant
+	err = conn.Object(systemdName, object).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, kind, "Delegate").Store(&v)
+	yes, _ := v.Value().(bool)
+	return err == nil && yes
 }
 
 func connect(ctx context.Context) (*dbus.Conn, error) {

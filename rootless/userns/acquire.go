@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -85,16 +87,24 @@ func (n *Namespace) findOrPrepare(ctx context.Context) error {
 		if n.find() {
 			return nil
 		}
-		if err := flock(ctx, n.lock, unix.LOCK_EX); err != nil {
-			return err
+		// Never wait for the exclusive lock: those who have found the namespace
+		// keep theirs for a while, and there would always be some.
+		err := unix.Flock(int(n.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			if !n.find() {
+				break
+			}
+			// Somebody was faster. Turning the lock back to a shared one is not
+			// atomic, so look once more under it.
+			n.ns.Close()
+			n.ns = nil
+			continue
 		}
-		if !n.find() {
-			break
+		// The failed attempt has lost the shared lock as well, which lets
+		// others try. Not all at the same time.
+		if err := pause(ctx, time.Duration(200+rand.IntN(2000))*time.Microsecond); err != nil {
+			return errs.Wrap(err, "lock", n.lock.Name())
 		}
-		// Somebody was faster. Turning the lock back to a shared one is not
-		// atomic, so look once more under it.
-		n.ns.Close()
-		n.ns = nil
 	}
 	m, warning, err := LookupMapping()
 	if err != nil {
@@ -102,6 +112,17 @@ func (n *Namespace) findOrPrepare(ctx context.Context) error {
 	}
 	n.mapping, n.Warning = m, warning
 	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Exists reports whether there is a namespace to join; false means that the
