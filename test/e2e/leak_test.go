@@ -134,6 +134,9 @@ func snapshot(a account) shot {
 	s := shot{}
 	if a.uid != 0 { // root's processes are the whole machine's
 		for pid, uid := range processOwners() {
+			if !alive(pid) { // a zombie: its parent has yet to look
+				continue
+			}
 			if uid == a.uid || a.subID != 0 && uid >= a.subID && uid < a.subID+a.subIDCount {
 				s["process "+describe(pid)] = true
 			}
