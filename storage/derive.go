@@ -208,10 +208,12 @@ func (s *Store) describeLayers(img *Image, layers map[string]*layerRecord) bool 
 		seen[id] = true
 		img.Layers = append(img.Layers, id)
 		img.DiffIDs = append(img.DiffIDs, l.DiffID)
+		img.LayerSizes = append(img.LayerSizes, l.DiffSize)
 		img.Size += l.DiffSize
 		id = l.Parent
 	}
 	slices.Reverse(img.DiffIDs)
+	slices.Reverse(img.LayerSizes)
 	if s.driver() != "overlay" || img.TopLayer == "" {
 		return true
 	}
@@ -265,7 +267,19 @@ func describeConfig(img *Image, data []byte) bool {
 		}
 		img.History = append(img.History, e)
 	}
+	sizeHistory(img)
 	return true
+}
+
+// sizeHistory gives each step that made a layer that layer's size.
+func sizeHistory(img *Image) {
+	n := 0
+	for i := range img.History {
+		if !img.History[i].EmptyLayer && n < len(img.LayerSizes) {
+			img.History[i].Size = img.LayerSizes[n]
+			n++
+		}
+	}
 }
 
 // ConfigOf takes from an image configuration what a container inherits.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sirupsen/logrus"
 	"go.podman.io/storage"
 	"go.podman.io/storage/pkg/unshare"
 
@@ -51,6 +52,12 @@ func (s *Store) openDriver() (storage.Store, error) {
 	if singleID() {
 		o.GraphDriverOptions = append(o.GraphDriverOptions, "overlay.ignore_chown_errors=true")
 	}
+	// The library reports what it repairs; only failures concern the user, and
+	// those come back as errors.
+	logrus.SetLevel(logrus.ErrorLevel)
+	// Layers keep the ids of this namespace. The test for id-mapped mounts would
+	// fork a process that inherits our locks and outlives us when we are killed.
+	_ = os.Setenv("_CONTAINERS_OVERLAY_DISABLE_IDMAP", "yes")
 	if s.driver() != "vfs" {
 		st, err := storage.GetStore(o)
 		if err == nil || s.driver() == "overlay" {

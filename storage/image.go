@@ -35,6 +35,8 @@ type Image struct {
 	MediaType string           `json:"mediaType,omitempty"` // of the manifest
 	DiffIDs   []string         `json:"diffIDs,omitempty"`   // of the layers, the lowest first
 	History   []History        `json:"history,omitempty"`   // the oldest first
+	// LayerSizes are the bytes of each layer, unpacked, the lowest first.
+	LayerSizes []int64 `json:"layerSizes,omitempty"`
 	// Lowers are the layers' directories relative to the overlay home, topmost
 	// first (overlay only).
 	Lowers []string `json:"lowers,omitempty"`

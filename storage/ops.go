@@ -32,31 +32,37 @@ func (s *Store) begin(clearLate bool) (*op, error) {
 			return nil, &errs.Error{Op: "create directory", Object: d, Err: err}
 		}
 	}
-	st, err := s.open()
-	if err != nil {
-		return nil, err
-	}
-	o := &op{s: s, store: st, late: clearLate}
 	unlock, err := s.lockFile("ops/lock")
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if !clearLate {
-		if err := o.clear(); err != nil {
-			return nil, err
-		}
-	}
 	f, err := os.CreateTemp(s.opsDir(), "op-")
 	if err != nil {
 		return nil, err
 	}
+	o := &op{s: s, file: f, late: clearLate}
 	if err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+		o.forget()
 		return nil, err
 	}
-	o.file = f
+	if o.store, err = s.open(); err != nil {
+		o.forget()
+		return nil, err
+	}
+	if !clearLate {
+		if err := o.clear(); err != nil {
+			o.forget()
+			return nil, err
+		}
+	}
 	return o, nil
+}
+
+func (o *op) forget() {
+	_ = os.Remove(o.file.Name())
+	o.file.Close()
+	o.file = nil
 }
 
 // end writes the index and ends the call. It passes err through.
@@ -64,9 +70,6 @@ func (o *op) end(err *error) {
 	if o.file == nil {
 		return
 	}
-	_ = os.Remove(o.file.Name())
-	o.file.Close()
-	o.file = nil
 	if o.late {
 		if unlock, lerr := o.s.lockFile("ops/lock"); lerr == nil {
 			if cerr := o.clear(); cerr != nil && *err == nil {
@@ -75,6 +78,7 @@ func (o *op) end(err *error) {
 			unlock()
 		}
 	}
+	o.forget()
 	if _, ierr := o.s.refresh(true); ierr != nil && *err == nil {
 		*err = ierr
 	}
@@ -98,7 +102,7 @@ func (s *Store) lockFile(name string) (unlock func(), err error) {
 // clear removes what killed commands left, if no other one is at work. The
 // caller holds ops/lock, so that none can begin meanwhile.
 func (o *op) clear() error {
-	stale, busy := o.s.staleOps()
+	stale, busy := o.s.staleOps(o.file.Name())
 	if len(stale) == 0 || busy {
 		return nil
 	}
@@ -111,13 +115,16 @@ func (o *op) clear() error {
 	return nil
 }
 
-func (s *Store) staleOps() (stale []string, busy bool) {
+func (s *Store) staleOps(own string) (stale []string, busy bool) {
 	ents, _ := os.ReadDir(s.opsDir())
 	for _, e := range ents {
 		if !strings.HasPrefix(e.Name(), "op-") {
 			continue
 		}
 		p := filepath.Join(s.opsDir(), e.Name())
+		if p == own {
+			continue
+		}
 		f, err := os.OpenFile(p, os.O_RDWR|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			continue // ended just now
@@ -159,6 +166,11 @@ func (s *Store) removeDebris(st storage.Store) error {
 	}
 	if err := st.GarbageCollect(); err != nil {
 		return err
+	}
+	// Left by a test of what overlay can do.
+	tests, _ := filepath.Glob(filepath.Join(s.home(), "compat*"))
+	for _, t := range tests {
+		_ = os.RemoveAll(t)
 	}
 	for _, d := range []string{s.tmpDir(), filepath.Join(s.home(), "staging")} {
 		if err := emptyDir(d); err != nil {

@@ -63,7 +63,7 @@ func transient(err error) bool {
 			code.Code == errcode.ErrorCodeUnavailable || code.Code == errcode.ErrorCodeTooManyRequests
 	}
 	// The registry client renders other 5xx answers as text only.
-	if strings.Contains(err.Error(), "StatusCode: 5") {
+	if text := err.Error(); strings.Contains(text, "StatusCode: 5") || strings.Contains(text, "unexpected HTTP status: 5") {
 		return true
 	}
 	var ne net.Error
@@ -90,9 +90,7 @@ func registryError(err error, named reference.Named) error {
 	}
 	switch {
 	case errors.As(err, &unauth), httpStatus == http.StatusUnauthorized, httpStatus == http.StatusForbidden:
-		return errs.WithHint(errs.New(errs.Unauthorized,
-			"pull access denied for %s, repository does not exist or may require 'proa login': %w", repo, err),
-			"proa login %s", reference.Domain(named))
+		return denied(named, err)
 	case is && code.Code.Descriptor().Value == "NAME_UNKNOWN":
 		return errs.New(errs.NotFound, "repository %s not found: %w", repo, err)
 	case httpStatus == http.StatusNotFound, is && code.Code.Descriptor().Value == "MANIFEST_UNKNOWN":
@@ -107,9 +105,27 @@ func registryError(err error, named reference.Named) error {
 		return errs.WithHint(errs.New(errs.Unavailable, "cannot trust the certificate of %s: %w", reference.Domain(named), err),
 			"put its CA into ~/.config/containers/certs.d/%s/ca.crt, or add --tls-verify=false", reference.Domain(named))
 	}
+	// What mirrors answered is in the text alone, before the registry's own
+	// failure.
+	if text := err.Error(); strings.Contains(text, "Mirrors also failed") {
+		switch {
+		case strings.Contains(text, "manifest unknown"):
+			return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
+		case strings.Contains(text, "name unknown"):
+			return errs.New(errs.NotFound, "repository %s not found: %w", repo, err)
+		case strings.Contains(text, "authentication required"):
+			return denied(named, err)
+		}
+	}
 	var ne net.Error
 	if errors.As(err, &ne) || transient(err) {
 		return errs.New(errs.Unavailable, "cannot reach %s: %w", reference.Domain(named), err)
 	}
 	return err
+}
+
+func denied(named reference.Named, err error) error {
+	return errs.WithHint(errs.New(errs.Unauthorized,
+		"pull access denied for %s, repository does not exist or may require 'proa login': %w", reference.FamiliarName(named), err),
+		"proa login %s", reference.Domain(named))
 }

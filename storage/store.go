@@ -12,7 +12,9 @@
 package storage
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 
 	"go.podman.io/storage/pkg/reexec"
 
@@ -28,6 +30,7 @@ type Store struct {
 
 // Open prepares a Store; nothing is read or created yet.
 func Open(d dirs.Dirs) *Store {
+	tellUser()
 	return &Store{root: d.Storage(), run: d.StorageRun()}
 }
 
@@ -38,3 +41,19 @@ func Reexec() bool { return reexec.Init() }
 
 // home is the directory that relative lower directories start at.
 func (s *Store) home() string { return filepath.Join(s.root, "overlay") }
+
+// tellUser says to containers/image whose namespace this is: as uid 0 it would
+// look for root's files (/var/cache, /run/containers/0) instead of the user's.
+func tellUser() {
+	const env = "_CONTAINERS_ROOTLESS_UID"
+	if os.Geteuid() != 0 || os.Getenv(env) != "" {
+		return
+	}
+	data, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return
+	}
+	if f := strings.Fields(string(data)); len(f) >= 3 && f[0] == "0" && f[1] != "0" {
+		_ = os.Setenv(env, f[1])
+	}
+}

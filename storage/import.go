@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/changes"
+)
+
+// ImportOptions describe the image that Import makes.
+type ImportOptions struct {
+	Path     string    // a tar archive or a http(s) URL; empty: Input
+	Input    io.Reader // with an empty Path
+	Name     string    // repository[:tag]; empty: none
+	Changes  []string  // Dockerfile instructions: CMD, ENV, ...
+	Message  string
+	Platform string
+	Progress Progress
+}
+
+// Import makes an image of a tar archive of a root file system.
+func (s *Store) Import(ctx context.Context, o ImportOptions) (*Image, error) {
+	c := dockerspec.DockerOCIImage{}
+	now := time.Now().UTC()
+	c.Created = &now
+	c.OS, c.Architecture, c.Variant = splitPlatform(o.Platform)
+	if o.Platform == "" {
+		c.OS, c.Architecture, c.Variant = splitPlatform("linux")
+	}
+	if err := changes.Apply(&c.Config, o.Changes); err != nil {
+		return nil, err
+	}
+	var names []string
+	if o.Name != "" {
+		n, err := Normalize(o.Name)
+		if err != nil {
+			return nil, err
+		}
+		names = []string{n}
+	}
+	in, from, err := openImport(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	comment := o.Message
+	if comment == "" {
+		comment = "Imported from " + from
+	}
+	c.History = append(c.History, historyOf(now, "", comment, false))
+	id, err := s.importLayer(ctx, in, CreateOptions{Config: c, Comment: o.Message, Names: names})
+	if err != nil {
+		return nil, errs.Wrap(err, "import", from)
+	}
+	return s.Resolve(id)
+}
+
+func openImport(ctx context.Context, o ImportOptions) (io.ReadCloser, string, error) {
+	switch {
+	case o.Path == "" || o.Path == "-":
+		if o.Input == nil {
+			return nil, "", errs.New(errs.Invalid, "no archive was given")
+		}
+		return io.NopCloser(o.Input), "-", nil
+	case strings.HasPrefix(o.Path, "http://"), strings.HasPrefix(o.Path, "https://"):
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.Path, nil)
+		if err != nil {
+			return nil, "", errs.New(errs.Invalid, "%w", err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return nil, "", errs.New(errs.Unavailable, "cannot download %s: %w", o.Path, err)
+		}
+		if res.StatusCode != http.StatusOK {
+			res.Body.Close()
+			return nil, "", errs.New(errs.Unavailable, "cannot download %s: the server answers %s", o.Path, res.Status)
+		}
+		return res.Body, o.Path, nil
+	}
+	f, err := os.Open(o.Path)
+	if err != nil {
+		return nil, "", openError(err)
+	}
+	return f, o.Path, nil
+}
+
+func (s *Store) importLayer(ctx context.Context, in io.Reader, c CreateOptions) (id string, err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return "", err
+	}
+	defer op.end(&err)
+	if c.Top, err = op.addLayer(in, Layer{}, layerImage); err != nil {
+		return "", err
+	}
+	return op.create(ctx, c)
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	dockerarchive "go.podman.io/image/v5/docker/archive"
+	"go.podman.io/image/v5/docker/reference"
+	ocilayout "go.podman.io/image/v5/oci/layout"
+	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/unpack"
+)
+
+// LoadOptions say where an archive comes from.
+type LoadOptions struct {
+	Path     string    // archive or OCI directory; empty: Input
+	Input    io.Reader // read to its end
+	Progress Progress
+}
+
+// Loaded is one image that Load added.
+type Loaded struct {
+	ID    string
+	Names []string // familiar: alpine:latest; empty: the archive names none
+}
+
+// Lines are what Docker prints for it.
+func (l Loaded) Lines() []string {
+	if len(l.Names) == 0 {
+		return []string{"Loaded image ID: sha256:" + l.ID}
+	}
+	var out []string
+	for _, n := range l.Names {
+		out = append(out, "Loaded image: "+n)
+	}
+	return out
+}
+
+// Load adds the images of a docker-archive, an oci-archive or an OCI
+// directory; archives may be compressed.
+func (s *Store) Load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
+	if err := os.MkdirAll(s.tmpDir(), 0o700); err != nil {
+		return nil, err
+	}
+	what := o.Path
+	if what == "" {
+		what = "standard input"
+	}
+	out, err := s.load(ctx, o)
+	return out, errs.Wrap(err, "load", what)
+}
+
+func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
+	tell := &teller{p: o.Progress}
+	if o.Path != "" {
+		fi, err := os.Stat(o.Path)
+		if err != nil {
+			return nil, openError(err)
+		}
+		if fi.IsDir() {
+			return s.loadLayout(ctx, o.Path, tell)
+		}
+	}
+	file, done, err := s.plainTar(o)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	kind, err := archiveKind(file)
+	if err != nil {
+		return nil, err
+	}
+	if kind == "docker" {
+		return s.loadDocker(ctx, file, tell)
+	}
+	return s.loadOCIArchive(ctx, file, tell)
+}
+
+func openError(err error) error {
+	kind := errs.Internal
+	if errors.Is(err, os.ErrNotExist) {
+		kind = errs.NotFound
+	} else if errors.Is(err, os.ErrPermission) {
+		kind = errs.Denied
+	}
+	return &errs.Error{Kind: kind, Err: err}
+}
+
+// plainTar returns the path of an uncompressed archive: the file itself, or a
+// temporary copy that done removes.
+func (s *Store) plainTar(o LoadOptions) (file string, done func(), err error) {
+	in := o.Input
+	if o.Path != "" {
+		f, err := os.Open(o.Path)
+		if err != nil {
+			return "", nil, openError(err)
+		}
+		defer f.Close()
+		in = f
+		if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+			head := make([]byte, 512)
+			n, _ := f.ReadAt(head, 0)
+			if isTar(head[:n]) {
+				return o.Path, func() {}, nil
+			}
+		}
+	}
+	if in == nil {
+		return "", nil, errs.New(errs.Invalid, "no archive was given")
+	}
+	br := bufio.NewReader(in)
+	if _, err := br.Peek(1); errors.Is(err, io.EOF) {
+		return "", nil, errs.New(errs.Invalid, "the archive is empty")
+	}
+	plain, stop, err := decompress(br)
+	if err != nil {
+		return "", nil, err
+	}
+	defer stop()
+	tmp, err := os.CreateTemp(s.tmpDir(), "load-")
+	if err != nil {
+		return "", nil, err
+	}
+	done = func() { _ = os.Remove(tmp.Name()) }
+	_, err = io.Copy(tmp, plain)
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		done()
+		return "", nil, err
+	}
+	return tmp.Name(), done, nil
+}
+
+func isTar(head []byte) bool {
+	return len(head) >= 262 && bytes.Equal(head[257:262], []byte("ustar"))
+}
+
+// archiveKind tells docker-archive from oci-archive. An archive that is both,
+// as newer Docker writes them, is read as Docker's.
+func archiveKind(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	kind := ""
+	for tr := tar.NewReader(f); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) && kind != "" {
+			return kind, nil
+		}
+		if err != nil {
+			return "", errs.New(errs.Invalid, "it is neither a docker-archive nor an oci-archive")
+		}
+		switch path.Clean(h.Name) {
+		case "manifest.json":
+			return "docker", nil
+		case "index.json":
+			kind = "oci"
+		}
+	}
+}
+
+func (s *Store) loadDocker(ctx context.Context, file string, tell *teller) ([]Loaded, error) {
+	sys, err := s.system(PullOptions{})
+	if err != nil {
+		return nil, err
+	}
+	r, err := dockerarchive.NewReader(sys, file)
+	if err != nil {
+		return nil, errs.New(errs.Corrupt, "%w", err)
+	}
+	defer r.Close()
+	images, err := r.List()
+	if err != nil {
+		return nil, errs.New(errs.Corrupt, "%w", err)
+	}
+	var out []Loaded
+	for _, refs := range images {
+		var names []string
+		for _, ref := range refs {
+			if n := ref.DockerReference(); n != nil {
+				names = append(names, n.String())
+			}
+		}
+		l, err := s.loadOne(ctx, sys, refs[0], names, tell)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+func (s *Store) loadOne(ctx context.Context, sys *types.SystemContext, ref types.ImageReference, names []string, tell *teller) (Loaded, error) {
+	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, names: names})
+	if err != nil {
+		return Loaded{}, err
+	}
+	l := Loaded{ID: id}
+	for _, n := range names {
+		l.Names = append(l.Names, Familiar(n))
+	}
+	return l, nil
+}
+
+// loadOCIArchive unpacks the archive's blobs: an OCI layout is a directory.
+func (s *Store) loadOCIArchive(ctx context.Context, file string, tell *teller) ([]Loaded, error) {
+	dir, err := os.MkdirTemp(s.tmpDir(), "oci-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := unpack.Tar(dir, f, unpack.Options{IgnoreChown: true, NoDevices: true}); err != nil {
+		return nil, err
+	}
+	return s.loadLayout(ctx, dir, tell)
+}
+
+// loadLayout adds every image of an OCI directory.
+func (s *Store) loadLayout(ctx context.Context, dir string, tell *teller) ([]Loaded, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	sys, err := s.system(PullOptions{})
+	if err != nil {
+		return nil, err
+	}
+	list, err := ocilayout.List(dir)
+	if err != nil {
+		return nil, errs.New(errs.Invalid, "it is not an OCI image directory: %w", err)
+	}
+	var out []Loaded
+	for i, e := range list {
+		ref, err := ocilayout.NewIndexReference(dir, i)
+		if err != nil {
+			return out, err
+		}
+		l, err := s.loadOne(ctx, sys, ref, layoutNames(e.ManifestDescriptor.Annotations), tell)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, l)
+	}
+	if len(out) == 0 {
+		return nil, errs.New(errs.Invalid, "it holds no image")
+	}
+	return mergeLoaded(out), nil
+}
+
+// mergeLoaded joins entries of one image: a layout has one for each name.
+func mergeLoaded(in []Loaded) []Loaded {
+	var out []Loaded
+	for _, l := range in {
+		i := slices.IndexFunc(out, func(o Loaded) bool { return o.ID == l.ID })
+		if i < 0 {
+			out = append(out, l)
+			continue
+		}
+		for _, n := range l.Names {
+			if !slices.Contains(out[i].Names, n) {
+				out[i].Names = append(out[i].Names, n)
+			}
+		}
+	}
+	return out
+}
+
+// layoutNames is what an index entry is called. The specification lets the
+// reference name be a mere tag, which names no image.
+func layoutNames(annotations map[string]string) []string {
+	for _, key := range []string{"io.containerd.image.name", "org.opencontainers.image.ref.name"} {
+		name := annotations[key]
+		if !strings.ContainsAny(name, ":/") {
+			continue
+		}
+		if n, err := reference.ParseNormalizedNamed(name); err == nil {
+			return []string{reference.TagNameOnly(n).String()}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	"go.podman.io/image/v5/docker/reference"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Tag gives the image another name, taking it from whatever image had it.
+func (s *Store) Tag(ctx context.Context, ref, name string) (err error) {
+	named, err := parseName(name)
+	if err != nil {
+		return err
+	}
+	if _, ok := named.(reference.Digested); ok {
+		return errs.New(errs.Invalid, "refusing to create a tag with a digest reference")
+	}
+	op, err := s.begin(false)
+	if err != nil {
+		return err
+	}
+	defer op.end(&err)
+	img, err := s.Resolve(ref)
+	if err != nil {
+		return err
+	}
+	return op.store.AddNames(img.ID, []string{named.String()})
+}
+
+// Untag takes names (all without any) from an image without deleting it, and
+// returns those taken, familiar.
+func (s *Store) Untag(ctx context.Context, ref string, names ...string) (gone []string, err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return nil, err
+	}
+	defer op.end(&err)
+	img, err := s.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	var full []string
+	for _, n := range names {
+		f, err := Normalize(n)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(img.Names, f) {
+			return nil, errs.New(errs.NotFound, "the image has no name %q", n)
+		}
+		full = append(full, f)
+	}
+	if len(names) == 0 {
+		full = img.Names
+	}
+	for _, n := range full {
+		gone = append(gone, Familiar(n))
+	}
+	return gone, op.store.RemoveNames(img.ID, full)
+}
+
+// RemoveOptions say what Remove may destroy.
+type RemoveOptions struct {
+	Force   bool // also with several names
+	NoPrune bool // keep untagged parents
+	// InUse says what uses an image (id): a sentence for the error, such as
+	// "container 0a1b2c3d4e5f is using it", or "". nil: nothing does.
+	InUse func(id string) string
+}
+
+// Removal is what one Remove did, in Docker's order.
+type Removal struct {
+	Untagged []string // familiar names and name@sha256:...
+	Deleted  []string // sha256:...
+	Size     int64    // bytes given back
+}
+
+// Lines are what Docker prints for it.
+func (r *Removal) Lines() []string {
+	var out []string
+	for _, n := range r.Untagged {
+		out = append(out, "Untagged: "+n)
+	}
+	for _, d := range r.Deleted {
+		out = append(out, "Deleted: "+d)
+	}
+	return out
+}
+
+// Remove takes a name from an image, and deletes the image with its last name.
+// Kind InUse: InUse said so, or an id was given and there are several names.
+func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *Removal, err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return nil, err
+	}
+	defer op.end(&err)
+	img, err := s.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	out = &Removal{}
+	name := givenName(img, ref)
+	if name != "" && len(img.Names) > 1 {
+		out.Untagged = []string{Familiar(name)}
+		return out, op.store.RemoveNames(img.ID, []string{name})
+	}
+	if name == "" && len(img.Names) > 1 && !o.Force {
+		return nil, errs.WithHint(errs.New(errs.InUse,
+			"conflict: unable to delete %s (must be forced) - image is referenced in multiple repositories", img.ID[:12]),
+			"remove it by its names, or use --force")
+	}
+	if o.InUse != nil {
+		if why := o.InUse(img.ID); why != "" {
+			return nil, errs.New(errs.InUse, "conflict: unable to delete %s - %s", shownRef(img, name), why)
+		}
+	}
+	return out, op.remove(img, o, out)
+}
+
+func shownRef(img *Image, name string) string {
+	if name == "" {
+		return img.ID[:12]
+	}
+	return Familiar(name)
+}
+
+// givenName is which of the image's names the user meant, "" for an id.
+func givenName(img *Image, ref string) string {
+	n, err := parseName(ref)
+	if err != nil {
+		return ""
+	}
+	if slices.Contains(img.Names, n.String()) {
+		return n.String()
+	}
+	if !isShort(ref) {
+		return ""
+	}
+	candidates, _ := shortNameCandidates(nil, ref)
+	if local, err := parseName("localhost/" + ref); err == nil {
+		candidates = append(candidates, local)
+	}
+	for _, c := range candidates {
+		if slices.Contains(img.Names, c.String()) {
+			return c.String()
+		}
+	}
+	return ""
+}
+
+// remove deletes an image and, as Docker does, the nameless parents that only
+// it had.
+func (o *op) remove(img *Image, ro RemoveOptions, out *Removal) error {
+	for _, n := range img.Names {
+		out.Untagged = append(out.Untagged, Familiar(n))
+	}
+	for _, d := range img.RepoDigests {
+		out.Untagged = append(out.Untagged, Familiar(d))
+	}
+	gone, err := o.store.DeleteImage(img.ID, true)
+	if err != nil {
+		return errs.Wrap(err, "delete image", img.ID[:12])
+	}
+	out.Deleted = append(out.Deleted, "sha256:"+img.ID)
+	chains := chainIDs(img.DiffIDs)
+	sizes := layerSizes(img)
+	for i, l := range img.Layers { // topmost first
+		if slices.Contains(gone, l) {
+			n := len(img.Layers) - 1 - i
+			out.Deleted = append(out.Deleted, chains[n])
+			out.Size += sizes[n]
+		}
+	}
+	if ro.NoPrune || img.Parent == "" {
+		return nil
+	}
+	if _, err := o.s.refresh(true); err != nil {
+		return err
+	}
+	parent, err := o.s.Resolve(img.Parent)
+	if err != nil || len(parent.Names) > 0 || !parent.Intermediate {
+		return nil
+	}
+	if list, err := o.s.List(); err != nil || hasChild(list, parent.ID) {
+		return err
+	}
+	if ro.InUse != nil && ro.InUse(parent.ID) != "" {
+		return nil
+	}
+	return o.remove(parent, ro, out)
+}
+
+func hasChild(list []Summary, id string) bool {
+	return slices.ContainsFunc(list, func(m Summary) bool { return m.Parent == id })
+}
+
+// chainIDs are the identifiers of the image specification for a stack of
+// layers, the lowest first.
+func chainIDs(diffIDs []string) []string {
+	var out []string
+	chain := ""
+	for _, d := range diffIDs {
+		if chain == "" {
+			chain = d
+		} else {
+			chain = digest.FromString(chain + " " + d).String()
+		}
+		out = append(out, chain)
+	}
+	return out
+}
+
+// layerSizes are the bytes of each layer, the lowest first.
+func layerSizes(img *Image) []int64 {
+	out := make([]int64, len(img.DiffIDs))
+	copy(out, img.LayerSizes)
+	return out
+}
+
+// PruneOptions select what Prune removes.
+type PruneOptions struct {
+	All   bool                   // also images with a name that nothing uses
+	Keep  func(*Summary) bool    // filters: true keeps the image; nil: none
+	InUse func(id string) string // as in RemoveOptions
+}
+
+// Prune removes unused images: those without a name, or all.
+func (s *Store) Prune(ctx context.Context, o PruneOptions) (out *Removal, err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return nil, err
+	}
+	defer op.end(&err)
+	list, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	out = &Removal{}
+	for i := range list {
+		m := &list[i]
+		switch {
+		case len(m.Names) > 0 && !o.All:
+			continue
+		case m.Intermediate && hasChild(list, m.ID) && !o.All:
+			continue
+		case o.Keep != nil && o.Keep(m):
+			continue
+		case o.InUse != nil && o.InUse(m.ID) != "":
+			continue
+		}
+		img, err := s.readImage(m.ID, nil)
+		if notExist(err) {
+			continue // went with a child
+		}
+		if err != nil {
+			return out, err
+		}
+		if err := op.remove(img, RemoveOptions{NoPrune: true, InUse: o.InUse}, out); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
