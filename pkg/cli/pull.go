@@ -23,7 +23,7 @@ func pullCommand() *command {
 			f.boolean(&o.AllTags, "all-tags", "a", "Download all tagged images in the repository")
 			parsed(f, &o.Platform, "platform", "", "string", "Set platform if the image is for several", spec.ParsePlatform)
 			parsed(f, &o.Policy, "policy", "", "string", `When to ask the registry ("always", "missing", "never", "newer")`, spec.ParsePullPolicy).def = "always"
-			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output, print the image ID")
+			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
 			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
 			f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
 			f.refuse("it is not implemented", "leave it away", "arch", "os", "variant", "authfile", "cert-dir", "creds", "decryption-key", "retry", "retry-delay")
@@ -49,11 +49,13 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	pull := func(ref string) error {
-		id, err := e.Pull(ctx, ref, o.PullOptions)
-		if err == nil && o.Quiet {
-			a.out.Println(id)
+		if _, err := e.Pull(ctx, ref, o.PullOptions); err != nil {
+			return err
 		}
-		return err
+		if full, err := libpod.NormalizeName(ref); err == nil && !o.AllTags {
+			a.out.Now(full)
+		}
+		return nil
 	}
 	if len(args) == 1 {
 		return pull(args[0])
