@@ -7,15 +7,13 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/term"
 )
 
 // peer is the process at the other end of a session: a container's main
@@ -31,21 +29,20 @@ type session struct {
 	tty      bool
 	in       io.Reader // nil: none
 	terminal *os.File  // the client's, with tty; nil: none
-	restore  func()
-	stop     func() // ends the watch on signals
+	undo     []func()
 }
 
 // newSession checks the streams. Nothing is changed yet.
 func newSession(s Streams, tty bool) (*session, error) {
-	keys, err := parseKeys(s.DetachKeys)
+	keys, err := term.ParseKeys(s.DetachKeys)
 	if err != nil {
 		return nil, err
 	}
-	n := &session{s: s, tty: tty, restore: func() {}, stop: func() {}}
+	n := &session{s: s, tty: tty}
 	if s.In != nil && !s.NoStdin {
 		n.in = s.In
 		if tty {
-			n.in = &keyReader{r: s.In, keys: keys}
+			n.in = term.NewEscape(s.In, keys)
 		}
 	}
 	if tty && s.TTY {
@@ -54,76 +51,52 @@ func newSession(s Streams, tty bool) (*session, error) {
 	return n, nil
 }
 
+// terminalOf is the terminal that stands behind a stream, nil where none does.
+func terminalOf(streams ...any) *os.File {
+	for _, s := range streams {
+		if f, ok := s.(*os.File); ok && f != nil && term.IsTerminal(f) {
+			return f
+		}
+	}
+	return nil
+}
+
 // size is the client's terminal's, zero without one.
-func (n *session) size() (rows, cols uint16) { return terminalSize(n.terminal) }
+func (n *session) size() (rows, cols uint16) {
+	if n.terminal == nil {
+		return 0, 0
+	}
+	rows, cols, _ = term.Size(n.terminal)
+	return rows, cols
+}
 
 // connect puts the terminal into raw mode and begins to follow its size and to
 // hand on signals.
 func (n *session) connect(p peer) error {
 	if n.terminal != nil && n.in != nil {
-		restore, err := rawMode(n.terminal)
+		restore, err := term.MakeRaw(n.terminal)
 		if err != nil {
 			return err
 		}
-		n.restore = restore
+		n.undo = append(n.undo, restore)
 	}
-	n.follow(p)
+	ctx, cancel := context.WithCancel(context.Background())
+	n.undo = append(n.undo, cancel)
+	if n.terminal != nil {
+		term.FollowSize(ctx, n.terminal, func(rows, cols uint16) { _ = p.Resize(rows, cols) })
+	}
+	if n.s.SigProxy {
+		term.ProxySignals(ctx, func(s syscall.Signal) { _ = p.Signal(int(s)) })
+	}
 	return nil
 }
 
 // end puts everything back. It may be called twice.
 func (n *session) end() {
-	n.stop()
-	n.restore()
-}
-
-// follow hands on the terminal's size and, where the client wants it, signals.
-func (n *session) follow(p peer) {
-	ch := make(chan os.Signal, 64)
-	if n.s.SigProxy {
-		// All but those that are the runtime's own, that stop us at the
-		// terminal, and that cannot be caught.
-		var list []os.Signal
-		for sig := syscall.Signal(1); sig < 65; sig++ {
-			switch sig {
-			case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN,
-				syscall.SIGTTOU, syscall.SIGPROF, syscall.SIGVTALRM, 32, 33, 34:
-			default:
-				if !signal.Ignored(sig) {
-					list = append(list, sig)
-				}
-			}
-		}
-		signal.Notify(ch, list...)
-	} else if n.terminal != nil {
-		signal.Notify(ch, unix.SIGWINCH)
-	} else {
-		return
+	for _, f := range n.undo {
+		f()
 	}
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case s := <-ch:
-				sig := s.(syscall.Signal)
-				if sig == unix.SIGWINCH && n.terminal != nil {
-					_ = p.Resize(n.size())
-				} else if n.s.SigProxy && sig != unix.SIGWINCH {
-					_ = p.Signal(int(sig))
-				}
-			}
-		}
-	}()
-	n.stop = func() {
-		signal.Stop(ch)
-		select {
-		case <-done:
-		default:
-			close(done)
-		}
-	}
+	n.undo = nil
 }
 
 // request is the subscription that the streams ask for.
@@ -142,21 +115,27 @@ type copied struct {
 	err  error
 }
 
-// pump copies in both directions. The channel gets the outcome when the
-// container has ended, or the client has left.
+// feed copies the client's input. It begins when the process runs: before,
+// the monitor has nowhere to put it.
+func (n *session) feed(a *monitor.Attachment) {
+	if n.in == nil {
+		return
+	}
+	go func() {
+		_, err := io.Copy(attachWriter{a}, n.in)
+		if errors.Is(err, term.ErrDetached) {
+			_ = a.Detach()
+			return
+		}
+		// The client's input ends; its output goes on.
+		_ = a.CloseStdin()
+	}()
+}
+
+// pump copies output. The channel gets the outcome when the container has
+// ended, or the client has left.
 func (n *session) pump(a *monitor.Attachment) <-chan copied {
 	ch := make(chan copied, 1)
-	if n.in != nil {
-		go func() {
-			_, err := io.Copy(attachWriter{a}, n.in)
-			if errors.Is(err, errDetach) {
-				_ = a.Detach()
-				return
-			}
-			// The client's input ends; its output goes on.
-			_ = a.CloseStdin()
-		}()
-	}
 	out := n.s.Out
 	if out == nil && n.tty {
 		out = n.s.Err

@@ -14,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/term"
 )
 
 // ExecOptions describe one more process in a running container.
@@ -77,15 +78,7 @@ func (p execPeer) Resize(rows, cols uint16) error {
 	if p.s.Master == nil {
 		return nil
 	}
-	raw, err := p.s.Master.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var ioctl error
-	err = raw.Control(func(fd uintptr) {
-		ioctl = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
-	})
-	return errors.Join(err, ioctl)
+	return term.SetSize(p.s.Master, rows, cols)
 }
 
 // execTerminal speaks to the process over its terminal's master end, which the
@@ -103,7 +96,7 @@ func execTerminal(ctx context.Context, m *monitor.Client, r monitor.ExecRequest,
 	if n.in != nil {
 		go func() {
 			_, err := io.Copy(s.Master, n.in)
-			if errors.Is(err, errDetach) {
+			if errors.Is(err, term.ErrDetached) {
 				close(left)
 			} else if err == nil {
 				// A terminal has no end of input but its character for it.

@@ -125,10 +125,13 @@ func (e *Engine) start(ctx context.Context, row *state.Container, l *launching, 
 		f.a = a
 		f.ch = n.pump(a)
 	})
-	if err != nil {
-		return f, err
+	if err == nil {
+		err = n.connect(f.a)
 	}
-	return f, n.connect(f.a)
+	if err == nil {
+		n.feed(f.a)
+	}
+	return f, err
 }
 
 func (f *foreground) finish(ctx context.Context) error {
@@ -323,5 +326,6 @@ func (e *Engine) Attach(ctx context.Context, ref string, s Streams) error {
 	if err := n.connect(a); err != nil {
 		return errors.Join(err, a.Close())
 	}
+	n.feed(a)
 	return e.outcome(ctx, c, n, a, n.pump(a))
 }
