@@ -19,7 +19,7 @@ import (
 )
 
 func TestBridgeReachesWorld(t *testing.T) {
-	for _, d := range []uplink.Driver{uplink.Slirp4netns, uplink.Pasta} {
+	for _, d := range []uplink.Driver{uplink.Slirp4netns, uplink.Pasta, uplink.Netstack} {
 		t.Run(string(d), func(t *testing.T) {
 			w := newWorld(t)
 			w.driver = d

@@ -20,6 +20,7 @@ import (
 
 	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/network/netns"
+	"github.com/proa-containers/proa/network/netstack"
 	"github.com/proa-containers/proa/network/uplink"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -33,6 +34,13 @@ const envInside = "PROA_NETWORK_TEST_INSIDE"
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "uplink" {
 		if err := uplink.Main(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "__netstack" {
+		if err := netstack.Main(context.Background(), os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -90,8 +98,11 @@ func (w *world) write(path, text string) {
 }
 
 func (w *world) options() uplink.Options {
-	return uplink.Options{StateDir: w.dir, Program: "/proc/self/exe", Driver: w.driver, HostLoopback: w.loopback}
+	return uplink.Options{StateDir: w.dir, Program: "/proc/self/exe", Driver: w.driver, HostLoopback: w.loopback,
+		Netstack: netstackCommand()}
 }
+
+func netstackCommand() []string { return []string{"/proc/self/exe", "__netstack"} }
 
 func (w *world) ensure() *uplink.Hold {
 	w.t.Helper()
@@ -151,7 +162,7 @@ func (w *world) try(plan spec.NetworkPlan) (*box, error) {
 	if b.ns, err = netns.New(); err != nil {
 		w.t.Fatal(err)
 	}
-	b.Attached, err = Attach(context.Background(), plan, b.ns, Env{RunDir: b.run, ResolvConf: w.resolv})
+	b.Attached, err = Attach(context.Background(), plan, b.ns, Env{RunDir: b.run, ResolvConf: w.resolv, Netstack: netstackCommand()})
 	if err != nil {
 		b.ns.Close()
 		b.lock.Close()

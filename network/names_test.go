@@ -147,7 +147,7 @@ func TestModesWithoutBridge(t *testing.T) {
 // private modes: the world outside, published ports, names of the host's
 // resolvers.
 func TestPrivateModes(t *testing.T) {
-	for _, mode := range []spec.NetworkMode{spec.NetSlirp4netns, spec.NetPasta} {
+	for _, mode := range []spec.NetworkMode{spec.NetSlirp4netns, spec.NetPasta, spec.NetNetstack} {
 		t.Run(string(mode), func(t *testing.T) {
 			w := newWorld(t)
 			far := neighbour(t)

@@ -128,6 +128,41 @@ func (b *Batch) AddVeth(v Veth) {
 	})
 }
 
+// AddPair makes a pair whose ends stay in this namespace, both down.
+func (b *Batch) AddPair(name, peer string, mtu int) {
+	b.request("add veth "+name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nil, func() {
+		b.ifinfo(0, 0, 0)
+		b.attrString(unix.IFLA_IFNAME, name)
+		b.attrU32(unix.IFLA_MTU, uint32(mtu))
+		b.nested(unix.IFLA_LINKINFO, func() {
+			b.attrString(unix.IFLA_INFO_KIND, "veth")
+			b.nested(unix.IFLA_INFO_DATA, func() {
+				b.nested(vethInfoPeer, func() {
+					b.ifinfo(0, 0, 0)
+					b.attrString(unix.IFLA_IFNAME, peer)
+					b.attrU32(unix.IFLA_MTU, uint32(mtu))
+				})
+			})
+		})
+	})
+}
+
+// DelLink removes an interface; one that is not there is no failure.
+func (b *Batch) DelLink(name string) {
+	b.request("remove interface "+name, unix.RTM_DELLINK, 0, []unix.Errno{unix.ENODEV}, func() {
+		b.ifinfo(0, 0, 0)
+		b.attrString(unix.IFLA_IFNAME, name)
+	})
+}
+
+// SetMTU changes the MTU and brings the interface up.
+func (b *Batch) SetMTU(index, mtu int) {
+	b.request("set mtu", unix.RTM_NEWLINK, 0, nil, func() {
+		b.ifinfo(index, unix.IFF_UP, unix.IFF_UP)
+		b.attrU32(unix.IFLA_MTU, uint32(mtu))
+	})
+}
+
 // Up brings an interface up.
 func (b *Batch) Up(index int) {
 	b.request("bring interface up", unix.RTM_NEWLINK, 0, nil, func() { b.ifinfo(index, unix.IFF_UP, unix.IFF_UP) })
