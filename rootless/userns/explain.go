@@ -138,7 +138,7 @@ func switchHint(f failure, host facts) string {
 	case f.step == stepUnshareUser && errno == syscall.EINVAL:
 		return "this kernel has no user namespaces (CONFIG_USER_NS)"
 	case errno == syscall.EPERM || errno == syscall.EACCES:
-		return "something here forbids namespaces: a chroot, or the seccomp profile of an outer container " +
+		return "something here forbids namespaces: a chroot, RestrictNamespaces= in a systemd unit, or the seccomp profile of an outer container " +
 			"(start that one with \"--security-opt seccomp=unconfined\", or allow unshare, setns and mount)"
 	}
 	return ""
