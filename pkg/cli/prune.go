@@ -7,6 +7,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -34,23 +35,33 @@ func (o *pruneFlags) containers(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := e.List(ctx, libpod.ListOptions{All: true, Filters: filters})
+	list, err := e.List(ctx, libpod.ListOptions{All: true, Size: true, Filters: filters})
 	if err != nil {
 		return err
 	}
 	var ids []string
-	for _, c := range list {
-		if c.State == lifecycle.Exited || c.State == lifecycle.Created || c.State == lifecycle.Dead {
+	sizes := map[string]int64{}
+	for i := range list {
+		if c := &list[i]; c.State == lifecycle.Exited || c.State == lifecycle.Created || c.State == lifecycle.Dead {
 			ids = append(ids, c.ID)
+			sizes[c.ID] = c.SizeRw
 		}
 	}
-	a.out.Println("Deleted Containers:")
-	return a.eachNamed(ids, func(id string) error {
+	if len(ids) > 0 {
+		a.out.Println("Deleted Containers:")
+	}
+	var freed int64
+	err = a.each(ids, func(id string) error {
 		err := e.Remove(ctx, id, libpod.RemoveOptions{Ignore: true})
 		if errs.Is(err, errs.State) || errs.Is(err, errs.InUse) {
-			// Somebody started it since the list was made.
-			return nil
+			return nil // somebody started it since the list was made
+		}
+		if err == nil {
+			freed += sizes[id]
+			a.out.Println(id)
 		}
 		return err
 	})
+	a.out.Println("\nTotal reclaimed space: " + output.Size(freed))
+	return err
 }

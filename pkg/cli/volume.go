@@ -178,12 +178,14 @@ func (o *pruneFlags) volumes(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.out.Println("Deleted Volumes:")
 	var names []string
 	for _, v := range list {
 		if v.Anonymous || o.all {
 			names = append(names, v.Name)
 		}
+	}
+	if len(names) > 0 {
+		a.out.Println("Deleted Volumes:")
 	}
 	return a.eachNamed(names, func(name string) error {
 		err := e.VolumeRemove(ctx, name, false)

@@ -100,7 +100,7 @@ type InspectMountSpec struct {
 func hostConfig(d *libpod.Details) *InspectHostConfig {
 	s := &d.Spec
 	h := &InspectHostConfig{
-		ContainerIDFile: s.Lifecycle.CIDFile, LogConfig: InspectLog{Type: s.Logging.Driver, Config: s.Logging.Options},
+		ContainerIDFile: s.Lifecycle.CIDFile, LogConfig: InspectLog{Type: orDefault(s.Logging.Driver, "json-file"), Config: s.Logging.Options},
 		NetworkMode: networkMode(&s.Network), PortBindings: requestedPorts(s.Network.Ports), AutoRemove: s.Lifecycle.AutoRemove,
 		RestartPolicy: InspectRestart{Name: s.Lifecycle.Restart.Name, MaximumRetryCount: s.Lifecycle.Restart.MaxRetries},
 		Annotations:   s.Annotations, CapAdd: s.Security.CapAdd, CapDrop: s.Security.CapDrop,
