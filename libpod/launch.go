@@ -167,16 +167,24 @@ func (e *Engine) hostFacts(ns *userns.Namespace, c *spec.Container) (ocispec.Hos
 		}
 		h.UIDs, h.GIDs = m.UIDs, m.GIDs
 	}
-	e.cgroupFacts(&h)
 	return h, nil
 }
 
 // build makes libcontainer's configuration of a container.
-func (e *Engine) build(ctx context.Context, id string, b *state.Body, ns *userns.Namespace) (*ocispec.Output, *monitor.Config, error) {
+func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launching) (*ocispec.Output, *monitor.Config, error) {
+	ns, err := l.namespace()
+	if err != nil {
+		return nil, nil, err
+	}
 	host, err := e.hostFacts(ns, &b.Spec)
 	if err != nil {
 		return nil, nil, err
 	}
+	place, base, err := e.prepareCgroup(ctx, id, l)
+	if err != nil {
+		return nil, nil, err
+	}
+	cgroupFacts(&host, place, base)
 	mounts, fill, err := e.hostMounts(&b.Spec)
 	if err != nil {
 		return nil, nil, err
@@ -207,8 +215,8 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, ns *userns
 }
 
 // config is everything that the monitor has to know.
-func (e *Engine) config(ctx context.Context, row *state.Container, b *state.Body, ns *userns.Namespace) (*monitor.Config, error) {
-	out, cfg, err := e.build(ctx, row.ID, b, ns)
+func (e *Engine) config(ctx context.Context, row *state.Container, b *state.Body, l *launching) (*monitor.Config, error) {
+	out, cfg, err := e.build(ctx, row.ID, b, l)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/rootless/cgroup"
 )
 
 // ListOptions select containers.
@@ -284,6 +285,7 @@ func (e *Engine) checkSpec(ctx context.Context, d *draft) error {
 	if err != nil {
 		return err
 	}
+	cgroupFacts(&host, cgroup.Find(), "")
 	mounts, _, err := e.hostMounts(&d.body.Spec)
 	if err != nil {
 		return err

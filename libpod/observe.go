@@ -76,6 +76,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 		return c, nil
 	}
 	if act&lifecycle.Clear != 0 {
+		e.clearCgroup(c.ID)
 		if _, err := monitor.Clear(e.dirs.ContainerRun(c.ID)); err != nil {
 			return nil, err
 		}
@@ -150,7 +151,7 @@ func (e *Engine) observe(row *state.Container) (*container, lifecycle.Observed) 
 		// The status before the lock: a monitor that is gone between the two
 		// is then taken for dead, never a dead one's status for a live one's.
 		st := readStatus(run)
-		o.Locked = alive(run)
+		o.Locked = monitor.Alive(run)
 		if !o.Locked {
 			_, err := os.Lstat(run)
 			o.RunDir = err == nil
@@ -177,10 +178,6 @@ func observedExit(x *monitor.Exit) *lifecycle.Exit {
 	return &lifecycle.Exit{Code: x.Code, OOMKilled: x.OOMKilled, StartedAt: x.StartedAt, FinishedAt: x.FinishedAt,
 		Error: x.Error, RestartCount: x.RestartCount, StoppedByUser: x.StoppedByUser}
 }
-
-// alive asks for the lock, and again where another command's look could have
-// been mistaken for a monitor: it holds the lock for some microseconds.
-func alive(run string) bool { return monitor.Alive(run) }
 
 func liveState(s monitor.State) lifecycle.State {
 	switch s {
@@ -232,47 +229,39 @@ func containerEvent(c *state.Container, action string) state.Event {
 		Attributes: map[string]string{"name": c.Name, "image": c.Image}}
 }
 
-// strays are runtime directories whose container has no record: a front end
-// died before it could make one. They are cleared away with the data directory
-// of the same name.
+// clearStrays removes runtime directories whose container has no record, with
+// the data directories of the same names: a front end died before it could make
+// one.
 func (e *Engine) clearStrays(ctx context.Context, ids []string) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
 		lock, err := monitor.Lock(e.dirs.ContainerRun(id))
+		if errs.Is(err, errs.State) {
+			continue // somebody is at work
+		}
 		if err != nil {
-			if errs.Is(err, errs.State) {
-				continue // somebody is at work
-			}
 			return err
 		}
-		err = e.clearStray(ctx, id)
+		// Under the lock: its creator may have finished since the look.
+		row, err := db.Get(id)
+		if err == nil && row == nil {
+			if err = e.removeTree(ctx, e.dirs.Container(id)); err == nil {
+				err = os.RemoveAll(e.dirs.ContainerRun(id))
+			}
+		}
 		lock.Close()
-		if err != nil {
+		if err == nil && row != nil {
+			_, err = e.reconcile(ctx, row)
+		}
+		if err != nil && !errs.Is(err, errs.NotFound) {
 			return err
 		}
 	}
 	return nil
 }
-
-func (e *Engine) clearStray(ctx context.Context, id string) error {
-	db, err := e.db()
-	if err != nil {
-		return err
-	}
-	// Under the lock: its creator may have been between the two when the list
-	// was made, and have finished since.
-	if row, err := db.Get(id); err != nil {
-		return err
-	} else if row == nil {
-		if err := e.removeTree(ctx, e.dirs.Container(id)); err != nil {
-			return err
-		}
-	} else if e.starting(row) {
-		return nil
-	}
-	return os.RemoveAll(e.dirs.ContainerRun(id))
-}
-
-func (e *Engine) starting(row *state.Container) bool { return row.State != lifecycle.Removing }
 
 // runIDs are the names of the runtime directories.
 func (e *Engine) runIDs() ([]string, error) {

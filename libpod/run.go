@@ -78,11 +78,7 @@ func (e *Engine) prepare(ctx context.Context, d *draft, l *launching) (*monitor.
 	if err := e.reserve(ctx, d); err != nil {
 		return nil, err
 	}
-	ns, err := l.namespace()
-	if err != nil {
-		return nil, err
-	}
-	return e.config(ctx, d.row, &d.body, ns)
+	return e.config(ctx, d.row, &d.body, l)
 }
 
 // runDraft starts a reserved container and stays with it.
@@ -267,11 +263,7 @@ func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *sta
 	if err := os.Remove(filepath.Join(e.dirs.Container(row.ID), monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	ns, err := l.namespace()
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := e.config(ctx, row, body, ns)
+	cfg, err := e.config(ctx, row, body, l)
 	if err != nil {
 		return nil, err
 	}

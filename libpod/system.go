@@ -65,7 +65,7 @@ func (e *Engine) Info(ctx context.Context) (*Info, error) {
 		i.Kernel = unix.ByteSliceToString(uts.Release[:])
 	}
 	e.namespaceFacts(i)
-	e.cgroupInfo(i)
+	cgroupInfo(i)
 	i.Uplink = uplinkProgram()
 	if list, err := e.images.List(); err == nil {
 		i.Images = len(list)
