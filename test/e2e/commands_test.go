@@ -81,6 +81,9 @@ func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 0 && args[0] == "!" {
 		want, args = false, args[1:]
 	}
+	if len(args) > 1 && args[0] == "exec" { // as scripts say it elsewhere
+		args = args[1:]
+	}
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: wait-for [-t duration] [!] command [args...]")
 	}

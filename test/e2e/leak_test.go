@@ -98,7 +98,7 @@ func (t traces) mounts() []string {
 
 // kept are the files that may stay when no container exists: locks that are
 // reused, the store's own bookkeeping, and what an image pull leaves on purpose.
-var kept = regexp.MustCompile(`(^|/)(lock|userns\.json|net/uplink\.(fifo|log)|[^/]*\.lock|storage(/.*)?)$`)
+var kept = regexp.MustCompile(`(^|/)(lock|userns\.json|net/uplink\.(fifo|log|json)|[^/]*\.lock|storage(/.*)?)$`)
 
 // files lists what is left of containers below the two directories.
 func (t traces) files() []string {

@@ -22,7 +22,7 @@ import (
 
 // scriptLimit ends a script that hangs, unless its first lines say otherwise:
 // "# timeout: 5m".
-const scriptLimit = 2 * time.Minute
+const scriptLimit = 90 * time.Second
 
 // bench of running scripts: what the child knows.
 type bench struct {
