@@ -61,7 +61,7 @@ func (e *Engine) Create(ctx context.Context, c *spec.Container, o CreateOptions)
 	}
 	r := d.row.Record
 	r.State = lifecycle.Created
-	if _, err := db.Update(d.row, r, state.Event{}); err != nil {
+	if _, err := db.Commit(d.row, r, &d.body.Rootfs, state.Event{}); err != nil {
 		return "", errors.Join(err, e.abandon(ctx, d))
 	}
 	if err := failpoint.Hit(FailpointCreateCommitted); err != nil {
@@ -359,15 +359,23 @@ func networkNames(n *spec.Network) []string {
 	return []string{string(n.Mode)}
 }
 
-// reserve makes the writable layer and the record, in this order: until there
-// is a record, the runtime directory is what leads to the data directory, and
-// a name that is taken costs two directories.
+// reserve makes the record, and then what it stands for: whoever finds the
+// record in the state creating, and nobody at work, removes all of it.
 func (e *Engine) reserve(ctx context.Context, d *draft) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	db, err := e.db()
 	if err != nil {
+		return err
+	}
+	if err := e.insert(ctx, db, d); err != nil {
+		return err
+	}
+	d.reserved = true
+	_ = d.images.Close()
+	d.images = nil
+	if err := failpoint.Hit(FailpointCreateReserved); err != nil {
 		return err
 	}
 	data := e.dirs.Container(d.row.ID)
@@ -378,15 +386,6 @@ func (e *Engine) reserve(ctx context.Context, d *draft) error {
 		return err
 	}
 	if err := failpoint.Hit(FailpointCreateDirs); err != nil {
-		return err
-	}
-	if err := e.insert(ctx, db, d); err != nil {
-		return err
-	}
-	d.reserved = true
-	_ = d.images.Close()
-	d.images = nil
-	if err := failpoint.Hit(FailpointCreateReserved); err != nil {
 		return err
 	}
 	for _, v := range d.volumes {

@@ -334,12 +334,12 @@ func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, 
 	for _, w := range st.Warnings {
 		e.notice(w)
 	}
-	return e.commitStart(row, &st)
+	return e.commitStart(row, cfg, &st)
 }
 
 // commitStart records that the process runs. That another command has already
 // seen it, or its end, is no error.
-func (e *Engine) commitStart(row *state.Container, st *monitor.Status) error {
+func (e *Engine) commitStart(row *state.Container, cfg *monitor.Config, st *monitor.Status) error {
 	db, err := e.db()
 	if err != nil {
 		return err
@@ -348,7 +348,11 @@ func (e *Engine) commitStart(row *state.Container, st *monitor.Status) error {
 	if r.StartedAt.IsZero() {
 		r.StartedAt = time.Now().UTC()
 	}
-	if _, err := db.Update(row, r, containerEvent(row, "start")); err != nil {
+	root := &cfg.Rootfs
+	if row.State != lifecycle.Creating {
+		root = nil // known since its creation
+	}
+	if _, err := db.Commit(row, r, root, containerEvent(row, "start")); err != nil {
 		return err
 	}
 	return failpoint.Hit(FailpointStartCommitted)
@@ -359,7 +363,7 @@ func startCode(err error) int { return errs.ExitCode(err) }
 
 // failedStart records why a container could not be started, in the state that
 // it had before. The caller holds the lock.
-func (e *Engine) failedStart(row *state.Container, cause error) error {
+func (e *Engine) failedStart(row *state.Container, root *spec.Rootfs, cause error) error {
 	db, err := e.db()
 	if err != nil {
 		return err
@@ -371,7 +375,7 @@ func (e *Engine) failedStart(row *state.Container, cause error) error {
 	}
 	r.StartedAt = time.Time{}
 	r.ExitCode, r.Error = startCode(cause), cause.Error()
-	_, err = db.Update(row, r, state.Event{})
+	_, err = db.Commit(row, r, root, state.Event{})
 	return errors.Join(err, e.clearRun(row.ID))
 }
 

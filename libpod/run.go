@@ -95,7 +95,7 @@ func (e *Engine) runDraft(ctx context.Context, d *draft, l *launching, cfg *moni
 	if d.body.Spec.Lifecycle.AutoRemove || ctx.Err() != nil {
 		return errors.Join(err, e.abandon(ctx, d))
 	}
-	return errors.Join(err, e.failedStart(d.row, err))
+	return errors.Join(err, e.failedStart(d.row, &d.body.Rootfs, err))
 }
 
 // foreground is an attached container, or one that was only started.
@@ -242,7 +242,7 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 	}
 	l.kill()
 	l.reap()
-	return errors.Join(err, e.failedStart(row, err))
+	return errors.Join(err, e.failedStart(row, nil, err))
 }
 
 func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *state.Body, l *launching, n *session) (*foreground, error) {
@@ -262,6 +262,16 @@ func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *sta
 	}
 	if err := os.Remove(filepath.Join(e.dirs.Container(row.ID), monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
+	}
+	if body.Rootfs.Driver == "" {
+		// Its creator died between the start and the record of it.
+		img, err := e.images.Resolve(row.ImageID)
+		if err != nil {
+			return nil, err
+		}
+		if body.Rootfs, err = e.rootfs(ctx, img, row.ID); err != nil {
+			return nil, err
+		}
 	}
 	cfg, err := e.config(ctx, row, body, l)
 	if err != nil {

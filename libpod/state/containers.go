@@ -110,6 +110,19 @@ func (d *DB) Insert(c *Container, b *Body, volumes []*Volume, e Event) error {
 // another process has changed or deleted the container since c was read. On
 // success c carries r.
 func (d *DB) Update(c *Container, r lifecycle.Record, e Event) (bool, error) {
+	return d.Commit(c, r, nil, e)
+}
+
+// Commit is Update that also stores how the root file system is put together,
+// which is not known yet when the container is inserted. nil: as it is.
+func (d *DB) Commit(c *Container, r lifecycle.Record, root *spec.Rootfs, e Event) (bool, error) {
+	var text []byte
+	if root != nil {
+		var err error
+		if text, err = json.Marshal(root); err != nil {
+			return false, err
+		}
+	}
 	var n int64
 	err := d.write("write", func() (err error) {
 		n, err = d.change(`UPDATE containers SET state=?, exit_code=?, error=?, oom=?, started=?, finished=?, restarts=?, stopped=?, rev=rev+1
@@ -117,6 +130,11 @@ func (d *DB) Update(c *Container, r lifecycle.Record, e Event) (bool, error) {
 			int64(r.RestartCount), flag(r.StoppedByUser), c.ID, c.rev)
 		if err != nil || n == 0 {
 			return err
+		}
+		if text != nil {
+			if err := d.exec("UPDATE specs SET rootfs=? WHERE id=?", text, c.ID); err != nil {
+				return err
+			}
 		}
 		return d.addEvent(e)
 	})
