@@ -317,3 +317,21 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// FuzzGrammar wants every command line understood or refused, and an accepted
+// one to mean the same when it is read again.
+func FuzzGrammar(f *testing.F) {
+	for _, s := range []string{"run -itd --rm a b -c", "ps -aq", "--log-level x container ls -n5", "rm -f -- -x", "exec -e A=b w -h"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		c, err := understand(tree(), globalFlags(&globals{}), strings.Fields(line))
+		if err != nil || c.help {
+			return
+		}
+		again, err := understand(tree(), globalFlags(&globals{}), c.argv)
+		if err != nil || strings.Join(again.argv, " ") != strings.Join(c.argv, " ") {
+			t.Errorf("%q became %q and then %+v %v", line, c.argv, again, err)
+		}
+	})
+}

@@ -19,8 +19,10 @@ type command struct {
 	args    string // what follows the options in the usage line
 	short   string // one line, no full stop
 	long    string // paragraphs for --help and the manual
-	group   string // heading in `proa --help`; empty: "Commands"
-	hidden  bool
+	// examples are command lines, each with what it does behind two blanks.
+	examples []string
+	group    string // heading in `proa --help`; empty: "Commands"
+	hidden   bool
 
 	// min and max bound the number of arguments; max < 0: no bound.
 	min, max int

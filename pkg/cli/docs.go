@@ -85,6 +85,9 @@ func markdownPage(c *call) string {
 			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimSpace(flagHead(d)), tableCell(d))
 		}
 	}
+	if len(cmd.examples) > 0 {
+		b.WriteString("\nExamples:\n\n```\n" + strings.Join(cmd.examples, "\n") + "\n```\n")
+	}
 	if r := refusedFlags(c.flags); r != "" {
 		b.WriteString("\nNot supported, and refused with the reason:\n\n" + r)
 	}
@@ -155,6 +158,9 @@ func manPage(c *call) string {
 			}
 			fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(strings.TrimSpace(flagHead(d))), roff(usage))
 		}
+	}
+	if len(cmd.examples) > 0 {
+		b.WriteString(".SH EXAMPLES\n.nf\n" + roff(strings.Join(cmd.examples, "\n")) + "\n.fi\n")
 	}
 	return b.String()
 }

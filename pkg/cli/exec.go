@@ -19,6 +19,11 @@ type execFlags struct {
 
 func execCommand() *command {
 	return &command{
+		examples: []string{
+			`proa exec web ps                   one command`,
+			`proa exec -it web sh               a shell`,
+			`proa exec -u root -e A=1 web env   as another user, with a variable`,
+		},
 		name: "exec", args: "CONTAINER COMMAND [ARG...]", short: "Execute a command in a running container",
 		max: -1, stopAtArg: true, runsProcess: true, twin: "container exec",
 		setup: func(f *flagSet) action {

@@ -46,6 +46,9 @@ func helpText(c *call, globals *flagSet) string {
 	if opts := optionList(flags); opts != "" && (len(cmd.sub) == 0 || len(c.path) == 1) {
 		b.WriteString("\nOptions:\n" + opts)
 	}
+	if len(cmd.examples) > 0 {
+		b.WriteString("\nExamples:\n  " + strings.Join(cmd.examples, "\n  ") + "\n")
+	}
 	if len(cmd.sub) > 0 {
 		fmt.Fprintf(&b, "\nRun '%s COMMAND --help' for more information on a command.\n", c.words)
 	}

@@ -17,6 +17,9 @@ type importFlags struct {
 
 func importCommand() *command {
 	return &command{
+		examples: []string{
+			`tar -C rootfs -c . | proa import -c 'CMD ["/bin/sh"]' - mine:1   an image of a directory`,
+		},
 		name: "import", args: "file|URL|- [REPOSITORY[:TAG]]", short: "Import the contents from a tarball to create a filesystem image", min: 1, max: 2,
 		twin: "image import",
 		setup: func(f *flagSet) action {

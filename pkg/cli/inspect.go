@@ -20,6 +20,10 @@ type lookup func(ctx context.Context, e Engine, ref string) (any, error)
 
 func inspectCommand() *command {
 	return &command{
+		examples: []string{
+			`proa inspect -f '{{.NetworkSettings.IPAddress}}' web   one value`,
+			`proa inspect -f '{{json .State}}' web | jq              a part, as JSON`,
+		},
 		name: "inspect", args: "NAME|ID [NAME|ID...]", short: "Return low-level information on objects", max: -1,
 		setup: func(f *flagSet) action {
 			var o inspectFlags

@@ -18,6 +18,10 @@ type logsFlags struct {
 
 func logsCommand() *command {
 	return &command{
+		examples: []string{
+			`proa logs --tail 20 -f web    the last lines, and those to come`,
+			`proa logs --since 10m -t web  ten minutes, with times`,
+		},
 		name: "logs", args: "CONTAINER", short: "Fetch the logs of a container", max: 1, twin: "container logs",
 		setup: func(f *flagSet) action {
 			o := logsFlags{LogOptions: libpod.LogOptions{Tail: -1}}

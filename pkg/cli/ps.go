@@ -23,6 +23,11 @@ type psFlags struct {
 
 func psCommand() *command {
 	return &command{
+		examples: []string{
+			`proa ps -a                                          stopped containers, too`,
+			`proa ps -aq --filter status=exited                  ids only, of some`,
+			`proa ps --format 'table {{.Names}}\t{{.Status}}'    columns of your own`,
+		},
 		name: "ps", args: "", short: "List containers", twin: "container ls",
 		setup: func(f *flagSet) action {
 			o := psFlags{last: -1}

@@ -17,6 +17,10 @@ type pullFlags struct {
 
 func pullCommand() *command {
 	return &command{
+		examples: []string{
+			`proa pull alpine                         the latest from docker.io`,
+			`proa pull --platform linux/arm64 alpine  for another machine`,
+		},
 		name: "pull", args: "NAME[:TAG|@DIGEST] [NAME...]", short: "Download an image from a registry", min: 1, max: -1, twin: "image pull",
 		setup: func(f *flagSet) action {
 			o := pullFlags{tlsVerify: true}

@@ -15,6 +15,10 @@ type rmFlags struct {
 
 func rmCommand() *command {
 	return &command{
+		examples: []string{
+			`proa rm -f web             stop and remove one`,
+			`proa rm -f $(proa ps -aq)  remove them all`,
+		},
 		name: "rm", aliases: []string{"remove"}, args: "CONTAINER [CONTAINER...]", short: "Remove one or more containers", max: -1, twin: "container rm",
 		setup: func(f *flagSet) action {
 			var o rmFlags

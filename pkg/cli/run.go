@@ -22,6 +22,13 @@ type runFlags struct {
 
 func runCommand() *command {
 	return &command{
+		examples: []string{
+			`proa run --rm hello                              check that everything works`,
+			`proa run -it --rm debian bash                    a shell in a Debian system`,
+			`proa run -d --name web -p 8080:80 nginx:alpine   a web server in the background`,
+			`proa run --rm -v ./src:/src -w /src golang go build   a tool on the files of this directory`,
+			`proa run -d --restart unless-stopped -v data:/var/lib/postgresql/data postgres   a service with a volume`,
+		},
 		name: "run", args: "IMAGE [COMMAND] [ARG...]", short: "Create and run a new container from an image",
 		long: "The command's exit status is the process's own; 125 when Proa itself failed, 126 when the\n" +
 			"command cannot be invoked, 127 when it is not found.",

@@ -11,6 +11,7 @@ const (
 func tree() *command {
 	return &command{
 		name: "proa", short: "Containers without a daemon and without root",
+		long: "PROA_DATA_DIR and PROA_RUN_DIR in the environment say where everything is kept, as --data-dir and\n--run-dir do.",
 		sub: []*command{
 			runCommand().in(groupCommon), execCommand().in(groupCommon), psCommand().in(groupCommon), pullCommand().in(groupCommon),
 			imagesCommand().in(groupCommon), versionCommand().in(groupCommon), infoCommand().in(groupCommon),
