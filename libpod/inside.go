@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/proa-containers/proa/network/netstack"
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
@@ -236,6 +237,8 @@ func Internal(ctx context.Context, args []string) (handled bool, err error) {
 		return true, runSettle(ctx, args[1:])
 	case unshareCommand:
 		return true, runUnshare(args[1:])
+	case netstackCommand:
+		return true, netstack.Main(ctx, args[1:])
 	}
 	return false, nil
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/netip"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -122,6 +123,11 @@ func (e *Engine) networkPlan(_ context.Context, id string, b *state.Body, joinRu
 // needsUplink reports whether the user's shared network must be up.
 func needsUplink(n *spec.Network) bool { return n.Mode == "" || n.Mode == spec.NetBridge }
 
+// netstackCommand is the hidden command that is the built-in network stack:
+// the uplink's process becomes it where no helper program is installed, and
+// monitors start it for --network netstack.
+const netstackCommand = "__netstack"
+
 // holdUplink finds or starts the uplink and keeps it until the monitor has a
 // share of its own.
 func (e *Engine) holdUplink(ctx context.Context, ns *userns.Namespace) (*uplink.Hold, error) {
@@ -129,7 +135,11 @@ func (e *Engine) holdUplink(ctx context.Context, ns *userns.Namespace) (*uplink.
 	if err != nil {
 		return nil, err
 	}
-	h, err := uplink.Ensure(ctx, uplink.Options{StateDir: e.dirs.Net(), Program: program,
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	h, err := uplink.Ensure(ctx, uplink.Options{StateDir: e.dirs.Net(), Program: program, Netstack: []string{self, netstackCommand},
 		Start: func(cmd *exec.Cmd) (int, error) {
 			if cmd.SysProcAttr == nil {
 				cmd.SysProcAttr = &syscall.SysProcAttr{}
