@@ -213,7 +213,10 @@ func (e *Engine) lostMonitor(ctx context.Context, c *container, cause error) err
 	if row == nil {
 		return cause
 	}
-	code := 137
+	code := 128 + int(syscall.SIGKILL)
+	if x := readExit(e.dirs.Container(c.ID)); x != nil && x.FinishedAt.After(c.FinishedAt) {
+		code = x.Code // it died after its work was done
+	}
 	now, err := e.reconcile(ctx, row)
 	if now != nil {
 		code = now.ExitCode

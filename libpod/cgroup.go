@@ -34,10 +34,6 @@ func (e *Engine) prepareCgroup(ctx context.Context, id string, l *launching) (p 
 	if p = cgroup.Find(); p.Kind == cgroup.None {
 		return p, "", nil
 	}
-	<-l.done
-	if l.err != nil {
-		return p, "", l.err
-	}
 	pid, err := l.handle.PID(ctx)
 	if err != nil {
 		return p, "", err

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/network/uplink"
@@ -29,46 +31,45 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // monitor's own start takes longer than everything the front end has to do.
 type launching struct {
 	ns     *userns.Namespace
-	found  chan struct{} // closed when ns is set, or err
-	done   chan struct{} // closed when handle is set, or err
 	handle *monitor.Handle
-	err    error
-	net    chan error // the outcome of finding the uplink; nil: none is needed
+	net    chan error // the outcome of finding the uplink; nil: none is needed, or it is known
 	uplink *uplink.Hold
 }
 
-// launch begins to start a monitor for the container whose lock is given.
-func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock *os.File, attach bool) *launching {
-	l := &launching{found: make(chan struct{}), done: make(chan struct{})}
+// launch starts a monitor for the container whose lock is given, and returns as
+// soon as the process exists. After an error there is nothing to release.
+func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock *os.File, attach bool) (*launching, error) {
+	l := &launching{}
+	var err error
+	if l.ns, err = e.namespace(ctx); err != nil {
+		return nil, err
+	}
 	hostPID := c.Security.PidMode == "host"
-	go func() {
-		defer close(l.done)
-		ns, err := e.namespace(ctx)
-		if err != nil {
-			l.err = err
-			close(l.found)
-			return
-		}
-		l.ns = ns
-		if needsUplink(&c.Network) {
-			l.net = make(chan error, 1)
-			go func() {
-				var err error
-				l.uplink, err = e.holdUplink(ctx, ns)
-				l.net <- err
-			}()
-		}
-		close(l.found)
-		l.handle, l.err = monitor.Launch(ctx, monitor.LaunchOptions{
-			RunDir: e.dirs.ContainerRun(id), Lock: lock, Attach: attach,
-			Start: func(cmd *exec.Cmd) (func(context.Context) (int, error), error) { return startInside(ns, cmd, hostPID) },
-			Env:   e.settleEnv(),
-		})
-		if l.err == nil {
-			l.err = failpoint.Hit(FailpointStartLaunched)
-		}
-	}()
-	return l
+	l.handle, err = monitor.Launch(ctx, monitor.LaunchOptions{
+		RunDir: e.dirs.ContainerRun(id), Lock: lock, Attach: attach,
+		Start: func(cmd *exec.Cmd) (func(context.Context) (int, error), error) {
+			return startInside(l.ns, cmd, hostPID)
+		},
+		Env: e.settleEnv(),
+	})
+	if err != nil {
+		_ = l.ns.Close()
+		return nil, err
+	}
+	if needsUplink(&c.Network) {
+		done := make(chan error, 1)
+		l.net = done
+		go func() {
+			var err error
+			l.uplink, err = e.holdUplink(ctx, l.ns)
+			done <- err
+		}()
+	}
+	if err := failpoint.Hit(FailpointStartLaunched); err != nil {
+		l.kill()
+		return nil, err
+	}
+	return l, nil
 }
 
 // startInside starts the monitor as process 1 of a pid namespace, so that its
@@ -101,24 +102,7 @@ func (e *Engine) dirEnv() []string {
 	return []string{"PROA_DATA_DIR=" + e.dirs.Data, "PROA_RUN_DIR=" + e.dirs.Run}
 }
 
-// namespace waits until the namespace is known.
-func (l *launching) namespace() (*userns.Namespace, error) {
-	<-l.found
-	if l.ns == nil {
-		return nil, l.err
-	}
-	return l.ns, nil
-}
-
-// wait returns the monitor's handle, once the uplink is there as well.
-func (l *launching) wait() (*monitor.Handle, error) {
-	<-l.done
-	if l.err != nil {
-		return nil, l.err
-	}
-	return l.handle, l.waitUplink()
-}
-
+// waitUplink waits until the user's network is there.
 func (l *launching) waitUplink() error {
 	if l.net == nil {
 		return nil
@@ -128,28 +112,34 @@ func (l *launching) waitUplink() error {
 	return err
 }
 
-// kill ends a monitor that is not wanted any more.
+// kill ends a monitor that is not wanted any more, and waits until it is gone:
+// what it was about to write would otherwise appear after the clearing away.
 func (l *launching) kill() {
-	<-l.done
-	if l.handle != nil {
-		l.handle.Kill()
+	l.handle.Kill()
+	defer l.release()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	pid, err := l.handle.PID(ctx)
+	if err != nil || pid <= 0 {
+		return
 	}
-	l.release()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 2000)
 }
 
-// release lets go of the monitor, which lives on, and of the namespace.
+// release lets go of the monitor, which lives on, and of the namespace. It may
+// be called twice.
 func (l *launching) release() {
-	<-l.done
-	if l.handle != nil {
-		l.handle.Close()
-	}
+	l.handle.Close()
 	_ = l.waitUplink()
 	if l.uplink != nil {
 		_ = l.uplink.Close()
 	}
-	if l.ns != nil {
-		_ = l.ns.Close()
-	}
+	_ = l.ns.Close()
 }
 
 // hostFacts are what ocispec needs to know about the machine and the user.
@@ -172,11 +162,7 @@ func (e *Engine) hostFacts(ns *userns.Namespace, c *spec.Container) (ocispec.Hos
 
 // build makes libcontainer's configuration of a container.
 func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launching) (*ocispec.Output, *monitor.Config, error) {
-	ns, err := l.namespace()
-	if err != nil {
-		return nil, nil, err
-	}
-	host, err := e.hostFacts(ns, &b.Spec)
+	host, err := e.hostFacts(l.ns, &b.Spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -307,10 +293,10 @@ func (e *Engine) logging(id string, c *spec.Container) (spec.Logging, string) {
 // with the subscription before the process starts.
 func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, cfg *monitor.Config, attach *monitor.AttachRequest,
 	attached func(*monitor.Attachment)) error {
-	h, err := l.wait()
-	if err != nil {
+	if err := l.waitUplink(); err != nil {
 		return err
 	}
+	h := l.handle
 	if attach != nil {
 		a, err := h.Attach(*attach)
 		if err != nil {

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -58,12 +56,14 @@ func (e *Engine) Run(ctx context.Context, c *spec.Container, o RunOptions) (id s
 		return "", err
 	}
 	defer d.close()
-	l := e.launch(ctx, d.row.ID, &d.body.Spec, d.lock, n != nil)
+	l, err := e.launch(ctx, d.row.ID, &d.body.Spec, d.lock, n != nil)
+	if err != nil {
+		return "", errors.Join(err, e.abandon(ctx, d))
+	}
 	defer l.release()
 	cfg, err := e.prepare(ctx, d, l)
 	if err != nil {
 		l.kill()
-		l.reap()
 		return "", errors.Join(err, e.abandon(ctx, d))
 	}
 	if o.OnCreated != nil {
@@ -91,7 +91,6 @@ func (e *Engine) runDraft(ctx context.Context, d *draft, l *launching, cfg *moni
 	}
 	f.cancel()
 	l.kill()
-	l.reap()
 	if d.body.Spec.Lifecycle.AutoRemove || ctx.Err() != nil {
 		return errors.Join(err, e.abandon(ctx, d))
 	}
@@ -144,26 +143,6 @@ func (f *foreground) cancel() {
 	if f.a != nil {
 		_ = f.a.Close()
 	}
-}
-
-// reap waits until a killed monitor is gone: what it was about to write would
-// otherwise appear after the clearing away.
-func (l *launching) reap() {
-	if l.handle == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	pid, err := l.handle.PID(ctx)
-	if err != nil || pid <= 0 {
-		return
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 2000)
 }
 
 // StartOptions say whether `start` stays with the container.
@@ -229,7 +208,10 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 		}
 		defer n.end()
 	}
-	l := e.launch(ctx, row.ID, &body.Spec, lock, n != nil)
+	l, err := e.launch(ctx, row.ID, &body.Spec, lock, n != nil)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(e.dirs.ContainerRun(row.ID)))
+	}
 	defer l.release()
 	f, err := e.startAgain(ctx, row, body, l, n)
 	if err == nil {
@@ -241,7 +223,6 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 		f.cancel()
 	}
 	l.kill()
-	l.reap()
 	return errors.Join(err, e.failedStart(row, nil, err))
 }
 
