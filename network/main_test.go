@@ -10,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,16 +18,11 @@ import (
 
 	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/network/netns"
+	"github.com/proa-containers/proa/network/netnstest"
 	"github.com/proa-containers/proa/network/netstack"
 	"github.com/proa-containers/proa/network/uplink"
 	"github.com/proa-containers/proa/pkg/spec"
 )
-
-// The tests run as any user: the test binary starts itself again in a user
-// namespace, with a network namespace of its own that plays the host, so that
-// they neither need nor touch this machine's network. With
-// PROA_TEST_HOSTNET=1 the machine's own namespace is the host, as in reality.
-const envInside = "PROA_NETWORK_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "uplink" {
@@ -46,27 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if os.Getenv(envInside) != "" {
-		os.Exit(m.Run())
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), envInside+"=1")
-	flags := uintptr(syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET)
-	if os.Getenv("PROA_TEST_HOSTNET") != "" {
-		flags = syscall.CLONE_NEWUSER
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  flags,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
-	runtime.LockOSThread()
-	if err := cmd.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "tests inside the user namespace:", err)
-		os.Exit(1)
-	}
+	os.Exit(netnstest.Main(m))
 }
 
 // world is one user's network, empty at first.

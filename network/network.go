@@ -22,6 +22,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -65,7 +66,9 @@ func (d Driver) Attach(ctx context.Context, plan spec.NetworkPlan, ns *os.File) 
 type Attached struct {
 	att      spec.Attachment
 	warnings []string
-	undo     []func()
+
+	mu   sync.Mutex
+	undo []func()
 }
 
 // Attachment is what the container got.
@@ -77,14 +80,21 @@ func (a *Attached) Warnings() []string { return a.warnings }
 // Close ends published ports and names, takes the interfaces away and gives
 // the addresses back. Calling it twice does nothing.
 func (a *Attached) Close() error {
-	for _, f := range slices.Backward(a.undo) {
+	a.mu.Lock()
+	undo := a.undo
+	a.undo = nil
+	a.mu.Unlock()
+	for _, f := range slices.Backward(undo) {
 		f()
 	}
-	a.undo = nil
 	return nil
 }
 
-func (a *Attached) onClose(f func()) { a.undo = append(a.undo, f) }
+func (a *Attached) onClose(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.undo = append(a.undo, f)
+}
 
 func (a *Attached) warn(s string) {
 	if s != "" {
