@@ -154,12 +154,9 @@ func (s *Store) rootfs(lowers []string, mode uint32, containerDir string) (spec.
 		Driver: "overlay", Home: s.home(), Lowers: lowers,
 		Upper: filepath.Join(containerDir, "upper"), Work: filepath.Join(containerDir, "work"),
 	}
-	if flag, err := os.ReadFile(filepath.Join(s.home(), ".has-mount-program")); err == nil && string(flag) == "true" {
-		p, err := exec.LookPath("fuse-overlayfs")
-		if err != nil {
-			return r, errs.WithHint(errs.New(errs.Unsupported, "this kernel cannot mount an overlay for an unprivileged user, and fuse-overlayfs is missing"),
-				"install the package fuse-overlayfs")
-		}
+	if p, err := s.fuseProgram(); err != nil {
+		return r, err
+	} else if p != "" {
 		r.Driver, r.Program = "fuse-overlayfs", p
 	}
 	// The upper directory's own mode becomes that of / in the container.
@@ -170,6 +167,21 @@ func (s *Store) rootfs(lowers []string, mode uint32, containerDir string) (spec.
 		return r, err
 	}
 	return r, mkdirMode(r.Work, 0o700)
+}
+
+// fuseProgram is the path of fuse-overlayfs where the store was made with it,
+// else "".
+func (s *Store) fuseProgram() (string, error) {
+	flag, err := os.ReadFile(filepath.Join(s.home(), ".has-mount-program"))
+	if err != nil || string(flag) != "true" {
+		return "", nil
+	}
+	p, err := exec.LookPath("fuse-overlayfs")
+	if err != nil {
+		return "", errs.WithHint(errs.New(errs.Unsupported, "this kernel cannot mount an overlay for an unprivileged user, and fuse-overlayfs is missing"),
+			"install the package fuse-overlayfs")
+	}
+	return p, nil
 }
 
 // mkdirMode makes a directory with exactly this mode, whatever the umask.

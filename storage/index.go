@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -81,6 +82,19 @@ func (s *Store) readNames() ([]byte, *index, error) {
 		return nil, nil, err
 	}
 	return ix.names, ix, nil
+}
+
+// indexed reports whether the index on disk is up to date.
+func (s *Store) indexed() bool {
+	f, err := os.Open(filepath.Join(s.indexDir(), "names"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	want := stamp(s.imagesJSON())
+	have := make([]byte, len(want)+1)
+	_, err = io.ReadFull(f, have)
+	return err == nil && string(have) == want+"\n"
 }
 
 type listFile struct {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"go.podman.io/storage"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -79,6 +80,9 @@ func (o *op) end(err *error) {
 		}
 	}
 	o.forget()
+	if o.s.indexed() {
+		return
+	}
 	if _, ierr := o.s.refresh(true); ierr != nil && *err == nil {
 		*err = ierr
 	}
@@ -249,7 +253,11 @@ func emptyDir(dir string) error {
 		return err
 	}
 	for _, e := range ents {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+		p := filepath.Join(dir, e.Name())
+		// A killed build may have left mounts, if its namespace lives on.
+		_ = unix.Unmount(filepath.Join(p, "merged"), unix.MNT_DETACH)
+		_ = unix.Unmount(p, unix.MNT_DETACH)
+		if err := os.RemoveAll(p); err != nil {
 			return err
 		}
 	}

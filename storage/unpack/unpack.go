@@ -66,6 +66,8 @@ type unpacker struct {
 	dirs    []dirTime
 	uids    map[uint32]bool
 	gids    map[uint32]bool
+	// recordOnly leaves the disk alone.
+	recordOnly bool
 }
 
 type dirTime struct {
@@ -116,6 +118,26 @@ func Tar(dir string, r io.Reader, o Options) (Result, error) {
 		u.res.SplitOK = ok
 	}
 	return u.res, nil
+}
+
+// Record only reads an archive: it writes tar-split's lines, and says how long
+// it is.
+func Record(r io.Reader, split io.Writer) (Result, error) {
+	count := &counter{r: r}
+	u := &unpacker{
+		o: Options{MaxEntries: defaultMaxEntries, MaxBytes: defaultMaxBytes}, recordOnly: true, dirFD: -1,
+		tr: tar.NewReader(count), crc: crc64.New(crcTable), buf: make([]byte, 128<<10),
+		uids: map[uint32]bool{}, gids: map[uint32]bool{}, split: newSplitter(split),
+	}
+	u.tr.RawAccounting = true
+	if err := u.all(); err != nil {
+		return Result{}, err
+	}
+	if err := u.drain(count); err != nil {
+		return Result{}, err
+	}
+	ok, err := u.split.finish()
+	return Result{Size: count.n, SplitOK: ok, UIDs: keys(u.uids), GIDs: keys(u.gids)}, err
 }
 
 type counter struct {
@@ -184,6 +206,8 @@ func (u *unpacker) entry(h *tar.Header) error {
 	u.crc.Reset()
 	var err error
 	switch {
+	case u.recordOnly:
+		u.uids[uint32(h.Uid)], u.gids[uint32(h.Gid)] = true, true
 	case h.Typeflag == tar.TypeXGlobalHeader:
 	case name == "":
 		err = u.rootEntry(h)

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pack reads the upper directory of an overlay: as the tar archive of a
+// layer, always the same for the same content, or as a list of changes.
+//
+// The container that owns the directory may still be running. Every step is
+// therefore relative to an open directory and follows no link, so that a
+// directory exchanged for a link in the middle of the walk leads nowhere.
+package pack
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say how an archive is made.
+type Options struct {
+	// Epoch, where not nil, is the latest time that a file may have: newer ones
+	// get it.
+	Epoch *time.Time
+	// Clean takes overlay's own notes off the files, and removes sockets: the
+	// directory is to become a lower one.
+	Clean bool
+}
+
+type packer struct {
+	o     Options
+	w     *tar.Writer
+	links map[inode]string
+	buf   []byte
+}
+
+type inode struct{ dev, ino uint64 }
+
+// Tar writes the content of dir to w, sorted by name, without the directory
+// itself. Overlay's marks become those of the image specification (.wh.).
+func Tar(w io.Writer, dir string, o Options) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	p := &packer{o: o, w: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
+	if err := p.dir(fd, ""); err != nil {
+		return err
+	}
+	return p.w.Close()
+}
+
+// dir packs the entries of an open directory, which it closes.
+func (p *packer) dir(fd int, name string) error {
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return fmt.Errorf("cannot read directory %q: %w", name, err)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		if err := p.entry(fd, n, path.Join(name, n)); err != nil {
+			return fmt.Errorf("cannot pack %q: %w", path.Join(name, n), err)
+		}
+	}
+	return nil
+}
+
+func (p *packer) entry(dir int, base, name string) error {
+	var st unix.Stat_t
+	err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) {
+		return nil // gone meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	h := p.header(name, &st)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return p.directory(dir, base, h, &st)
+	case unix.S_IFREG:
+		return p.regular(dir, base, h, &st)
+	case unix.S_IFLNK:
+		h.Typeflag = tar.TypeSymlink
+		if h.Linkname, err = readlink(dir, base); err != nil {
+			return err
+		}
+	case unix.S_IFIFO:
+		h.Typeflag = tar.TypeFifo
+	case unix.S_IFCHR, unix.S_IFBLK:
+		if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
+			return p.mark(path.Join(path.Dir(name), ".wh."+base), &st)
+		}
+		h.Typeflag = tar.TypeBlock
+		if st.Mode&unix.S_IFMT == unix.S_IFCHR {
+			h.Typeflag = tar.TypeChar
+		}
+		h.Devmajor, h.Devminor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	default: // a socket means nothing without its listener
+		if p.o.Clean {
+			return unix.Unlinkat(dir, base, 0)
+		}
+		return nil
+	}
+	if p.linked(h, &st) {
+		return p.w.WriteHeader(h)
+	}
+	if err := p.setTimes(dir, base, h, &st); err != nil {
+		return err
+	}
+	return p.w.WriteHeader(h)
+}
+
+func (p *packer) header(name string, st *unix.Stat_t) *tar.Header {
+	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid)}
+	h.ModTime = p.clamp(time.Unix(st.Mtim.Sec, 0))
+	return h
+}
+
+func (p *packer) clamp(t time.Time) time.Time {
+	if p.o.Epoch != nil && t.After(*p.o.Epoch) {
+		return p.o.Epoch.Truncate(time.Second)
+	}
+	return t
+}
+
+// setTimes gives the file on disk the time that the archive says.
+func (p *packer) setTimes(dir int, base string, h *tar.Header, st *unix.Stat_t) error {
+	if !p.o.Clean || p.o.Epoch == nil || h.ModTime.Unix() == st.Mtim.Sec {
+		return nil
+	}
+	ts := unix.Timespec{Sec: h.ModTime.Unix()}
+	return unix.UtimesNanoAt(dir, base, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// linked turns h into a hard link where the file was packed under another name.
+func (p *packer) linked(h *tar.Header, st *unix.Stat_t) bool {
+	if st.Nlink < 2 {
+		return false
+	}
+	key := inode{uint64(st.Dev), st.Ino}
+	if first, ok := p.links[key]; ok {
+		h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
+		return true
+	}
+	p.links[key] = h.Name
+	return false
+}
+
+func (p *packer) mark(name string, st *unix.Stat_t) error {
+	return p.w.WriteHeader(&tar.Header{
+		Name: name, Typeflag: tar.TypeReg, ModTime: p.clamp(time.Unix(st.Mtim.Sec, 0)),
+	})
+}
+
+func (p *packer) directory(dir int, base string, h *tar.Header, st *unix.Stat_t) error {
+	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	h.Typeflag = tar.TypeDir
+	name := h.Name
+	h.Name += "/"
+	opaque, err := p.xattrs(fd, h)
+	if err == nil {
+		err = p.w.WriteHeader(h)
+	}
+	if err == nil && opaque {
+		err = p.mark(path.Join(name, ".wh..wh..opq"), st)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return err
+	}
+	if err := p.dir(fd, name); err != nil {
+		return err
+	}
+	return p.setTimes(dir, base, h, st) // last: cleaning changes it
+}
+
+func (p *packer) regular(dir int, base string, h *tar.Header, st *unix.Stat_t) error {
+	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Fstat(fd, st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("it changed while it was read")
+	}
+	h.Typeflag, h.Size = tar.TypeReg, st.Size
+	if _, err := p.xattrs(fd, h); err != nil {
+		return err
+	}
+	if p.linked(h, st) {
+		return p.w.WriteHeader(h)
+	}
+	if err := p.w.WriteHeader(h); err != nil {
+		return err
+	}
+	if err := p.content(fd, st.Size); err != nil {
+		return err
+	}
+	return p.setTimes(dir, base, h, st)
+}
+
+// content copies exactly size bytes: a file that shrinks meanwhile is filled
+// with zeros, one that grows is cut.
+func (p *packer) content(fd int, size int64) error {
+	for size > 0 {
+		n, err := unix.Read(fd, p.buf[:min(int64(len(p.buf)), size)])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			clear(p.buf)
+			n = int(min(int64(len(p.buf)), size))
+		}
+		if _, err := p.w.Write(p.buf[:n]); err != nil {
+			return err
+		}
+		size -= int64(n)
+	}
+	return nil
+}
+
+// xattrs records a file's extended attributes and reports overlay's mark for a
+// directory that hides what lies below.
+func (p *packer) xattrs(fd int, h *tar.Header) (opaque bool, err error) {
+	size, err := unix.Flistxattr(fd, nil)
+	if err != nil || size == 0 {
+		return false, ignore(err)
+	}
+	list := make([]byte, size)
+	if size, err = unix.Flistxattr(fd, list); err != nil {
+		return false, ignore(err)
+	}
+	for _, name := range strings.Split(strings.TrimRight(string(list[:size]), "\x00"), "\x00") {
+		note, mine := strings.CutPrefix(name, "user.overlay.")
+		if !mine {
+			note, mine = strings.CutPrefix(name, "trusted.overlay.")
+		}
+		if !mine && name != "security.capability" && !strings.HasPrefix(name, "user.") {
+			continue
+		}
+		value := make([]byte, 64<<10)
+		n, err := unix.Fgetxattr(fd, name, value)
+		if err != nil {
+			if ignore(err) != nil {
+				return false, err
+			}
+			continue
+		}
+		switch {
+		case mine && note == "opaque":
+			// "x" only says that some entries have marks of another kind.
+			opaque = opaque || string(value[:n]) == "y"
+		case mine:
+			if p.o.Clean {
+				_ = unix.Fremovexattr(fd, name)
+			}
+		default:
+			if h.PAXRecords == nil {
+				h.PAXRecords = map[string]string{}
+			}
+			h.PAXRecords["SCHILY.xattr."+name] = string(value[:n])
+		}
+	}
+	return opaque, nil
+}
+
+func ignore(err error) error {
+	if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EPERM) {
+		return nil
+	}
+	return err
+}
+
+func readlink(dir int, base string) (string, error) {
+	b := make([]byte, 4096)
+	n, err := unix.Readlinkat(dir, base, b)
+	return string(b[:max(n, 0)]), err
+}

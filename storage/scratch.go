@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	drivers "go.podman.io/storage/drivers"
+	"go.podman.io/storage/pkg/archive"
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage/pack"
+	"github.com/proa-containers/proa/storage/unpack"
+)
+
+// Scratch is a writable layer on top of a parent, for a build. What a killed
+// process leaves of it the next writing call clears away. Its methods are for
+// one goroutine.
+type Scratch struct {
+	s       *Store
+	o       *op
+	parent  Layer
+	dir     string
+	rootfs  spec.Rootfs
+	mounted bool
+}
+
+// NewScratch starts a writable layer on parent. The caller ends it with Commit
+// or Discard.
+func (s *Store) NewScratch(parent Layer) (_ *Scratch, err error) {
+	o, err := s.begin(false)
+	if err != nil {
+		return nil, err
+	}
+	w := &Scratch{s: s, o: o, parent: parent}
+	defer func() {
+		if err != nil {
+			_ = w.Discard()
+		}
+	}()
+	if s.driver() != "overlay" {
+		return nil, errs.WithHint(errs.New(errs.Unsupported, "a build needs overlay, which this host refuses to an unprivileged user"),
+			"install the package fuse-overlayfs and start with an empty store")
+	}
+	if w.dir, err = os.MkdirTemp(s.tmpDir(), "scratch-"); err != nil {
+		return nil, err
+	}
+	var lowers []string
+	var mode uint32
+	if parent.ID != "" {
+		var ok bool
+		if lowers, mode, ok = s.lowers(parent.ID); !ok {
+			return nil, errs.New(errs.NotFound, "layer %s is not in the store", parent.ID)
+		}
+	}
+	w.rootfs, err = s.rootfs(lowers, mode, w.dir)
+	return w, err
+}
+
+// Upper is the directory that receives the changes.
+func (w *Scratch) Upper() string { return w.rootfs.Upper }
+
+// Rootfs is the layer for a monitor, which mounts it itself. Merged must not be
+// mounted at that time.
+func (w *Scratch) Rootfs() spec.Rootfs { return w.rootfs }
+
+// Merged mounts parent and changes together, once, and returns the path. It is
+// gone after Unmount, Commit and Discard.
+func (w *Scratch) Merged() (string, error) {
+	dir := filepath.Join(w.dir, "merged")
+	if w.mounted {
+		return dir, nil
+	}
+	if err := mkdirMode(dir, 0o700); err != nil {
+		return "", err
+	}
+	if len(w.rootfs.Lowers) == 0 {
+		// Overlay wants a lower directory; without one there is nothing to merge.
+		if err := unix.Mount(w.rootfs.Upper, dir, "", unix.MS_BIND, ""); err != nil {
+			return "", errs.Wrap(err, "mount", dir)
+		}
+	} else if err := mountOverlay(w.rootfs, dir); err != nil {
+		return "", err
+	}
+	w.mounted = true
+	return dir, nil
+}
+
+// Unmount ends Merged; calling it twice is fine.
+func (w *Scratch) Unmount() error {
+	if !w.mounted {
+		return nil
+	}
+	w.mounted = false
+	return unmount(filepath.Join(w.dir, "merged"), w.rootfs.Driver)
+}
+
+func unmount(dir, driver string) error {
+	if driver == "fuse-overlayfs" {
+		if exec.Command("fusermount3", "-u", dir).Run() == nil {
+			return nil
+		}
+	}
+	if err := unix.Unmount(dir, 0); err != nil {
+		// Something still runs in there; the mount goes with it.
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return errs.Wrap(err, "unmount", dir)
+		}
+	}
+	return nil
+}
+
+// Commit turns the changes into a read-only layer. The scratch is gone
+// afterwards. With epoch no file is newer than it.
+func (w *Scratch) Commit(_ context.Context, epoch *time.Time) (Layer, error) {
+	if err := w.Unmount(); err != nil {
+		return Layer{}, err
+	}
+	defer func() { _ = w.Discard() }()
+	g, err := w.s.stageDir(w.o, w.rootfs.Upper, pack.Options{Epoch: epoch, Clean: true})
+	if err != nil {
+		return Layer{}, errs.Wrap(err, "commit a layer", "")
+	}
+	l := Layer{DiffID: g.diffID, Size: g.size}
+	l.ID, _, err = w.s.commit(w.o.store, g, w.parent.ID, layerBuild)
+	return l, err
+}
+
+// Discard drops everything; after Commit it does nothing.
+func (w *Scratch) Discard() error {
+	if w.o == nil {
+		return nil
+	}
+	err := w.Unmount()
+	if w.dir != "" {
+		if rerr := os.RemoveAll(w.dir); err == nil {
+			err = rerr
+		}
+	}
+	w.o.end(&err)
+	w.o = nil
+	return err
+}
+
+// stageDir makes staged content of a directory by moving it: nothing is copied,
+// the archive is only computed for its digest and for tar-split.
+func (s *Store) stageDir(o *op, dir string, po pack.Options) (*staged, error) {
+	d := &dirDiffer{dir: dir, o: po}
+	out, err := o.store.PrepareStagedLayer(nil, d)
+	if err != nil {
+		if out != nil && out.Target != "" {
+			_ = o.store.CleanupStagedLayer(out)
+		}
+		return nil, err
+	}
+	out.UncompressedDigest = d.diffID
+	return &staged{diffID: d.diffID, size: out.Size, out: out}, nil
+}
+
+type dirDiffer struct {
+	dir    string
+	o      pack.Options
+	diffID digest.Digest
+}
+
+func (d *dirDiffer) Close() error { return nil }
+
+func (d *dirDiffer) ApplyDiff(dest string, _ *archive.TarOptions, do *drivers.DifferOptions) (drivers.DriverWithDifferOutput, error) {
+	out := drivers.DriverWithDifferOutput{Differ: d, Target: dest}
+	// os.Rename refuses to replace even an empty directory.
+	if err := unix.Rename(d.dir, dest); err != nil {
+		return out, err
+	}
+	split, err := openUnnamed(do.StagingDirectory)
+	if err != nil {
+		return out, err
+	}
+	sum := sha256.New()
+	pr, pw := io.Pipe()
+	go func() { pw.CloseWithError(pack.Tar(io.MultiWriter(sum, pw), dest, d.o)) }()
+	res, err := unpack.Record(pr, split)
+	pr.CloseWithError(err)
+	if err != nil || !res.SplitOK {
+		split.Close()
+		split = nil
+	}
+	if err != nil {
+		return out, err
+	}
+	d.diffID = digest.NewDigest(digest.SHA256, sum)
+	out.Size, out.TarSplit, out.UIDs, out.GIDs = res.Size, split, res.UIDs, res.GIDs
+	if fi, err := os.Stat(dest); err == nil {
+		// The directory keeps the mode that its container gave it.
+		m := fi.Mode().Perm()
+		out.RootDirMode = &m
+	}
+	return out, nil
+}
+
+// MountLayer mounts a layer with all below it, for reading, in the caller's
+// mount namespace. release unmounts; calling it twice is fine.
+func (s *Store) MountLayer(_ context.Context, top Layer) (dir string, release func() error, err error) {
+	o, err := s.begin(false)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() {
+		if err != nil {
+			o.end(&err)
+		}
+	}()
+	base, err := os.MkdirTemp(s.tmpDir(), "mount-")
+	if err != nil {
+		return "", nil, err
+	}
+	r, err := s.mountReadOnly(top, base)
+	if err != nil {
+		_ = os.Remove(base)
+		return "", nil, err
+	}
+	var once sync.Once
+	return base, func() (err error) {
+		once.Do(func() {
+			err = unmount(base, r.Driver)
+			if rerr := os.Remove(base); err == nil {
+				err = rerr
+			}
+			o.end(&err)
+		})
+		return err
+	}, nil
+}
+
+func (s *Store) mountReadOnly(top Layer, dir string) (spec.Rootfs, error) {
+	r := spec.Rootfs{Driver: "overlay", Home: s.home(), ReadOnly: true}
+	if s.driver() == "vfs" && top.ID != "" {
+		return r, bindReadOnly(filepath.Join(s.root, "vfs", "dir", top.ID), dir)
+	}
+	if top.ID == "" {
+		return r, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_RDONLY, "mode=0755")
+	}
+	lowers, _, ok := s.lowers(top.ID)
+	if !ok {
+		return r, errs.New(errs.NotFound, "layer %s is not in the store", top.ID)
+	}
+	r.Lowers = lowers
+	if len(lowers) == 1 {
+		return r, bindReadOnly(filepath.Join(s.home(), lowers[0]), dir)
+	}
+	if p, err := s.fuseProgram(); err != nil {
+		return r, err
+	} else if p != "" {
+		r.Driver, r.Program = "fuse-overlayfs", p
+	}
+	return r, mountOverlay(r, dir)
+}
+
+func bindReadOnly(src, dir string) error {
+	if err := unix.Mount(src, dir, "", unix.MS_BIND, ""); err != nil {
+		return errs.Wrap(err, "mount", src)
+	}
+	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+		return errs.Wrap(err, "mount read-only", src)
+	}
+	return nil
+}
+
+// mountOverlay mounts r at dir in this mount namespace.
+func mountOverlay(r spec.Rootfs, dir string) error {
+	var lowers []string
+	for _, l := range r.Lowers {
+		if !filepath.IsAbs(l) {
+			l = filepath.Join(r.Home, l)
+		}
+		lowers = append(lowers, l)
+	}
+	opts := []string{"lowerdir=" + strings.Join(lowers, ":")}
+	if r.Upper != "" {
+		opts = append(opts, "upperdir="+r.Upper, "workdir="+r.Work)
+	}
+	if r.Driver == "fuse-overlayfs" {
+		out, err := exec.Command(r.Program, "-o", strings.Join(opts, ","), dir).CombinedOutput()
+		if err != nil {
+			return errs.New(errs.Internal, "fuse-overlayfs: %v: %s", err, strings.TrimSpace(string(out)))
+		}
+		return nil
+	}
+	if rootless() {
+		opts = append(opts, "userxattr")
+	}
+	text := strings.Join(opts, ",")
+	var err error
+	if len(text) < os.Getpagesize() {
+		err = unix.Mount("overlay", dir, "overlay", 0, text)
+	} else {
+		// mount(2) takes one page of options; this call takes one at a time.
+		err = mountLong(lowers, r, dir)
+	}
+	return errs.Wrap(err, "mount the layers at", dir)
+}
+
+func mountLong(lowers []string, r spec.Rootfs, dir string) error {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fs)
+	for _, l := range lowers {
+		if err := unix.FsconfigSetString(fs, "lowerdir+", l); err != nil {
+			return fmt.Errorf("so many layers need Linux 6.5: %w", err)
+		}
+	}
+	if r.Upper != "" {
+		err = errors.Join(unix.FsconfigSetString(fs, "upperdir", r.Upper), unix.FsconfigSetString(fs, "workdir", r.Work))
+	}
+	if rootless() {
+		err = errors.Join(err, unix.FsconfigSetFlag(fs, "userxattr"))
+	}
+	if err != nil {
+		return err
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return err
+	}
+	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(m)
+	return unix.MoveMount(m, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// LayerExists reports whether a layer is in the store: a few microseconds, and
+// no lock.
+func (s *Store) LayerExists(id string) bool {
+	if id == "" || strings.Contains(id, "/") {
+		return false
+	}
+	if s.driver() == "vfs" {
+		_, err := os.Stat(filepath.Join(s.root, "vfs", "dir", id))
+		return err == nil
+	}
+	_, err := os.Stat(filepath.Join(s.home(), id, "link"))
+	return err == nil
+}
+
+// TopLayer is an image's topmost layer, the zero Layer for an image without
+// any.
+func (s *Store) TopLayer(img *Image) Layer {
+	if len(img.Layers) == 0 {
+		return Layer{}
+	}
+	n := len(img.DiffIDs) - 1
+	return Layer{ID: img.Layers[0], DiffID: digest.Digest(img.DiffIDs[n]), Size: img.LayerSizes[n]}
+}
+
+// AddLayer makes a layer of an archive, compressed or not, on top of parent.
+func (s *Store) AddLayer(_ context.Context, r io.Reader, parent Layer) (l Layer, err error) {
+	o, err := s.begin(false)
+	if err != nil {
+		return Layer{}, err
+	}
+	defer o.end(&err)
+	return o.addLayer(r, parent, layerBuild)
+}
+
+// CreateImage stores an image whose layers are in the store, and returns its
+// hex id. An image that is there already gets the names.
+func (s *Store) CreateImage(ctx context.Context, c CreateOptions) (id string, err error) {
+	o, err := s.begin(false)
+	if err != nil {
+		return "", err
+	}
+	defer o.end(&err)
+	return o.create(ctx, c)
+}
+
+// RemoveLayers deletes layers that a build made and that neither an image nor
+// another layer needs, and returns the bytes given back (unpacked).
+func (s *Store) RemoveLayers(_ context.Context, ids ...string) (size int64, err error) {
+	o, err := s.begin(false)
+	if err != nil {
+		return 0, err
+	}
+	defer o.end(&err)
+	for _, id := range ids {
+		l, err := o.store.Layer(id)
+		if err != nil {
+			continue
+		}
+		if err := o.store.DeleteLayer(id); err == nil {
+			size += l.UncompressedSize
+		}
+	}
+	return size, nil
+}
