@@ -41,6 +41,9 @@ type Config struct {
 	StopTimeout  int          `json:"stopTimeout"` // seconds
 	Health       *spec.Health `json:"health,omitempty"`
 	AutoRemove   bool         `json:"autoRemove,omitempty"`
+	// Tethered ends the container when an attached client leaves: a step of a
+	// build must not outlive the build.
+	Tethered bool `json:"tethered,omitempty"`
 	// WaitAttach keeps the process from starting until the first client has
 	// attached, over the launch's own connection or over RunDir/sock: a
 	// foreground run then sees the first byte.

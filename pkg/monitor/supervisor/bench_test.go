@@ -68,6 +68,9 @@ func BenchmarkIdleMemory(b *testing.B) {
 			boxes = append(boxes, x)
 		}
 		time.Sleep(1500 * time.Millisecond)
+		if hold, err := time.ParseDuration(os.Getenv("HOLD")); err == nil {
+			time.Sleep(hold) // to look around
+		}
 		var pss, dirty int
 		for _, x := range boxes {
 			p, d := memory(b, x.status())

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -102,6 +104,7 @@ func (s *supervisor) settle() {
 	}
 	cmd := exec.Command(s.cfg.Settle[0], s.cfg.Settle[1:]...)
 	cmd.Dir = "/"
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "GOMAXPROCS=") })
 	s.reap.begin()
 	err := cmd.Start()
 	if err != nil {

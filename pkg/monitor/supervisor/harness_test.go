@@ -167,7 +167,7 @@ func newBoxIn(t testing.TB, base string, args []string, opts ...option) *box {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:])
 	id := hex.EncodeToString(raw[:])
-	data, run := filepath.Join(base, "data", id), filepath.Join(base, "run", "c", id)
+	data, run := filepath.Join(base, "data", id), filepath.Join(runBase(t, base), "c", id)
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,21 @@ func newBoxIn(t testing.TB, base string, args []string, opts ...option) *box {
 	}
 	cfg.Container = out.Config
 	cfg.Process = monitor.Process(out.Process)
-	return &box{t: t, base: filepath.Join(base, "run"), cfg: cfg}
+	return &box{t: t, base: runBase(t, base), cfg: cfg}
+}
+
+// runBase is on tmpfs where there is one to use, as a runtime directory is.
+func runBase(t testing.TB, base string) string {
+	t.Helper()
+	if os.Getuid() == 0 {
+		return filepath.Join(base, "run")
+	}
+	dir := filepath.Join("/dev/shm", fmt.Sprintf("proa-test-%d-%s", os.Getpid(), filepath.Base(filepath.Dir(base))))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return filepath.Join(base, "run")
+	}
+	t.Cleanup(func() { cleanTree(dir) })
+	return dir
 }
 
 // start launches the monitor and waits until the process runs.

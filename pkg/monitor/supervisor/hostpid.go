@@ -115,7 +115,7 @@ func (h hostView) read(name string) []byte {
 		return nil
 	}
 	defer f.Close()
-	buf := make([]byte, 4096)
+	buf := make([]byte, 2048) // more than any of these files is long
 	n := 0
 	for n < len(buf) {
 		k, err := f.Read(buf[n:])

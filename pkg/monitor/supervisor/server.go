@@ -224,6 +224,10 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest) error {
 	cl.turn.Lock() // the reply comes before the first output
 	h.resize(r.Rows, r.Cols)
 	h.attach(cl)
+	if v.s.cfg.Tethered {
+		// Its first client is a build step's only reason to live.
+		defer func() { _ = v.s.kill(int(unix.SIGKILL)) }()
+	}
 	err = c.WriteJSON(monitor.FrameReply, monitor.Reply{Status: &st})
 	cl.turn.Unlock()
 	defer h.detach(cl)

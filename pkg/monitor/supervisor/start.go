@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/opencontainers/cgroups"
@@ -228,12 +227,12 @@ func (s *supervisor) connect() error {
 	if err := hit(FailpointNetwork); err != nil {
 		return err
 	}
-	s.update(func(st *monitor.Status) {
-		st.Attachment = s.net.attachment
-		if s.net.netns != nil {
-			st.NetnsFD = int(s.net.netns.Fd())
-		}
-	})
+	s.mu.Lock() // written down with the start
+	s.status.Attachment = s.net.attachment
+	if s.net.netns != nil {
+		s.status.NetnsFD = int(s.net.netns.Fd())
+	}
+	s.mu.Unlock()
 	return fillFiles(s.cfg.Files, s.cfg.Network, s.net.attachment)
 }
 
@@ -322,7 +321,7 @@ func (s *supervisor) follow(r *run) {
 func (s *supervisor) settleDown() {
 	select {
 	case <-time.After(300 * time.Millisecond):
-		debug.FreeOSMemory()
+		slim()
 	case <-s.server.over:
 	}
 }

@@ -79,6 +79,7 @@ func watch(o Options) error {
 	s := &supervisor{o: o, in: in, host: hostView{in.proc}, stopped: make(chan struct{})}
 	go s.reap.watch()
 	go s.signals()
+	go warmUp()
 	if s.server, err = listen(s, o.RunDir); err == nil {
 		s.cfg, err = in.readConfig()
 	}

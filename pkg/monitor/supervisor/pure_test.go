@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer/configs"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+func TestBackoff(t *testing.T) {
+	ms := time.Millisecond
+	for _, c := range []struct {
+		name   string
+		policy spec.Restart
+		ends   []ended
+		waits  []time.Duration // -1: no restart
+	}{
+		{"none", spec.Restart{}, []ended{{code: 1}}, []time.Duration{-1}},
+		{"no", spec.Restart{Name: "no"}, []ended{{code: 1}}, []time.Duration{-1}},
+		{"always doubles", spec.Restart{Name: "always"}, []ended{{}, {}, {}, {code: 1}}, []time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms}},
+		{"reset after ten seconds", spec.Restart{Name: "always"}, []ended{{}, {}, {ran: 10 * time.Second}, {}},
+			[]time.Duration{100 * ms, 200 * ms, 100 * ms, 200 * ms}},
+		{"stopped", spec.Restart{Name: "always"}, []ended{{}, {stopped: true}}, []time.Duration{100 * ms, -1}},
+		{"unless-stopped", spec.Restart{Name: "unless-stopped"}, []ended{{code: 137}}, []time.Duration{100 * ms}},
+		{"on-failure", spec.Restart{Name: "on-failure"}, []ended{{code: 1}, {code: 0}}, []time.Duration{100 * ms, -1}},
+		{"on-failure:2", spec.Restart{Name: "on-failure", MaxRetries: 2}, []ended{{code: 1}, {code: 1}, {code: 1}}, []time.Duration{100 * ms, 200 * ms, -1}},
+	} {
+		var b backoff
+		for i, e := range c.ends {
+			wait, again := b.next(c.policy, e)
+			if !again {
+				wait = -1
+			}
+			if wait != c.waits[i] {
+				t.Errorf("%s: end %d: %v, want %v", c.name, i, wait, c.waits[i])
+			}
+		}
+	}
+	var b backoff
+	var last time.Duration
+	for range 20 {
+		last, _ = b.next(spec.Restart{Name: "always"}, ended{})
+	}
+	if last != time.Minute {
+		t.Errorf("the longest wait is %v", last)
+	}
+}
+
+func TestHostsFile(t *testing.T) {
+	at := spec.Attachment{HostGateway: netip.MustParseAddr("10.0.2.2"),
+		Interfaces: []spec.Interface{{Addrs: []netip.Prefix{netip.MustParsePrefix("172.17.0.2/16")}}}}
+	f := monitor.Files{Host: "box", Domain: "example.org", ExtraHosts: []spec.HostEntry{{Name: "db", IP: "10.1.1.1"}, {Name: "up", IP: "host-gateway"}}}
+	got := string(hostsFile(f, spec.NetBridge, at, nil))
+	want := hostsHead + "10.1.1.1\tdb\n10.0.2.2\tup\n172.17.0.2\tbox.example.org box\n"
+	if got != want {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+	got = string(hostsFile(f, spec.NetHost, spec.Attachment{}, []byte("127.0.0.1 localhost machine")))
+	if got != "127.0.0.1 localhost machine\n10.1.1.1\tdb\n127.0.0.1\tup\n" {
+		t.Errorf("with the host's network: %q", got)
+	}
+}
+
+func TestResolvConf(t *testing.T) {
+	own := []byte("# made by hand\nnameserver 192.0.2.1\nsearch lan\noptions edns0\n")
+	addr := []netip.Addr{netip.MustParseAddr("127.0.0.11")}
+	for _, c := range []struct {
+		name string
+		dns  spec.DNS
+		at   spec.Attachment
+		want string
+	}{
+		{"the host's", spec.DNS{}, spec.Attachment{}, "nameserver 192.0.2.1\nsearch lan\noptions edns0\n"},
+		{"the network's", spec.DNS{}, spec.Attachment{Nameservers: addr, Search: []string{"net"}}, "options edns0\nsearch net\nnameserver 127.0.0.11\n"},
+		{"the user's", spec.DNS{Servers: addr, Search: []string{"."}, Options: []string{"ndots:2"}}, spec.Attachment{}, "nameserver 127.0.0.11\noptions ndots:2\n"},
+	} {
+		if got := string(resolvConf(c.dns, c.at, own)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestOverlayData(t *testing.T) {
+	r := spec.Rootfs{Lowers: []string{"l/A", "l/B:C"}, Upper: "/u,x", Work: `/w\y`}
+	if got := overlayData(r, true); got != `lowerdir=l/A:l/B\:C,upperdir=/u\,x,workdir=/w\\y,volatile,userxattr` {
+		t.Error(got)
+	}
+	r.Upper = ""
+	if got := overlayData(r, true); got != `lowerdir=l/A:l/B\:C,userxattr` {
+		t.Error(got)
+	}
+}
+
+func TestEnviron(t *testing.T) {
+	got := environ([]string{"A=1", "HOME="}, "/root", "box", true)
+	if want := []string{"PATH=" + defaultPath, "HOSTNAME=box", "TERM=xterm", "A=1", "HOME="}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	got = environ([]string{"PATH=/p", "HOSTNAME=h"}, "/root", "box", false)
+	if want := []string{"PATH=/p", "HOSTNAME=h", "HOME=/root"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestStopSignal(t *testing.T) {
+	for name, want := range map[string]int{"SIGTERM": 15, "term": 15, "9": 9, "SIGRTMIN+3": 37, "RTMIN": 34, "": 15, "SIGQUIT": 3, "nonsense": 15} {
+		if got := stopSignal(name); got != want {
+			t.Errorf("%q: %d, want %d", name, got, want)
+		}
+	}
+}
+
+func TestCapabilitiesOfUsers(t *testing.T) {
+	c := &configs.Capabilities{Bounding: []string{"CAP_CHOWN"}, Effective: []string{"CAP_CHOWN"}, Permitted: []string{"CAP_CHOWN"}}
+	if got := capabilities(c, 0); got != c {
+		t.Error("root has lost some")
+	}
+	if got := capabilities(c, 33); len(got.Effective) != 0 || len(got.Permitted) != 0 || len(got.Bounding) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestLinksStayInside: a link of the image must not lead to the host's files.
+func TestLinksStayInside(t *testing.T) {
+	dir := t.TempDir()
+	outside := filepath.Join(dir, "outside")
+	inside := filepath.Join(dir, "root")
+	for _, d := range []string{outside, filepath.Join(inside, "etc"), filepath.Join(inside, "bin")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = os.WriteFile(filepath.Join(outside, "passwd"), []byte("evil:x:0:0::/:/bin/sh\n"), 0o644)
+	_ = os.WriteFile(filepath.Join(outside, "tool"), nil, 0o755)
+	_ = os.Symlink(filepath.Join(outside, "passwd"), filepath.Join(inside, "etc/passwd"))
+	_ = os.Symlink("../../../../../.."+filepath.Join(outside, "tool"), filepath.Join(inside, "bin/tool"))
+	_ = os.Symlink(outside, filepath.Join(inside, "work"))
+	root, err := openRoot(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := resolveUser(root, "evil", nil); err == nil {
+		t.Error("a user of the host was found")
+	}
+	f := finder{root: root}
+	if err := explainCommand(f, "tool", "/bin", "/"); !errs.Is(err, errs.CommandMissing) {
+		t.Errorf("a program of the host was found: %v", err)
+	}
+	_ = ensureDir(f, "/work/new")
+	if _, err := os.Lstat(filepath.Join(outside, "new")); err == nil {
+		t.Error("a directory was made on the host")
+	}
+}
+
+func TestFinderMounts(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"root/app", "vol"} {
+		_ = os.MkdirAll(filepath.Join(dir, d), 0o755)
+	}
+	_ = os.WriteFile(filepath.Join(dir, "root/app/old"), nil, 0o755)
+	_ = os.WriteFile(filepath.Join(dir, "vol/new"), nil, 0o755)
+	root, err := openRoot(filepath.Join(dir, "root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	f := finder{root, map[string]string{"/app": filepath.Join(dir, "vol"), "/tmp": ""}}
+	for p, there := range map[string]bool{"/app/new": true, "/app/old": false, "/app": true, "/tmp/x": false, "/app/../app/new": true} {
+		if _, err := f.stat(p); (err == nil) != there {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
+func TestFuseOptions(t *testing.T) {
+	r := spec.Rootfs{Lowers: []string{"/a", "/b"}, Upper: "/u", Work: "/w", UIDMap: []spec.IDMap{{Inside: 0, Outside: 1000, Count: 1}}}
+	if got := fuseOptions(r); got != "lowerdir=/a:/b,upperdir=/u,workdir=/w,uidmapping=0:1000:1" {
+		t.Error(got)
+	}
+}
+
+func TestHostView(t *testing.T) {
+	pid, start := hostView{}.self()
+	if pid != os.Getpid() || start == 0 {
+		t.Errorf("pid %d start %d", pid, start)
+	}
+	if f := statFields([]byte("12 (a) b) c) S 1 2")); !slices.Equal(f, strings.Fields("S 1 2")) {
+		t.Errorf("%q", f)
+	}
+}
