@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/changes"
+	"github.com/proa-containers/proa/storage/pack"
+)
+
+// CommitOptions describe the image that Commit makes of a container.
+type CommitOptions struct {
+	Image   string // id of the container's image
+	Upper   string // the container's writable layer
+	Config  *dockerspec.DockerOCIImageConfig
+	Changes []string // Dockerfile instructions, applied to Config
+	// Command is what the container ran: the history shows it.
+	Command string
+	Author  string
+	Message string
+	Name    string     // repository[:tag]; empty: none
+	Epoch   *time.Time // no file and no date is newer; nil: now
+}
+
+// Commit makes an image of a container: its image's layers and one more with
+// its changes. The container may be running; pausing it is the caller's choice.
+func (s *Store) Commit(ctx context.Context, o CommitOptions) (*Image, error) {
+	base, err := s.Resolve(o.Image)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.RawConfig(base)
+	if err != nil {
+		return nil, err
+	}
+	var c dockerspec.DockerOCIImage
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, errs.New(errs.Corrupt, "cannot read the configuration of image %s: %w", base.ID[:12], err)
+	}
+	if o.Config != nil {
+		c.Config = *o.Config
+	}
+	if err := changes.Apply(&c.Config, o.Changes); err != nil {
+		return nil, err
+	}
+	var names []string
+	if o.Name != "" {
+		n, err := Normalize(o.Name)
+		if err != nil {
+			return nil, err
+		}
+		names = []string{n}
+	}
+	now := time.Now().UTC()
+	if o.Epoch != nil {
+		now = o.Epoch.UTC()
+	}
+	c.Created = &now
+	if o.Author != "" {
+		c.Author = o.Author
+	}
+	h := historyOf(now, o.Command, o.Message, false)
+	h.Author = o.Author
+	c.History = append(c.History, h)
+	id, err := s.commitUpper(ctx, o, CreateOptions{Config: c, Comment: o.Message, Names: names, Parent: base.ID, Top: s.TopLayer(base)})
+	if err != nil {
+		return nil, err
+	}
+	return s.Resolve(id)
+}
+
+func (s *Store) commitUpper(ctx context.Context, o CommitOptions, c CreateOptions) (id string, err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return "", err
+	}
+	defer op.end(&err)
+	pr, pw := io.Pipe()
+	go func() { pw.CloseWithError(pack.Tar(pw, o.Upper, pack.Options{Epoch: o.Epoch})) }()
+	defer pr.Close()
+	if c.Top, err = op.addLayer(pr, c.Top, layerImage); err != nil {
+		return "", err
+	}
+	return op.create(ctx, c)
+}
+
+// Changes lists what a container changed, as `diff` shows it, from its writable
+// layer and its image.
+func (s *Store) Changes(img *Image, upper string) ([]pack.Change, error) {
+	return pack.Changes(upper, s.LayerDirs(img))
+}

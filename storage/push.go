@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/copy"
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/manifest"
+	"go.podman.io/image/v5/pkg/compression"
+	"go.podman.io/image/v5/signature"
+	cistorage "go.podman.io/image/v5/storage"
+	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// PushOptions say where and how an image goes.
+type PushOptions struct {
+	Destination string // empty: the image's name; or a name, or TRANSPORT:REFERENCE
+	AllTags     bool
+	TLSVerify   *bool // nil: as registries.conf says
+	Creds       string
+	AuthFile    string
+	CertDir     string
+	Format      string // oci, v2s2 or empty: as the image is
+	Compression string // gzip, zstd, zstd:chunked; empty: gzip for what is not compressed
+	Level       *int
+	SignBy      string // a GPG key
+	Progress    Progress
+}
+
+// Pushed is what one push put there.
+type Pushed struct {
+	Name   string // familiar, or TRANSPORT:REFERENCE
+	Digest digest.Digest
+	Size   int // bytes of the manifest
+}
+
+// Push copies an image to a registry, an archive or a directory.
+func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, error) {
+	dest := o.Destination
+	if dest == "" {
+		dest = ref
+	}
+	if t, _, ok := cutTransport(dest); ok && t != "docker" {
+		p, err := s.pushOne(ctx, ref, dest, nil, o)
+		return []Pushed{p}, errs.Wrap(err, "push image", ref)
+	}
+	dest = strings.TrimPrefix(dest, "docker://")
+	named, err := parseName(dest)
+	if err != nil {
+		return nil, err
+	}
+	tags := []reference.Named{named}
+	if o.AllTags {
+		if tags, err = s.tagsOf(dest, named); err != nil {
+			return nil, err
+		}
+	}
+	tell := &teller{p: o.Progress}
+	tell.line("The push refers to repository [" + named.Name() + "]")
+	var out []Pushed
+	for _, n := range tags {
+		from := ref
+		if o.AllTags {
+			from = n.String()
+		}
+		p, err := s.pushOne(ctx, from, "docker://"+n.String(), n, o)
+		if err != nil {
+			return out, pushError(err, n)
+		}
+		out = append(out, p)
+		tag := n.String()
+		if t, ok := n.(reference.Tagged); ok {
+			tag = t.Tag()
+		}
+		tell.line(fmt.Sprintf("%s: digest: %s size: %d", tag, p.Digest, p.Size))
+	}
+	return out, nil
+}
+
+func pushError(err error, named reference.Named) error {
+	err = registryError(err, named)
+	if errs.Is(err, errs.Unauthorized) {
+		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", err),
+			"proa login %s", reference.Domain(named))
+	}
+	return errs.Wrap(err, "push image", reference.FamiliarString(named))
+}
+
+// tagsOf lists the local names of a repository.
+func (s *Store) tagsOf(given string, named reference.Named) ([]reference.Named, error) {
+	if n, err := reference.ParseNormalizedNamed(given); err == nil && !reference.IsNameOnly(n) {
+		return nil, errs.New(errs.Invalid, "tag can't be used with --all-tags/-a")
+	}
+	list, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	var out []reference.Named
+	for _, m := range list {
+		for _, name := range m.Names {
+			if n, err := parseName(name); err == nil && n.Name() == named.Name() {
+				out = append(out, n)
+			}
+		}
+	}
+	if out == nil {
+		return nil, errs.New(errs.NotFound, "An image does not exist locally with the tag: %s", reference.FamiliarName(named))
+	}
+	return out, nil
+}
+
+func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.Named, o PushOptions) (p Pushed, err error) {
+	img, err := s.Resolve(ref)
+	if errs.Is(err, errs.NotFound) && named != nil {
+		return p, errs.New(errs.NotFound, "An image does not exist locally with the tag: %s", reference.FamiliarName(named))
+	}
+	if err != nil {
+		return p, err
+	}
+	to, err := parseTransport(dest)
+	if err != nil {
+		return p, err
+	}
+	op, err := s.begin(false)
+	if err != nil {
+		return p, err
+	}
+	defer op.end(&err)
+	sys, err := s.system(PullOptions{TLSVerify: o.TLSVerify, Creds: o.Creds, AuthFile: o.AuthFile, CertDir: o.CertDir})
+	if err != nil {
+		return p, err
+	}
+	if o.Compression != "" {
+		a, err := compression.AlgorithmByName(o.Compression)
+		if err != nil {
+			return p, errs.New(errs.Invalid, "unknown compression %q", o.Compression)
+		}
+		sys.CompressionFormat, sys.CompressionLevel = &a, o.Level
+	}
+	format, err := manifestType(o.Format)
+	if err != nil {
+		return p, err
+	}
+	raw, err := op.copyOut(ctx, img, to, copyOptions{sys: sys, format: format, signBy: o.SignBy, progress: o.Progress, force: o.Compression != ""})
+	if err != nil {
+		return p, err
+	}
+	p.Size = len(raw)
+	p.Name = dest
+	if p.Digest, err = manifest.Digest(raw); err != nil || named == nil {
+		return p, err
+	}
+	p.Name = reference.FamiliarString(named)
+	return p, op.addRepoDigest(img.ID, named.Name()+"@"+p.Digest.String())
+}
+
+func manifestType(format string) (string, error) {
+	switch format {
+	case "":
+		return "", nil
+	case "oci":
+		return imgspec.MediaTypeImageManifest, nil
+	case "v2s2", "docker":
+		return manifest.DockerV2Schema2MediaType, nil
+	}
+	return "", errs.New(errs.Invalid, "unknown format %q: oci and v2s2 are known", format)
+}
+
+type copyOptions struct {
+	sys      *types.SystemContext
+	format   string // MIME type; empty: any
+	signBy   string
+	progress Progress
+	all      bool // of a list: every image, not only this platform's
+	force    bool // recompress what has another compression
+}
+
+// copyOut copies an image of the store elsewhere and returns its manifest there.
+func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, co copyOptions) ([]byte, error) {
+	from, err := cistorage.Transport.NewStoreReference(o.store, nil, img.ID)
+	if err != nil {
+		return nil, err
+	}
+	// What goes out was accepted when it came in.
+	policy, err := signature.NewPolicyContext(&signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = policy.Destroy() }()
+	opts := &copy.Options{
+		SourceCtx: co.sys, DestinationCtx: co.sys, ForceManifestMIMEType: co.format, SignBy: co.signBy,
+		ForceCompressionFormat: co.force && co.sys.CompressionFormat != nil,
+	}
+	if co.all {
+		opts.ImageListSelection = copy.CopyAllImages
+	}
+	stop := report(opts, img.ID, &teller{p: co.progress})
+	defer stop()
+	var raw []byte
+	err = retry(ctx, func() error {
+		raw, err = copy.Image(ctx, policy, to, from, opts)
+		return err
+	})
+	return raw, err
+}
+
+// report translates the library's events about layers until stop is called.
+func report(opts *copy.Options, config string, tell *teller) (stop func()) {
+	if tell.p == nil {
+		return func() {}
+	}
+	events := make(chan types.ProgressProperties, 16)
+	done := make(chan struct{})
+	opts.Progress, opts.ProgressInterval = events, 100*time.Millisecond
+	go func() {
+		defer close(done)
+		for e := range events {
+			if e.Artifact.Digest.Encoded() == config {
+				continue
+			}
+			ev := LayerEvent{ID: short(e.Artifact.Digest), State: LayerPushing, Bytes: int64(e.Offset), Total: max(e.Artifact.Size, 0)}
+			switch e.Event {
+			case types.ProgressEventDone:
+				ev.State = LayerPushed
+			case types.ProgressEventSkipped:
+				ev.State = LayerPresent
+			}
+			tell.layer(ev)
+		}
+	}()
+	return func() {
+		close(events)
+		<-done
+	}
+}
+
+// addRepoDigest remembers under which digest a registry knows the image.
+func (o *op) addRepoDigest(id, repoDigest string) error {
+	img, err := o.store.Image(id)
+	if err != nil {
+		return err
+	}
+	var md metadata
+	_ = json.Unmarshal([]byte(img.Metadata), &md)
+	if slices.Contains(md.RepoDigests, repoDigest) {
+		return nil
+	}
+	md.RepoDigests = append(md.RepoDigests, repoDigest)
+	text, err := json.Marshal(md)
+	if err != nil {
+		return err
+	}
+	return o.store.SetMetadata(id, string(text))
+}
+
+// SearchResult is one repository that a registry found.
+type SearchResult struct {
+	Registry    string
+	Name        string
+	Description string
+	Stars       int
+	Official    bool
+	Automated   bool
+}
+
+// SearchOptions say where to look.
+type SearchOptions struct {
+	Limit     int // per registry; 0: 25
+	TLSVerify *bool
+	AuthFile  string
+	Creds     string
+	ListTags  bool // the tags of one repository instead
+}
+
+// Search asks the registry that the term names, else docker.io.
+func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, error) {
+	sys, err := s.system(PullOptions{TLSVerify: o.TLSVerify, AuthFile: o.AuthFile, Creds: o.Creds})
+	if err != nil {
+		return nil, err
+	}
+	registry, query := "docker.io", term
+	if first, rest, ok := strings.Cut(term, "/"); ok && !isShort(term) {
+		registry, query = first, rest
+	}
+	if o.ListTags {
+		return s.searchTags(ctx, sys, term)
+	}
+	limit := o.Limit
+	if limit == 0 {
+		limit = 25
+	}
+	found, err := docker.SearchRegistry(ctx, sys, registry, query, limit)
+	if err != nil {
+		if named, nerr := parseName(registry + "/x"); nerr == nil {
+			err = registryError(err, named)
+		}
+		return nil, errs.Wrap(err, "search", registry)
+	}
+	var out []SearchResult
+	for _, f := range found {
+		out = append(out, SearchResult{Registry: registry, Name: f.Name, Description: f.Description, Stars: f.StarCount, Official: f.IsOfficial, Automated: f.IsAutomated})
+	}
+	return out[:min(len(out), limit)], nil
+}
+
+func (s *Store) searchTags(ctx context.Context, sys *types.SystemContext, name string) ([]SearchResult, error) {
+	named, err := parseName(name)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := docker.NewReference(named)
+	if err != nil {
+		return nil, badName(name, err)
+	}
+	tags, err := docker.GetRepositoryTags(ctx, sys, ref)
+	if err != nil {
+		return nil, registryError(err, named)
+	}
+	var out []SearchResult
+	for _, t := range tags {
+		out = append(out, SearchResult{Registry: reference.Domain(named), Name: named.Name() + ":" + t})
+	}
+	return out, nil
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/directory"
+	dockerarchive "go.podman.io/image/v5/docker/archive"
+	"go.podman.io/image/v5/docker/reference"
+	ocilayout "go.podman.io/image/v5/oci/layout"
+	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/pack"
+)
+
+// SaveOptions say what an archive is to be.
+type SaveOptions struct {
+	Format string    // docker-archive (the default), oci-archive, oci-dir, docker-dir
+	Path   string    // of the archive or directory; empty: Output
+	Output io.Writer // archives only
+}
+
+// Save writes images, with the names by which they are asked for, into one
+// archive or directory. A Path that exists is replaced when all went well.
+func (s *Store) Save(ctx context.Context, refs []string, o SaveOptions) (err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return err
+	}
+	defer op.end(&err)
+	list, err := s.toSave(refs)
+	if err != nil {
+		return err
+	}
+	sys, err := s.system(PullOptions{})
+	if err != nil {
+		return err
+	}
+	switch o.Format {
+	case "", "docker-archive", "docker":
+		err = s.saveArchive(o, func(w io.Writer) error { return op.saveDocker(ctx, sys, list, w) })
+	case "oci-archive", "oci":
+		err = s.saveArchive(o, func(w io.Writer) error { return op.saveOCI(ctx, sys, list, w) })
+	case "oci-dir", "docker-dir":
+		err = op.saveDir(ctx, sys, list, o)
+	default:
+		return errs.New(errs.Invalid, "unknown format %q: docker-archive, oci-archive, oci-dir and docker-dir are known", o.Format)
+	}
+	return errs.Wrap(err, "save image", refs[0])
+}
+
+// saveItem is one image with the names to save.
+type saveItem struct {
+	img   *Image
+	names []reference.NamedTagged
+}
+
+func (s *Store) toSave(refs []string) ([]saveItem, error) {
+	if len(refs) == 0 {
+		return nil, errs.New(errs.Invalid, "no image was named")
+	}
+	var out []saveItem
+	at := map[string]int{}
+	for _, r := range refs {
+		img, err := s.Resolve(r)
+		if err != nil {
+			return nil, err
+		}
+		i, ok := at[img.ID]
+		if !ok {
+			i = len(out)
+			at[img.ID] = i
+			out = append(out, saveItem{img: img})
+		}
+		if n := givenName(img, r); n != "" {
+			if named, err := parseName(n); err == nil {
+				if t, ok := named.(reference.NamedTagged); ok {
+					out[i].names = append(out[i].names, t)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// saveArchive streams an archive to where it belongs: beside the final path
+// first, so that a failure leaves an existing file alone.
+func (s *Store) saveArchive(o SaveOptions, write func(io.Writer) error) error {
+	if o.Path == "" {
+		return write(o.Output)
+	}
+	if fi, err := os.Stat(o.Path); err == nil && !fi.Mode().IsRegular() {
+		f, err := os.OpenFile(o.Path, os.O_WRONLY, 0) // a device or a pipe
+		if err != nil {
+			return openError(err)
+		}
+		defer f.Close()
+		return write(f)
+	}
+	tmp := o.Path + ".part"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return openError(err)
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, o.Path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
+func (o *op) saveDocker(ctx context.Context, sys *types.SystemContext, list []saveItem, w io.Writer) error {
+	// The library writes to a path only: that of a pipe will do.
+	r, pw, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(w, r)
+		if err != nil {
+			// The library opens the pipe for reading too, so it would not see
+			// that nobody reads any more.
+			cancel()
+			_, _ = io.Copy(io.Discard, r)
+		}
+		r.Close()
+		done <- err
+	}()
+	err = o.writeDocker(ctx, sys, list, fmt.Sprintf("/proc/self/fd/%d", pw.Fd()))
+	pw.Close()
+	if cerr := <-done; cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+func (o *op) writeDocker(ctx context.Context, sys *types.SystemContext, list []saveItem, path string) (err error) {
+	aw, err := dockerarchive.NewWriter(sys, path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := aw.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	for _, i := range list {
+		var first reference.NamedTagged
+		one := *sys
+		if len(i.names) > 0 {
+			first, one.DockerArchiveAdditionalTags = i.names[0], i.names[1:]
+		}
+		to, err := aw.NewReference(first)
+		if err != nil {
+			return err
+		}
+		if _, err := o.copyOut(ctx, i.img, to, copyOptions{sys: &one}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *op) saveOCI(ctx context.Context, sys *types.SystemContext, list []saveItem, w io.Writer) error {
+	dir, err := os.MkdirTemp(o.s.tmpDir(), "save-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := o.writeLayout(ctx, sys, list, dir); err != nil {
+		return err
+	}
+	return pack.Tar(w, dir, pack.Options{})
+}
+
+func (o *op) writeLayout(ctx context.Context, sys *types.SystemContext, list []saveItem, dir string) error {
+	for _, i := range list {
+		names := []string{""}
+		if len(i.names) > 0 {
+			names = nil
+			for _, n := range i.names {
+				names = append(names, n.String())
+			}
+		}
+		for _, n := range names {
+			to, err := ocilayout.NewReference(dir, n)
+			if err != nil {
+				return err
+			}
+			if _, err := o.copyOut(ctx, i.img, to, copyOptions{sys: sys, format: imgspec.MediaTypeImageManifest}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (o *op) saveDir(ctx context.Context, sys *types.SystemContext, list []saveItem, so SaveOptions) error {
+	if so.Path == "" {
+		return errs.New(errs.Invalid, "the format %s needs a directory: --output DIRECTORY", so.Format)
+	}
+	if so.Format == "oci-dir" {
+		return o.writeLayout(ctx, sys, list, so.Path)
+	}
+	if len(list) > 1 {
+		return errs.New(errs.Invalid, "the format docker-dir holds one image")
+	}
+	to, err := directory.NewReference(so.Path)
+	if err != nil {
+		return err
+	}
+	_, err = o.copyOut(ctx, list[0].img, to, copyOptions{sys: sys})
+	return err
+}
