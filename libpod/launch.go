@@ -149,9 +149,13 @@ func (e *Engine) hostFacts(ns *userns.Namespace, c *spec.Container) (ocispec.Hos
 		p.Devices = append(p.Devices, dev.Host)
 	}
 	h := ocispec.ProbeHost(p)
-	h.Rootless = !ns.None()
+	h.Rootless = !ns.None() || userns.Inside()
 	if h.Rootless {
-		m, err := ns.Mapping()
+		mapping := ns.Mapping
+		if ns.None() {
+			mapping = userns.Current // a build's step: the namespace is around us
+		}
+		m, err := mapping()
 		if err != nil {
 			return h, err
 		}

@@ -152,8 +152,9 @@ type Engine interface {
 	MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error)
 	// Run executes one step and returns its exit code.
 	Run(ctx context.Context, step RunStep) (int, error)
-	// CreateImage stores an image and returns its hex id.
-	CreateImage(ctx context.Context, s ImageSpec) (string, error)
+	// CreateImage stores an image and returns its hex id and its names as they
+	// are shown: with a tag.
+	CreateImage(ctx context.Context, s ImageSpec) (id string, names []string, err error)
 	// LayerExists says whether a layer remembered by the cache is still there.
 	LayerExists(id string) bool
 	// CacheDir is where the build cache lives: records and cache mounts.

@@ -122,9 +122,9 @@ func (e *dirEngine) Run(_ context.Context, step RunStep) (int, error) {
 	return 0, err
 }
 
-func (e *dirEngine) CreateImage(_ context.Context, s ImageSpec) (string, error) {
+func (e *dirEngine) CreateImage(_ context.Context, s ImageSpec) (string, []string, error) {
 	e.imgs = append(e.imgs, s)
-	return fmt.Sprintf("image%d", len(e.imgs)), nil
+	return fmt.Sprintf("image%d", len(e.imgs)), s.Names, nil
 }
 
 func (e *dirEngine) LayerExists(id string) bool {
@@ -342,13 +342,16 @@ func TestCache(t *testing.T) {
 	needRoot(t)
 	e := newDirEngine(t)
 	df := "FROM base\nARG X=1\nRUN one\nCOPY a /a\nRUN two $X\n"
-	mustBuild(t, e, df, map[string]string{"a": "1"}, nil)
+	first, _ := mustBuild(t, e, df, map[string]string{"a": "1"}, nil)
 	if len(e.runs) != 2 {
 		t.Fatalf("%d runs, want 2", len(e.runs))
 	}
-	_, l := mustBuild(t, e, df, map[string]string{"a": "1"}, nil)
-	if len(e.runs) != 2 || l.cached() != 3 {
-		t.Errorf("second build: %d runs and %d cached, want 2 and 3", len(e.runs), l.cached())
+	again, l := mustBuild(t, e, df, map[string]string{"a": "1"}, nil)
+	if len(e.runs) != 2 || l.cached() != 5 { // with ARG, and the base's ONBUILD LABEL
+		t.Errorf("second build: %d runs and %d cached, want 2 and 5", len(e.runs), l.cached())
+	}
+	if jsonText(first.Config) != jsonText(again.Config) {
+		t.Errorf("a cached build made another image:\n%s\n%s", jsonText(first.Config), jsonText(again.Config))
 	}
 	mustBuild(t, e, df, map[string]string{"a": "2"}, nil)
 	if len(e.runs) != 3 {

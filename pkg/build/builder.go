@@ -273,7 +273,9 @@ func (b *builder) finish(ctx context.Context) (*Result, error) {
 		return &Result{Top: s.top, Warnings: b.warns}, b.export(ctx, s.top)
 	}
 	img := s.image
-	img.Created = b.now()
+	if img.Created == nil || b.o.Epoch != nil {
+		img.Created = b.now()
+	}
 	if len(b.o.Labels) > 0 {
 		img.Config.Labels = cloneMap(img.Config.Labels)
 		if img.Config.Labels == nil {
@@ -283,11 +285,11 @@ func (b *builder) finish(ctx context.Context) (*Result, error) {
 			img.Config.Labels[k] = v
 		}
 	}
-	id, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: s.top, Names: b.o.Tags, Annotations: b.o.Annotations})
+	id, names, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: s.top, Names: b.o.Tags, Annotations: b.o.Annotations})
 	if err != nil {
 		return nil, err
 	}
-	return &Result{ImageID: id, Names: b.o.Tags, Config: img, Top: s.top, Warnings: b.warns}, nil
+	return &Result{ImageID: id, Names: names, Config: img, Top: s.top, Warnings: b.warns}, nil
 }
 
 func digestOf(s string) digest.Digest { return digest.Digest(s) }

@@ -32,13 +32,13 @@ func (s *stage) dispatch(ctx context.Context, ref StepRef, cmd instructions.Comm
 	case *instructions.WorkdirCommand:
 		return s.runWorkdir(ctx, ref, c)
 	case *instructions.ArgCommand:
-		return s.runArg(c)
+		return s.runArg(ctx, ref, c)
 	}
-	return s.runConfig(cmd)
+	return s.runConfig(ctx, ref, cmd)
 }
 
 // runConfig executes the instructions that only change the configuration.
-func (s *stage) runConfig(cmd instructions.Command) error {
+func (s *stage) runConfig(ctx context.Context, ref StepRef, cmd instructions.Command) error {
 	cfg := &s.image.Config
 	switch c := cmd.(type) {
 	case *instructions.EnvCommand:
@@ -67,7 +67,9 @@ func (s *stage) runConfig(cmd instructions.Command) error {
 	case *instructions.HealthCheckCommand:
 		cfg.Healthcheck = c.Health
 	case *instructions.ExposeCommand:
-		return s.expose(c, cmd)
+		if err := s.expose(c); err != nil {
+			return err
+		}
 	case *instructions.UserCommand:
 		cfg.User = c.User
 	case *instructions.VolumeCommand:
@@ -89,8 +91,8 @@ func (s *stage) runConfig(cmd instructions.Command) error {
 	default:
 		return errs.New(errs.Unsupported, "unknown instruction %s", strings.ToUpper(cmd.Name()))
 	}
-	s.configStep(expandedText(cmd))
-	return nil
+	text := expandedText(cmd)
+	return s.configStep(ctx, ref, text+"\x00"+jsonText(cfg), text)
 }
 
 // expandedText is what history shows: the instruction with its variables
@@ -138,7 +140,7 @@ func (s *stage) shell() []string {
 	return []string{"/bin/sh", "-c"}
 }
 
-func (s *stage) expose(c *instructions.ExposeCommand, cmd instructions.Command) error {
+func (s *stage) expose(c *instructions.ExposeCommand) error {
 	cfg := &s.image.Config
 	if cfg.ExposedPorts == nil {
 		cfg.ExposedPorts = map[string]struct{}{}
@@ -152,13 +154,12 @@ func (s *stage) expose(c *instructions.ExposeCommand, cmd instructions.Command) 
 			cfg.ExposedPorts[port] = struct{}{}
 		}
 	}
-	s.configStep(expandedText(cmd))
 	return nil
 }
 
 // runArg brings build arguments into scope: --build-arg, else the line's
 // default, else the value from before the first FROM.
-func (s *stage) runArg(c *instructions.ArgCommand) error {
+func (s *stage) runArg(ctx context.Context, ref StepRef, c *instructions.ArgCommand) error {
 	var text []string
 	for _, a := range c.Args {
 		text = append(text, a.String())
@@ -174,8 +175,8 @@ func (s *stage) runArg(c *instructions.ArgCommand) error {
 		}
 	}
 	// The value counts where it is used: here it must not spoil the cache.
-	s.finishStep("ARG "+strings.Join(text, " "), Layer{}, true)
-	return nil
+	line := "ARG " + strings.Join(text, " ")
+	return s.configStep(ctx, ref, line, line)
 }
 
 // runWorkdir sets the working directory and makes it where it is missing.

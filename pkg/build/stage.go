@@ -238,44 +238,51 @@ func (s *stage) onBuild(ctx context.Context) error {
 }
 
 // finishStep records what an instruction did: history always, a layer where
-// files changed.
-func (s *stage) finishStep(createdBy string, layer Layer, empty bool) {
-	h := v1.History{CreatedBy: createdBy, EmptyLayer: empty, Comment: "proa", Created: s.b.now()}
-	s.image.History = append(s.image.History, h)
-	if !empty {
-		s.top = layer
+// files changed. at is when it was done first: a cached build gives the image
+// that it gave before.
+func (s *stage) finishStep(createdBy string, r record) {
+	at := r.Created
+	if s.b.o.Epoch != nil {
+		at = *s.b.o.Epoch
+	}
+	s.image.History = append(s.image.History, v1.History{CreatedBy: createdBy, EmptyLayer: r.Empty, Comment: "proa", Created: &at})
+	s.image.Created = &at
+	if !r.Empty {
+		s.top = r.Layer
 		s.image.RootFS.Type = "layers"
-		s.image.RootFS.DiffIDs = append(s.image.RootFS.DiffIDs, digestOf(layer.DiffID))
+		s.image.RootFS.DiffIDs = append(s.image.RootFS.DiffIDs, digestOf(r.Layer.DiffID))
 	}
 }
 
-// configStep records an instruction that only changes the configuration.
-func (s *stage) configStep(text string) {
-	k := newKey(s.key, "config", text)
-	s.key = k.sum()
-	s.finishStep(text, Layer{}, true)
+// configStep records an instruction that only changes the configuration. key
+// says what it was; text goes into the history.
+func (s *stage) configStep(ctx context.Context, ref StepRef, key, text string) error {
+	return s.layerStep(ctx, ref, newKey(s.key, "config", key).sum(), text, nil)
 }
 
 var errNoFiles = errors.New("no files")
 
 // layerStep runs work in a new layer, or takes the layer that the cache has
-// for key. createdBy goes into the history.
+// for key. Without work no file can change. createdBy goes into the history.
 func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy string, work func(Scratch) error) error {
 	if s.cacheOn {
 		if r, ok := s.b.cache.get(key); ok {
 			s.key = key
-			s.finishStep(createdBy, r.Layer, r.Empty)
+			s.finishStep(createdBy, r)
 			s.b.report.Step(StepEvent{StepRef: ref, State: StepCached, Result: s.shortID()})
 			return nil
 		}
 	}
-	layer, empty, err := s.newLayer(ctx, work)
-	if err != nil {
-		return err
+	r := record{Empty: true, Command: createdBy, Created: s.b.start}
+	if work != nil {
+		var err error
+		if r.Layer, r.Empty, err = s.newLayer(ctx, work); err != nil {
+			return err
+		}
 	}
 	s.key = key
-	s.finishStep(createdBy, layer, empty)
-	return s.b.cache.put(key, record{Layer: layer, Empty: empty, Command: createdBy, Created: time.Now().UTC()})
+	s.finishStep(createdBy, r)
+	return s.b.cache.put(key, r)
 }
 
 func (s *stage) newLayer(ctx context.Context, work func(Scratch) error) (Layer, bool, error) {

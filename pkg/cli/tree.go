@@ -13,9 +13,9 @@ func tree() *command {
 		name: "proa", short: "Containers without a daemon and without root",
 		long: "PROA_DATA_DIR and PROA_RUN_DIR in the environment say where everything is kept, as --data-dir and\n--run-dir do.",
 		sub: []*command{
-			runCommand().in(groupCommon), execCommand().in(groupCommon), psCommand().in(groupCommon), pullCommand().in(groupCommon),
+			runCommand().in(groupCommon), execCommand().in(groupCommon), psCommand().in(groupCommon), buildCommand().in(groupCommon), pullCommand().in(groupCommon),
 			imagesCommand().in(groupCommon), versionCommand().in(groupCommon), infoCommand().in(groupCommon),
-			containerCommand().in(groupManagement), imageCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
+			containerCommand().in(groupManagement), imageCommand().in(groupManagement), builderCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
 			attachCommand(), completionCommand(), createCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(),
 			pauseCommand(), portCommand(), renameCommand(), restartCommand(), rmCommand(), rmiCommand(), startCommand(), stopCommand(),
 			tagCommand(), topCommand(), unpauseCommand(), unshareCommand(), untagCommand(), waitCommand(),
@@ -39,6 +39,7 @@ func imageCommand() *command {
 	return &command{
 		name: "image", short: "Manage images",
 		sub: []*command{
+			buildCommand(),
 			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), importCommand(),
 			inspector("image", "IMAGE [IMAGE...]", "Display detailed information on one or more images"), loadCommand(),
 			imagesCommand().as("ls", "list"), pullCommand(), rmiCommand().as("rm", "remove"), tagCommand(), untagCommand(),
@@ -48,4 +49,9 @@ func imageCommand() *command {
 
 func systemCommand() *command {
 	return &command{name: "system", short: "Manage Proa", sub: []*command{infoCommand()}}
+}
+
+// builderCommand is for those who type "buildx build" or "builder build".
+func builderCommand() *command {
+	return &command{name: "builder", aliases: []string{"buildx"}, short: "Build images", sub: []*command{buildCommand()}}
 }

@@ -20,7 +20,7 @@ const Mount = "/sys/fs/cgroup"
 // unit of the user manager costs a question to that manager. Whether it can
 // make scopes shows when Prepare asks it to.
 func Probe() Facts {
-	f := Facts{Root: os.Geteuid() == 0 && hasSysAdmin(), V2: unified()}
+	f := Facts{Root: os.Geteuid() == 0 && hasSysAdmin() && initialUserns(), V2: unified()}
 	if !f.V2 {
 		if f.Root {
 			f.V1Controllers = v1Controllers()
@@ -162,4 +162,11 @@ func busSocket(uid int) string {
 func managerRuns(bus string) bool {
 	var st unix.Stat_t
 	return unix.Stat(filepath.Join(filepath.Dir(bus), "systemd"), &st) == nil
+}
+
+// initialUserns reports whether this process is in the machine's own user
+// namespace: root of another one owns no cgroup.
+func initialUserns() bool {
+	text, err := os.ReadFile("/proc/self/uid_map")
+	return err != nil || strings.Join(strings.Fields(string(text)), " ") == "0 0 4294967295"
 }

@@ -17,12 +17,15 @@ import "C"
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Variables by which containers/storage knows that it runs for an unprivileged
@@ -122,4 +125,33 @@ func StartTime(pid int) (uint64, error) {
 		return 0, err
 	}
 	return parseStart(data)
+}
+
+// Current is the mapping of the namespace that this process is in.
+func Current() (Mapping, error) {
+	uids, err := readMap("/proc/self/uid_map")
+	if err != nil {
+		return Mapping{}, err
+	}
+	gids, err := readMap("/proc/self/gid_map")
+	if err != nil {
+		return Mapping{}, err
+	}
+	return Mapping{UIDs: uids, GIDs: gids, Single: len(uids) == 1 && uids[0].Count == 1}, nil
+}
+
+func readMap(path string) ([]spec.IDMap, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []spec.IDMap
+	for line := range strings.Lines(string(text)) {
+		var m spec.IDMap
+		if _, err := fmt.Sscan(line, &m.Inside, &m.Outside, &m.Count); err != nil {
+			return nil, errs.New(errs.Internal, "cannot read %s: %v", path, err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/term"
 )
 
 // BuildPlain shows a build as Docker's classic builder did. Stages that run
@@ -350,6 +352,20 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 		tail := s.tail[max(0, len(s.tail)-tailBytes):]
 		fmt.Fprintf(t.out, "------\n%s\n------\n", bytes.TrimRight(tail, "\n"))
 	}
+}
+
+// Width is the number of columns of the terminal that out is, 80 where it is
+// none.
+func Width(out any) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 80
+	}
+	_, cols, err := term.Size(f)
+	if err != nil || cols == 0 {
+		return 80
+	}
+	return int(cols)
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

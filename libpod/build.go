@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/rootless/userns"
+	"github.com/proa-containers/proa/storage"
+)
+
+// What a build needs of the engine. All of it runs as root of the user's
+// namespace: a build enters it once, with EnterNamespace, instead of at each
+// step.
+
+// EnterNamespace runs this command again inside the user's namespace, where
+// it is not there yet, and returns its exit status as *errs.ExitError. done
+// says that it was run: the caller has nothing more to do. The uplink, if RUN
+// steps may need it, is held for the whole time, by this process.
+func (e *Engine) EnterNamespace(ctx context.Context, argv []string, network bool) (done bool, err error) {
+	if userns.Inside() || os.Geteuid() == 0 {
+		return false, nil
+	}
+	ns, err := e.namespace(ctx)
+	if err != nil {
+		return true, err
+	}
+	defer ns.Close()
+	if network {
+		hold, err := e.holdUplink(ctx, ns)
+		if err != nil {
+			return true, err
+		}
+		defer hold.Close()
+	}
+	code, err := userns.Reexec(ctx, ns, argv, e.dirEnv()...)
+	if err == nil && code != 0 {
+		err = &errs.ExitError{Code: code}
+	}
+	return true, err
+}
+
+// BaseImage is an image that a build starts from.
+type BaseImage struct {
+	ID     string
+	Config dockerspec.DockerOCIImage
+	Top    storage.Layer
+}
+
+// BaseImage finds an image for a platform, pulling it as the policy says.
+func (e *Engine) BaseImage(ctx context.Context, ref, platform string, pull spec.PullPolicy, progress io.Writer) (*BaseImage, error) {
+	img, err := e.images.Resolve(ref)
+	if err != nil && !errs.Is(err, errs.NotFound) {
+		return nil, err
+	}
+	missing := err != nil || !e.fits(img, platform)
+	if missing && pull == spec.PullNever {
+		return nil, errs.WithHint(errs.New(errs.NotFound, "No such image: %s", ref), "proa pull %s", ref) //nolint:staticcheck // Docker's sentence
+	}
+	if missing || pull == spec.PullAlways || pull == spec.PullNewer {
+		img, err = e.images.Pull(ctx, ref, storage.PullOptions{Policy: pull, Platform: platform, Progress: e.progress(progress)})
+		if err != nil {
+			return nil, err
+		}
+	}
+	b := &BaseImage{ID: img.ID, Top: e.images.TopLayer(img)}
+	raw, err := e.images.RawConfig(img)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, &b.Config); err != nil {
+		return nil, errs.New(errs.Corrupt, "the configuration of image %s cannot be read: %v", ref, err)
+	}
+	return b, nil
+}
+
+// Layers is the store, for what makes and mounts layers.
+func (e *Engine) Layers() *storage.Store { return e.images }
+
+// BuildCacheDir is where builds keep their records and cache mounts.
+func (e *Engine) BuildCacheDir() string { return filepath.Join(e.dirs.Data, "build") }
+
+// Step is one command of a build.
+type Step struct {
+	Rootfs         spec.Rootfs
+	Spec           spec.Container
+	Image          spec.ImageConfig
+	Stdout, Stderr io.Writer
+	Started        func(id string) // may be nil
+}
+
+// RunStep runs a command on top of layers, without a record: when this process
+// ends, so does the step, and nothing is left of it. It returns the exit code.
+func (e *Engine) RunStep(ctx context.Context, s Step) (code int, err error) {
+	raw := make([]byte, idLength/2)
+	if _, err := rand.Read(raw); err != nil {
+		return 0, err
+	}
+	id := hex.EncodeToString(raw)
+	run := e.dirs.ContainerRun(id)
+	lock, err := monitor.Lock(run)
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(run)
+	defer lock.Close()
+	l, err := e.launch(ctx, id, &s.Spec, lock, true)
+	if err != nil {
+		return 0, err
+	}
+	defer l.release()
+	code, err = e.runStep(ctx, id, l, &s)
+	if err != nil {
+		l.kill()
+	}
+	return code, err
+}
+
+func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) (int, error) {
+	_, cfg, err := e.build(ctx, id, &state.Body{Spec: s.Spec, Image: s.Image, Rootfs: s.Rootfs}, l)
+	if err != nil {
+		return 0, err
+	}
+	cfg.DataDir, cfg.Tethered, cfg.Name = cfg.RunDir, true, id[:12]
+	cfg.StopSignal, cfg.StopTimeout = "SIGTERM", defaultStopTimeout
+	cfg.Logging.Driver = "none"
+	if err := l.waitUplink(); err != nil {
+		return 0, err
+	}
+	a, err := l.handle.Attach(monitor.AttachRequest{Stdout: true, Stderr: true})
+	if err != nil {
+		return 0, err
+	}
+	ended := make(chan copied, 1)
+	go func() {
+		x, err := a.Copy(s.Stdout, s.Stderr)
+		ended <- copied{x, err}
+	}()
+	if err := l.handle.Send(cfg); err != nil {
+		return 0, err
+	}
+	if s.Started != nil {
+		s.Started(id)
+	}
+	if _, err := l.handle.Ready(ctx); err != nil {
+		return 0, err
+	}
+	select {
+	case r := <-ended:
+		return r.exit.Code, r.err
+	case <-ctx.Done():
+		l.kill()
+		select {
+		case <-ended:
+		case <-time.After(2 * time.Second):
+		}
+		return 0, errors.Join(ctx.Err(), os.RemoveAll(cfg.RunDir))
+	}
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package local gives builds the engine of this machine: images and layers of
+// the user's store, RUN steps under monitors.
+package local
+
+import (
+	"context"
+	"io"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage"
+)
+
+// Engine is a build.Engine. It must be used inside the user's namespace (see
+// libpod.Engine.EnterNamespace).
+type Engine struct {
+	pod      *libpod.Engine
+	progress io.Writer
+}
+
+// New makes an Engine. progress takes what pulls print; nil: nothing.
+func New(pod *libpod.Engine, progress io.Writer) *Engine { return &Engine{pod, progress} }
+
+var _ build.Engine = (*Engine)(nil)
+
+// Base implements build.Engine.
+func (e *Engine) Base(ctx context.Context, ref, platform string, pull spec.PullPolicy) (*build.Base, error) {
+	b, err := e.pod.BaseImage(ctx, ref, platform, pull, e.progress)
+	if err != nil {
+		return nil, err
+	}
+	return &build.Base{ID: b.ID, Name: ref, Config: b.Config, Top: fromStore(b.Top)}, nil
+}
+
+func fromStore(l storage.Layer) build.Layer {
+	return build.Layer{ID: l.ID, DiffID: l.DiffID.String(), Size: l.Size}
+}
+
+func toStore(l build.Layer) storage.Layer {
+	return storage.Layer{ID: l.ID, DiffID: digest.Digest(l.DiffID), Size: l.Size}
+}
+
+// scratch is a storage.Scratch whose layers are the build's.
+type scratch struct{ *storage.Scratch }
+
+func (s scratch) Commit(ctx context.Context, epoch *time.Time) (build.Layer, error) {
+	l, err := s.Scratch.Commit(ctx, epoch)
+	return fromStore(l), err
+}
+
+// NewScratch implements build.Engine.
+func (e *Engine) NewScratch(_ context.Context, parent build.Layer) (build.Scratch, error) {
+	s, err := e.pod.Layers().NewScratch(toStore(parent))
+	if err != nil {
+		return nil, err
+	}
+	return scratch{s}, nil
+}
+
+// MountLayer implements build.Engine.
+func (e *Engine) MountLayer(ctx context.Context, top build.Layer) (string, func() error, error) {
+	return e.pod.Layers().MountLayer(ctx, toStore(top))
+}
+
+// Run implements build.Engine.
+func (e *Engine) Run(ctx context.Context, s build.RunStep) (int, error) {
+	c := spec.Container{Mounts: s.Mounts, Resources: s.Resources}
+	c.Process = spec.Process{Entrypoint: &[]string{}, Args: s.Args, Env: s.Env}
+	c.Security = spec.Security{CapAdd: s.CapAdd, CapDrop: s.CapDrop, Privileged: s.Insecure}
+	c.Resources.ShmSize = s.ShmSize
+	c.Network.ExtraHosts = s.Hosts
+	switch s.Network {
+	case "", "default", "bridge":
+		c.Network.Mode = spec.NetBridge
+	case "none", "host":
+		c.Network.Mode = spec.NetworkMode(s.Network)
+	default:
+		return 0, errs.WithHint(errs.New(errs.Invalid, "unsupported network mode %q for RUN", s.Network), "use default, none or host")
+	}
+	img := spec.ImageConfig{Env: s.Config.Env, User: s.Config.User, WorkingDir: s.Config.WorkingDir}
+	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: c, Image: img, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
+}
+
+// CreateImage implements build.Engine.
+func (e *Engine) CreateImage(ctx context.Context, s build.ImageSpec) (id string, shown []string, err error) {
+	names := make([]string, 0, len(s.Names))
+	for _, n := range s.Names {
+		full, err := storage.Normalize(n)
+		if err != nil {
+			return "", nil, err
+		}
+		names = append(names, full)
+		shown = append(shown, storage.Familiar(full))
+	}
+	id, err = e.pod.Layers().CreateImage(ctx, storage.CreateOptions{Config: s.Config, Top: toStore(s.Top), Names: names, Annotations: s.Annotations})
+	return id, shown, err
+}
+
+// LayerExists implements build.Engine.
+func (e *Engine) LayerExists(id string) bool { return e.pod.Layers().LayerExists(id) }
+
+// CacheDir implements build.Engine.
+func (e *Engine) CacheDir() string { return e.pod.BuildCacheDir() }
