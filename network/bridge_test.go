@@ -3,6 +3,7 @@
 package network
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -391,4 +392,70 @@ func listenUDP(t *testing.T, ns *os.File, addr string) {
 			_, _ = c.WriteTo([]byte(from.String()), from)
 		}
 	}()
+}
+
+// The very first packet after Attach arrives: one that is lost costs its
+// sender a second.
+func TestFirstPacket(t *testing.T) {
+	for range 10 {
+		w := newWorld(t)
+		w.ensure()
+		first := w.attach(w.plan("first"))
+		for _, how := range []string{"gateway", "container", "published"} {
+			p := w.plan("x")
+			p.Ports = []spec.Port{{ContainerPort: 80, Protocol: "tcp"}}
+			a := w.attach(p)
+			start := time.Now()
+			switch how { // refused at once, all of them
+			case "gateway":
+				_, _ = ask(t, a.ns, "172.17.0.1:9")
+			case "container":
+				_, _ = ask(t, a.ns, first.ip()+":9")
+			case "published":
+				_, _ = ask(t, nil, hostPort("127.0.0.1", a.Attachment().Ports[0].HostPort))
+			}
+			if d := time.Since(start); d > 500*time.Millisecond {
+				t.Errorf("first packet to %s: %v", how, d)
+			}
+		}
+	}
+}
+
+// Many containers at once: each gets its own address and all can talk.
+func TestAttachInParallel(t *testing.T) {
+	w := newWorld(t)
+	w.ensure()
+	var plans []spec.NetworkPlan
+	for range 30 {
+		plans = append(plans, w.plan("x"))
+	}
+	boxes := make(chan *box, len(plans))
+	for _, p := range plans {
+		go func() {
+			b, err := w.try(p)
+			if err != nil {
+				t.Error(err)
+			}
+			boxes <- b
+		}()
+	}
+	seen := map[string]bool{}
+	var last *box
+	for range plans {
+		b := <-boxes
+		if b == nil {
+			continue
+		}
+		if seen[b.ip()] {
+			t.Errorf("%s twice", b.ip())
+		}
+		seen[b.ip()] = true
+		if last != nil {
+			start := time.Now()
+			if _, err := ask(t, b.ns, last.ip()+":9"); !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > time.Second {
+				t.Error(err, time.Since(start))
+			}
+		}
+		last = b
+	}
 }

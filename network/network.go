@@ -96,6 +96,13 @@ func (a *Attached) onClose(f func()) {
 	a.undo = append(a.undo, f)
 }
 
+// worker calls into ns until Close.
+func (a *Attached) worker(ns *os.File) *netns.Worker {
+	w := netns.NewWorker(ns)
+	a.onClose(w.Close)
+	return w
+}
+
 func (a *Attached) warn(s string) {
 	if s != "" {
 		a.warnings = append(a.warnings, s)
@@ -257,7 +264,7 @@ func leaseDir(plan spec.NetworkPlan, b spec.BridgePlan) string {
 
 // names starts the container's name server.
 func (a *Attached) names(plan spec.NetworkPlan, env Env, sockets dns.Sockets, leases []*ipam.Lease, ns *os.File) error {
-	cfg := dns.Config{Servers: plan.DNS.Servers, HostFile: env.ResolvConf, Worker: netns.NewWorker(ns)}
+	cfg := dns.Config{Servers: plan.DNS.Servers, HostFile: env.ResolvConf, Worker: a.worker(ns)}
 	var inside []netip.Prefix
 	for i, b := range plan.Bridges {
 		inside = append(inside, b.Subnets...)
@@ -294,7 +301,7 @@ func (a *Attached) resolver(plan spec.NetworkPlan, env Env) {
 // addresses.
 func (a *Attached) target(plan spec.NetworkPlan, leases []*ipam.Lease, s *uplink.Session, keep error) ports.Target {
 	i := max(0, outbound(plan))
-	t := ports.Target{Worker: netns.NewWorker(s.Netns), Mark: uplink.MarkForward, KeepUDP: true}
+	t := ports.Target{Worker: a.worker(s.Netns), Mark: uplink.MarkForward, KeepUDP: true}
 	for j, addr := range leases[i].Addrs {
 		if addr.Is4() && !t.V4.IsValid() {
 			t.V4, t.Gateway4 = addr, plan.Bridges[i].Gateways[j]

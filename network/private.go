@@ -54,7 +54,7 @@ func (a *Attached) private(ctx context.Context, plan spec.NetworkPlan, ns *os.Fi
 	if err := a.names(plan, env, p.dns, nil, ns); err != nil {
 		return err
 	}
-	published.Serve(p.target(ns))
+	published.Serve(p.target(a.worker(ns)))
 	if p.keep != nil && len(plan.Ports) > 0 {
 		a.warn("clients of published ports appear with the container's own address: " + p.keep.Error())
 	}
@@ -316,8 +316,8 @@ func (p *privateNet) prepareReplies(c *rtnl.Conn, published []spec.Port) error {
 }
 
 // target connects from within the container's own namespace.
-func (p *privateNet) target(ns *os.File) ports.Target {
-	t := ports.Target{Worker: netns.NewWorker(ns), Transparent: p.keep == nil}
+func (p *privateNet) target(w *netns.Worker) ports.Target {
+	t := ports.Target{Worker: w, Transparent: p.keep == nil}
 	for _, a := range p.itf.Addrs {
 		if ip := a.Addr(); ip.Is4() && !t.V4.IsValid() {
 			t.V4, t.Gateway4 = ip, ip

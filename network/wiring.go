@@ -76,7 +76,6 @@ func (w *wiring) addVeth(v rtnl.Veth, i int) error {
 		v.Name = w.vethName(i)
 		var batch rtnl.Batch
 		batch.AddVeth(v)
-		batch.UpNoIPv6(v.Name)
 		err := w.bridge.Do(&batch)
 		// The other end's name is taken only in a namespace that is not fresh.
 		if errors.Is(err, unix.EEXIST) && w.bridge.Exists(v.Name) {
@@ -177,8 +176,31 @@ func (w *wiring) inside() error {
 	if err := c.Do(&batch); err != nil {
 		return err
 	}
+	if err := w.plugIn(); err != nil {
+		return err
+	}
+	for i := range w.plan.Bridges {
+		c.WaitRunning(ifaceName(i))
+	}
 	w.dns, err = dns.Open()
 	return err
+}
+
+// plugIn brings the bridges' ends up, after the container's: a port that comes
+// up with its cable plugged in forwards at once.
+func (w *wiring) plugIn() error {
+	var batch rtnl.Batch
+	for _, name := range w.veths {
+		batch.UpNoIPv6(name)
+	}
+	if err := w.bridge.Do(&batch); err != nil {
+		return err
+	}
+	w.bridge.WaitRunning(w.veths...)
+	for _, b := range w.plan.Bridges {
+		w.bridge.WaitRunning(b.Iface)
+	}
+	return nil
 }
 
 // remove takes the container off its bridges. The interfaces go with the

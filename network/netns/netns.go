@@ -82,13 +82,13 @@ type Worker struct {
 	ns     *os.File
 	linger time.Duration
 
-	mu    sync.Mutex
-	queue chan func()
-	idle  bool
+	mu     sync.Mutex
+	queue  chan func()
+	closed bool
 }
 
 // NewWorker makes a worker for ns, which stays the caller's and must be open
-// for as long as Do is called.
+// until Close.
 func NewWorker(ns *os.File) *Worker {
 	return &Worker{ns: ns, linger: 3 * time.Second}
 }
@@ -98,6 +98,10 @@ func NewWorker(ns *os.File) *Worker {
 func (w *Worker) Do(fn func() error) error {
 	done := make(chan error, 1)
 	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return os.ErrClosed
+	}
 	if w.queue == nil {
 		w.queue = make(chan func(), 64)
 		ready := make(chan error, 1)
@@ -113,6 +117,14 @@ func (w *Worker) Do(fn func() error) error {
 	w.queue <- func() { done <- fn() }
 	w.mu.Unlock()
 	return <-done
+}
+
+// Close makes every later Do fail with os.ErrClosed; ns is not used any more.
+// The thread, if there is one, ends by itself.
+func (w *Worker) Close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
 }
 
 func (w *Worker) run(q chan func(), ready chan error) {
