@@ -30,6 +30,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // launching is a monitor on its way. It is begun before the record exists: the
 // monitor's own start takes longer than everything the front end has to do.
 type launching struct {
+	e      *Engine
+	id     string
 	ns     *userns.Namespace
 	handle *monitor.Handle
 	net    chan error // the outcome of finding the uplink; nil: none is needed, or it is known
@@ -39,7 +41,7 @@ type launching struct {
 // launch starts a monitor for the container whose lock is given, and returns as
 // soon as the process exists. After an error there is nothing to release.
 func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock *os.File, attach bool) (*launching, error) {
-	l := &launching{}
+	l := &launching{e: e, id: id}
 	var err error
 	if l.ns, err = e.namespace(ctx); err != nil {
 		return nil, err
@@ -116,6 +118,7 @@ func (l *launching) waitUplink() error {
 // what it was about to write would otherwise appear after the clearing away.
 func (l *launching) kill() {
 	l.handle.Kill()
+	defer l.e.clearDead(l.id)
 	defer l.release()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 )
@@ -62,6 +63,9 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 	if act == 0 {
 		return c, nil
 	}
+	if act&lifecycle.Clear != 0 {
+		e.clearDead(c.ID)
+	}
 	if act&lifecycle.Save != 0 && (act&lifecycle.Discard == 0 || act&lifecycle.Notify != 0) {
 		again, err := e.save(ctx, c, next, act)
 		if again != nil || err != nil {
@@ -76,12 +80,18 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 		return c, nil
 	}
 	if act&lifecycle.Clear != 0 {
-		e.clearCgroup(c.ID)
 		if _, err := monitor.Clear(e.dirs.ContainerRun(c.ID)); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// clearDead removes what a killed monitor left outside of its directories. It
+// is idempotent, and harmless where a new monitor has begun meanwhile.
+func (e *Engine) clearDead(id string) {
+	e.clearCgroup(id)
+	ipam.Forget(e.dirs.Net(), id)
 }
 
 // save stores a reconciled record and tells what is to be told. Where another
@@ -248,6 +258,7 @@ func (e *Engine) clearStrays(ctx context.Context, ids []string) error {
 		// Under the lock: its creator may have finished since the look.
 		row, err := db.Get(id)
 		if err == nil && row == nil {
+			e.clearDead(id)
 			if err = e.removeTree(ctx, e.dirs.Container(id)); err == nil {
 				err = os.RemoveAll(e.dirs.ContainerRun(id))
 			}

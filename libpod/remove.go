@@ -4,6 +4,8 @@ package libpod
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -58,18 +60,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 // endForRemoval kills a container that is about to be removed by force.
 func (e *Engine) endForRemoval(ctx context.Context, c *container, o RemoveOptions) error {
 	if !o.Force {
-		switch {
-		case c.State == lifecycle.Removing:
-			return errs.New(errs.InUse, "removal of container %s is already in progress", c.Name)
-		case c.State == lifecycle.Paused:
-			return errs.WithHint(errs.New(errs.State, "You cannot remove a paused container %s. Unpause and then stop the container before attempting removal or force remove", c.ID),
-				"proa rm -f %s", c.Name)
-		case c.State == lifecycle.Restarting:
-			return errs.WithHint(errs.New(errs.State, "You cannot remove a restarting container %s. Stop the container before attempting removal or force remove", c.ID),
-				"proa rm -f %s", c.Name)
-		}
-		return errs.WithHint(errs.New(errs.State, "You cannot remove a running container %s. Stop the container before attempting removal or force remove", c.ID),
-			"proa stop %s, or proa rm -f %s", c.Name, c.Name)
+		return refuseRemoval(c)
 	}
 	now := 0
 	if o.Timeout == nil {
@@ -87,6 +78,25 @@ func (e *Engine) endForRemoval(ctx context.Context, c *container, o RemoveOption
 		return nil
 	}
 	return err
+}
+
+// refuseRemoval says, in Docker's words, what has to happen first.
+func refuseRemoval(c *container) error {
+	e := &errs.Error{Op: "remove container", Object: c.Name, Kind: errs.State,
+		Hint: fmt.Sprintf("proa stop %s, or proa rm -f %s", c.Name, c.Name)}
+	switch c.State {
+	case lifecycle.Removing:
+		e.Kind, e.Hint = errs.InUse, ""
+		e.Err = errors.New("removal is already in progress")
+	case lifecycle.Paused:
+		e.Hint = fmt.Sprintf("proa unpause %s, or proa rm -f %s", c.Name, c.Name)
+		e.Err = errors.New("container is paused and must be unpaused first")
+	case lifecycle.Restarting:
+		e.Err = errors.New("container is restarting: stop the container before removing or force remove")
+	default:
+		e.Err = errors.New("container is running: stop the container before removing or force remove")
+	}
+	return e
 }
 
 // removeLocked removes a container while its lock is held. It returns the
