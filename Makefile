@@ -27,7 +27,8 @@ help: ## show the targets
 
 build: ## build bin/proa and bin/proa-monitor
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/proa ./cmd/proa-monitor
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/proa ./cmd/proa
+	hack/build-monitor bin/proa-monitor '$(LDFLAGS)'
 
 install: build ## install binaries, man pages and completions below PREFIX
 	install -D -m 0755 bin/proa $(DESTDIR)$(BINDIR)/proa
