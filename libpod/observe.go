@@ -63,7 +63,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 	if act == 0 {
 		return c, nil
 	}
-	if act&lifecycle.Clear != 0 {
+	if act&lifecycle.Clear != 0 && !monitor.Alive(e.dirs.ContainerRun(c.ID)) {
 		e.clearDead(c.ID)
 	}
 	if act&lifecycle.Save != 0 && (act&lifecycle.Discard == 0 || act&lifecycle.Notify != 0) {
@@ -88,7 +88,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 }
 
 // clearDead removes what a killed monitor left outside of its directories. It
-// is idempotent, and harmless where a new monitor has begun meanwhile.
+// is idempotent.
 func (e *Engine) clearDead(id string) {
 	e.clearCgroup(id)
 	ipam.Forget(e.dirs.Net(), id)

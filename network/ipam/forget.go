@@ -9,7 +9,7 @@ import (
 
 // Forget removes the leases that the killed monitor of a container left on any
 // network below stateDir. A lease of a dead monitor is free to be taken
-// anyway; this is for whoever clears up after it.
+// anyway; this is for whoever clears up after it, and knows that it is dead.
 func Forget(stateDir, id string) {
 	stale, err := filepath.Glob(filepath.Join(stateDir, "*", "*@"+id))
 	if err != nil {
@@ -20,10 +20,7 @@ func Forget(stateDir, id string) {
 		if err != nil {
 			continue
 		}
-		// Under the lock: a new monitor of the same container may hold it now.
-		if r, err := read(file); err != nil || !r.alive() {
-			_ = os.Remove(file)
-		}
+		_ = os.Remove(file)
 		unlock()
 	}
 }
