@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/dirs"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// testEngine is an engine in directories of its own, which collects notices.
+func testEngine(t *testing.T) (e *Engine, notices *[]string) {
+	t.Helper()
+	base := t.TempDir()
+	d := dirs.Dirs{Data: filepath.Join(base, "data"), Run: filepath.Join(base, "run")}
+	for _, p := range []string{d.Data, d.Run} {
+		if err := os.Mkdir(p, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notices = &[]string{}
+	e, err := Open(t.Context(), Options{Dirs: d, Notice: func(s string) { *notices = append(*notices, s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return e, notices
+}
+
+// place puts a container into the database with its data directory.
+func place(t *testing.T, e *Engine, name string, r lifecycle.Record, change func(*state.Container)) *state.Container {
+	t.Helper()
+	db, err := e.db()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := anonymousName()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &state.Container{ID: id, Name: name, Created: time.Now(), Image: "alpine", ImageID: "1", Record: r}
+	if change != nil {
+		change(c)
+	}
+	if err := db.Insert(c, &state.Body{Spec: spec.Container{Name: name}}, nil, state.Event{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(e.dirs.Container(c.ID), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var running = lifecycle.Record{State: lifecycle.Running, StartedAt: time.Unix(1000, 0).UTC()}
+
+func TestKilledMonitorIsToldOnce(t *testing.T) {
+	e, notices := testEngine(t)
+	c := place(t, e, "web", running, nil)
+	run := e.dirs.ContainerRun(c.ID)
+	write(t, filepath.Join(run, monitor.LockFile), "")
+	write(t, filepath.Join(run, monitor.StatusFile), `{"state":"running","startedAt":"1970-01-01T00:16:40Z"}`)
+	lease := filepath.Join(e.dirs.Net(), "bridge", "172.17.0.2@"+c.ID)
+	write(t, lease, "{}")
+	for range 2 {
+		got, err := e.Inspect(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.State != lifecycle.Exited || got.Exit == nil || got.Exit.Code != 137 || got.Exit.Error != lifecycle.MonitorKilled {
+			t.Errorf("inspect: %s %+v", got.State, got.Exit)
+		}
+	}
+	want := []string{`the monitor of container "web" was killed; the container has been ended and its ports are free`}
+	if !reflect.DeepEqual(*notices, want) {
+		t.Errorf("notices %q", *notices)
+	}
+	for _, p := range []string{run, lease} {
+		if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", p, err)
+		}
+	}
+}
+
+func TestHalfMadeContainersVanish(t *testing.T) {
+	e, _ := testEngine(t)
+	made := place(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
+	removed := place(t, e, "gone", lifecycle.Record{State: lifecycle.Removing}, nil)
+	ended := place(t, e, "rm", running, func(c *state.Container) { c.AutoRemove = true })
+	write(t, filepath.Join(e.dirs.Container(ended.ID), monitor.ExitFile), `{"code":3,"startedAt":"1970-01-01T00:16:40Z","finishedAt":"1970-01-01T01:00:00Z"}`)
+	stray := strings.Repeat("ab", 32)
+	write(t, filepath.Join(e.dirs.ContainerRun(stray), monitor.LockFile), "")
+	write(t, filepath.Join(e.dirs.Container(stray), "upper", "x"), "")
+	list, err := e.List(t.Context(), ListOptions{All: true})
+	if err != nil || len(list) != 0 {
+		t.Fatalf("list: %v %v", list, err)
+	}
+	for _, id := range []string{made.ID, removed.ID, ended.ID, stray} {
+		for _, p := range []string{e.dirs.Container(id), e.dirs.ContainerRun(id)} {
+			if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is left", p)
+			}
+		}
+	}
+	if leaks, err := e.Leaks(t.Context()); err != nil || len(leaks) != 0 {
+		t.Errorf("leaks %q %v", leaks, err)
+	}
+}
+
+func TestOneAtWorkIsLeftAlone(t *testing.T) {
+	e, _ := testEngine(t)
+	c := place(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
+	lock, err := monitor.Lock(e.dirs.ContainerRun(c.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := e.List(t.Context(), ListOptions{All: true})
+	if err != nil || len(list) != 1 || list[0].State != lifecycle.Created {
+		t.Fatalf("list: %+v %v", list, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := e.Remove(ctx, "half", RemoveOptions{Force: true}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("rm -f of a container that is being made: %v", err)
+	}
+	_ = lock.Close()
+	if err := e.Remove(t.Context(), "half", RemoveOptions{Force: true}); err != nil && !errs.Is(err, errs.NotFound) {
+		t.Errorf("rm -f afterwards: %v", err)
+	}
+}
+
+func TestAnonymousVolumesGoWithTheContainer(t *testing.T) {
+	e, _ := testEngine(t)
+	db, err := e.db()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []string{"anon", "shared", "named"} {
+		if err := e.makeVolumeDir(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert := func(name string, vols ...*state.Volume) *state.Container {
+		c := &state.Container{ID: strings.Repeat(name, 64), Name: name + name, Created: time.Now(), Record: lifecycle.Record{State: lifecycle.Exited, FinishedAt: time.Now()}}
+		if err := db.Insert(c, &state.Body{}, vols, state.Event{}); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	insert("a", &state.Volume{Name: "anon", Anonymous: true}, &state.Volume{Name: "shared", Anonymous: true}, &state.Volume{Name: "named"})
+	insert("b", &state.Volume{Name: "shared", Anonymous: true})
+	if err := e.Remove(t.Context(), "aa", RemoveOptions{Volumes: true}); err != nil {
+		t.Fatal(err)
+	}
+	vols, err := e.Volumes(t.Context(), nil)
+	if err != nil || len(vols) != 2 || vols[0].Name != "named" || vols[1].Name != "shared" || len(vols[1].Containers) != 1 {
+		t.Errorf("volumes %+v %v", vols, err)
+	}
+	if _, err := os.Lstat(e.volumeData("anon")); err == nil {
+		t.Error("the anonymous volume's directory is left")
+	}
+	if err := e.VolumeRemove(t.Context(), "shared", false); !errs.Is(err, errs.InUse) {
+		t.Errorf("rm of a volume in use: %v", err)
+	}
+	if err := e.VolumeRemove(t.Context(), "named", false); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFilters(t *testing.T) {
+	e, _ := testEngine(t)
+	old := place(t, e, "old", lifecycle.Record{State: lifecycle.Exited, ExitCode: 3, FinishedAt: time.Now()}, func(c *state.Container) {
+		c.Created = time.Now().Add(-time.Hour)
+		c.Labels = map[string]string{"a": "1", "b": "2"}
+		c.Mounts = []string{"data"}
+		c.Networks = []string{"bridge"}
+		c.Exposed = []string{"80/tcp"}
+	})
+	place(t, e, "new", lifecycle.Record{State: lifecycle.Created}, func(c *state.Container) {
+		c.Labels = map[string]string{"a": "9"}
+		c.Networks = []string{"net1"}
+		c.Ports = []spec.Port{{ContainerPort: 8080, HostPort: 80, Protocol: "udp"}}
+	})
+	for _, tt := range []struct{ filters, want string }{
+		{"", "new old"}, {"name=ol", "old"}, {"name=^/old$", "old"}, {"name=x", ""}, {"name=old name=new", "new old"}, {"id=" + old.ID[:6], "old"},
+		{"label=a", "new old"}, {"label=a=1", "old"}, {"label=a label=b", "old"}, {"status=exited", "old"}, {"status=created", "new"},
+		{"exited=3", "old"}, {"exited=0", ""}, {"volume=data", "old"}, {"network=net1", "new"}, {"network=bridge name=new", ""},
+		{"before=new", "old"}, {"since=old", "new"}, {"expose=80", "old"}, {"expose=8000-9000/udp", "new"}, {"publish=80", ""},
+		{"health=none", "new old"}, {"is-task=true", ""}, {"is-task=false", "new old"},
+		{"colour=red", "!invalid filter 'colour'"}, {"status=sleepy", "!invalid filter 'status=sleepy'"}, {"exited=x", "!invalid filter 'exited=x'"},
+		{"publish=a", "!invalid filter 'publish=a'"}, {"before=nobody", "!No such container: nobody"},
+	} {
+		f := map[string][]string{}
+		for _, kv := range strings.Fields(tt.filters) {
+			k, v, _ := strings.Cut(kv, "=")
+			f[k] = append(f[k], v)
+		}
+		list, err := e.List(t.Context(), ListOptions{All: true, Filters: f})
+		var got []string
+		for _, s := range list {
+			got = append(got, s.Name)
+		}
+		text := strings.Join(got, " ")
+		if err != nil {
+			text = "!" + err.Error()
+		}
+		if text != tt.want {
+			t.Errorf("%s: %q, want %q", tt.filters, text, tt.want)
+		}
+	}
+}
+
+func TestPublish(t *testing.T) {
+	img := &spec.ImageConfig{ExposedPorts: []string{"443", "53/udp", "80/tcp", "8000-8002/tcp", "x/tcp"}}
+	c := &spec.Container{Network: spec.Network{PublishAll: true, Ports: []spec.Port{{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}},
+		Expose: []spec.Port{{ContainerPort: 9, Protocol: "tcp"}, {ContainerPort: 53, Protocol: "udp"}}}}
+	publish(c, img)
+	var got []string
+	for _, p := range c.Network.Ports {
+		got = append(got, fmt.Sprintf("%d:%s", p.HostPort, portKey(p)))
+	}
+	want := "8080:80/tcp 0:443/tcp 0:53/udp 0:8000/tcp 0:8001/tcp 0:8002/tcp 0:9/tcp"
+	if s := strings.Join(got, " "); s != want {
+		t.Errorf("ports %s\nwant  %s", s, want)
+	}
+	if s := strings.Join(exposed(c, img), " "); s != "9/tcp 53/udp 80/tcp 443/tcp 8000/tcp 8001/tcp 8002/tcp" {
+		t.Errorf("exposed %s", s)
+	}
+}
+
+func TestBelow(t *testing.T) {
+	root := t.TempDir()
+	for _, d := range []string{"in/side", "other"} {
+		if err := os.MkdirAll(filepath.Join(root, "vol", d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc", filepath.Join(root, "vol", "out")); err != nil {
+		t.Fatal(err)
+	}
+	vol := filepath.Join(root, "vol")
+	for sub, ok := range map[string]bool{"in/side": true, "/other": true, "../vol/in": false, "out": false, "out/passwd": false, "../../etc": false, "missing": false} {
+		got, err := below(vol, sub)
+		if (err == nil) != ok || ok && !strings.HasPrefix(got, vol) {
+			t.Errorf("below(%q) = %q, %v", sub, got, err)
+		}
+	}
+}
+
+func TestMergeHealth(t *testing.T) {
+	img := &spec.ImageConfig{Health: &spec.Health{Test: []string{"CMD", "a"}, Interval: 5, Retries: 2}}
+	h := health(&spec.Container{Health: &spec.Health{Interval: 9}}, img)
+	if want := (spec.Health{Test: []string{"CMD", "a"}, Interval: 9, Retries: 2}); !reflect.DeepEqual(*h, want) {
+		t.Errorf("got %+v", *h)
+	}
+	if h := health(&spec.Container{Health: &spec.Health{Test: []string{"NONE"}}}, img); h != nil {
+		t.Errorf("NONE: %+v", h)
+	}
+	if h := health(&spec.Container{}, &spec.ImageConfig{}); h != nil {
+		t.Errorf("nothing: %+v", h)
+	}
+}
+
+func TestParsePS(t *testing.T) {
+	out := "UID   PID  PPID CMD\nroot  1 0 /sbin/init splash\nme   77 1 sh -c a  b\nme   78 77 sleep 5\n"
+	titles, rows, err := parsePS(out, map[int]bool{77: true, 78: true})
+	if err != nil || strings.Join(titles, ",") != "UID,PID,PPID,CMD" {
+		t.Fatal(titles, err)
+	}
+	want := [][]string{{"me", "77", "1", "sh -c a b"}, {"me", "78", "77", "sleep 5"}}
+	if !reflect.DeepEqual(rows, want) {
+		t.Errorf("rows %q", rows)
+	}
+	if _, _, err := parsePS("USER CMD\n", nil); !errs.Is(err, errs.Invalid) {
+		t.Errorf("without a PID column: %v", err)
+	}
+}
+
+func BenchmarkList1000(b *testing.B) {
+	base := b.TempDir()
+	e, err := Open(b.Context(), Options{Dirs: dirs.Dirs{Data: base, Run: base}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	db, err := e.db()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 1000 {
+		id, _ := anonymousName()
+		c := &state.Container{ID: id, Name: fmt.Sprintf("n%d", i), Created: time.Now(), Image: "alpine", Command: []string{"sh", "-c", "sleep 1"},
+			Labels: map[string]string{"a": "b"}, Networks: []string{"bridge"}, Record: lifecycle.Record{State: lifecycle.Exited}}
+		if err := db.Insert(c, &state.Body{}, nil, state.Event{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for range b.N {
+		if list, err := e.List(b.Context(), ListOptions{All: true}); err != nil || len(list) != 1000 {
+			b.Fatal(len(list), err)
+		}
+	}
+}
