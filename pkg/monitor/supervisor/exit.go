@@ -64,14 +64,20 @@ func (s *supervisor) release() {
 	if s.hub != nil {
 		_ = s.hub.closeLog()
 	}
-	closeFiles(s.rootFD)
-	_ = s.root.unmount()
+	s.root.release()
 }
 
-// removeLayer deletes the writable layer. We are root in the user's namespace:
-// files of any of its ids can go.
+// removeLayer deletes the writable layer, from under the mount that nobody uses
+// any more. We are root in the user's namespace: files of any of its ids can
+// go. A copy of the whole root (vfs) is the container's own if it lies in its
+// directory.
 func (s *supervisor) removeLayer() {
-	for _, dir := range []string{s.cfg.Rootfs.Upper, s.cfg.Rootfs.Work} {
+	r := s.cfg.Rootfs
+	dirs := []string{r.Upper, r.Work}
+	if r.Driver == "vfs" && strings.HasPrefix(r.Dir, s.cfg.DataDir+"/") {
+		dirs = append(dirs, r.Dir)
+	}
+	for _, dir := range dirs {
 		if dir != "" {
 			_ = os.RemoveAll(dir)
 		}

@@ -200,3 +200,22 @@ func TestHostView(t *testing.T) {
 		t.Errorf("%q", f)
 	}
 }
+
+func TestCleanRanges(t *testing.T) {
+	const smaps = `00400000-00500000 r-xp 00000000 08:01 1                 /usr/bin/proa-monitor
+Size:               1024 kB
+Anonymous:             0 kB
+VmFlags: rd ex
+00500000-00501000 r--p 00100000 08:01 1                 /usr/bin/proa-monitor
+Anonymous:             4 kB
+00501000-00502000 rw-p 00101000 08:01 1                 /usr/bin/proa-monitor
+Anonymous:             0 kB
+7f0000000000-7f0000001000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+7ffc0000000-7ffc0001000 r-xp 00000000 00:00 0          [vdso]
+Anonymous:             0 kB
+`
+	if got := cleanRanges(smaps); len(got) != 1 || got[0] != (addrRange{0x400000, 0x500000}) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -33,22 +33,38 @@ func warmUp() {
 // them, without a read from the disk.
 func slim() {
 	debug.FreeOSMemory()
-	maps, err := os.ReadFile("/proc/self/maps")
+	smaps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return
 	}
-	for _, line := range strings.Split(string(maps), "\n") {
+	for _, r := range cleanRanges(string(smaps)) {
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, r.start, r.end-r.start, unix.MADV_DONTNEED)
+	}
+}
+
+type addrRange struct{ start, end uintptr }
+
+// cleanRanges finds the mappings of files that nothing was ever written to.
+// That they are not writable is not enough: the dynamic loader writes into
+// pages (RELRO) before it protects them, and dropping those would bring back
+// what the file says.
+func cleanRanges(smaps string) []addrRange {
+	var found []addrRange
+	var cur addrRange
+	for _, line := range strings.Split(smaps, "\n") {
 		f := strings.Fields(line)
-		// Only what has not been written to: dropping those pages would lose
-		// their content.
-		if len(f) < 6 || !strings.HasPrefix(f[5], "/") || f[1][1] == 'w' {
-			continue
-		}
-		from, to, _ := strings.Cut(f[0], "-")
-		start, err1 := strconv.ParseUint(from, 16, 64)
-		end, err2 := strconv.ParseUint(to, 16, 64)
-		if err1 == nil && err2 == nil {
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(end-start), unix.MADV_DONTNEED)
+		switch {
+		case len(f) >= 5 && strings.Contains(f[0], "-"):
+			cur = addrRange{}
+			from, to, _ := strings.Cut(f[0], "-")
+			start, err1 := strconv.ParseUint(from, 16, 64)
+			end, err2 := strconv.ParseUint(to, 16, 64)
+			if len(f) >= 6 && strings.HasPrefix(f[5], "/") && f[1][1] != 'w' && err1 == nil && err2 == nil {
+				cur = addrRange{uintptr(start), uintptr(end)}
+			}
+		case len(f) == 3 && f[0] == "Anonymous:" && f[1] == "0" && cur.end > 0:
+			found = append(found, cur)
 		}
 	}
+	return found
 }

@@ -3,7 +3,6 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,9 +22,17 @@ const maxMountData = 4095
 // rootfs is a container's mounted root. It lives in the monitor's own mount
 // namespace: the kernel unmounts it when the monitor dies, however it dies.
 type rootfs struct {
-	path    string
-	mounted bool
-	fuse    *exec.Cmd // the fuse-overlayfs that serves it
+	path string
+	fuse *exec.Cmd // the fuse-overlayfs that serves it
+}
+
+// mountPoint is where every monitor mounts its container's root: one directory
+// for all, since each sees only its own mount there. A directory per container
+// could not be removed without unmounting first, and unmounting waits some
+// milliseconds for the other processors (RCU); this way the kernel does it
+// after the monitor's end, when nobody waits any more.
+func mountPoint(runDir string) string {
+	return filepath.Join(filepath.Dir(filepath.Dir(runDir)), "rootfs")
 }
 
 // mountRootfs puts r together at target (a directory that it creates) or, for
@@ -54,7 +61,7 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 			return nil, errs.Wrap(err, "create directory", p)
 		}
 	}
-	fs := &rootfs{path: target, mounted: true}
+	fs := &rootfs{path: target}
 	var err error
 	if r.Driver == "overlay" {
 		err = mountOverlay(r, target, volatile)
@@ -225,20 +232,12 @@ func fuseMap(m []spec.IDMap) string {
 	return strings.Join(parts, ":")
 }
 
-// unmount takes the root apart. It is safe to call twice.
-func (fs *rootfs) unmount() error {
-	if fs == nil || !fs.mounted {
-		return nil
-	}
-	fs.mounted = false
-	err := unix.Unmount(fs.path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if fs.fuse != nil {
+// release ends the helper that serves the root. The mount itself goes with the
+// monitor.
+func (fs *rootfs) release() {
+	if fs != nil && fs.fuse != nil {
 		_ = fs.fuse.Process.Signal(unix.SIGTERM)
 	}
-	if errors.Is(err, unix.EINVAL) {
-		err = nil // not a mount point any more
-	}
-	return os.NewSyscallError("umount", err)
 }
 
 // tail keeps the last bytes that a helper program said.

@@ -93,7 +93,7 @@ func (s *supervisor) mount() error {
 		return err
 	}
 	var err error
-	s.root, err = mountRootfs(s.cfg.Rootfs, filepath.Join(s.o.RunDir, "root"), s.cfg.AutoRemove)
+	s.root, err = mountRootfs(s.cfg.Rootfs, mountPoint(s.o.RunDir), s.cfg.AutoRemove)
 	if err != nil {
 		return err
 	}
