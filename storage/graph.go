@@ -58,6 +58,14 @@ func (s *Store) openDriver() (storage.Store, error) {
 	// Layers keep the ids of this namespace. The test for id-mapped mounts would
 	// fork a process that inherits our locks and outlives us when we are killed.
 	_ = os.Setenv("_CONTAINERS_OVERLAY_DISABLE_IDMAP", "yes")
+	// It would read the user's storage.conf, which is about another store, and
+	// fail over a run-time directory that is not there.
+	_ = os.Setenv("CONTAINERS_STORAGE_CONF", os.DevNull)
+	if run := os.Getenv("XDG_RUNTIME_DIR"); run != "" {
+		if _, err := os.Stat(run); err != nil {
+			_ = os.Unsetenv("XDG_RUNTIME_DIR")
+		}
+	}
 	if s.driver() != "vfs" {
 		st, err := storage.GetStore(o)
 		if err == nil || s.driver() == "overlay" {

@@ -80,7 +80,8 @@ func newStore(t testing.TB, host string) *Store {
 	sysregistriesv2.InvalidateCache()
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
-	t.Setenv("REGISTRY_AUTH_FILE", filepath.Join(dir, "auth.json"))
+	t.Setenv("REGISTRY_AUTH_FILE", "")
+	t.Setenv("XDG_RUNTIME_DIR", filepath.Join(dir, "runtime"))
 	s := Open(dirs.Dirs{Data: filepath.Join(dir, "data"), Run: filepath.Join(dir, "run")})
 	t.Cleanup(func() { _ = s.Close() })
 	return s

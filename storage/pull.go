@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -135,6 +136,9 @@ func (s *Store) system(o PullOptions) (*types.SystemContext, error) {
 		AuthFilePath:            o.AuthFile,
 		DockerCertPath:          o.CertDir,
 		DockerRegistryUserAgent: "proa",
+	}
+	if sys.AuthFilePath == "" {
+		sys.AuthFilePath = os.Getenv("REGISTRY_AUTH_FILE")
 	}
 	if o.TLSVerify != nil {
 		sys.DockerInsecureSkipTLSVerify = types.NewOptionalBool(!*o.TLSVerify)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -117,8 +118,10 @@ func registryError(err error, named reference.Named) error {
 			return denied(named, err)
 		}
 	}
-	var ne net.Error
-	if errors.As(err, &ne) || transient(err) {
+	var op *net.OpError
+	var dns *net.DNSError
+	var request *url.Error
+	if errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &request) || transient(err) {
 		return errs.New(errs.Unavailable, "cannot reach %s: %w", reference.Domain(named), err)
 	}
 	return err

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/pkg/docker/config"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// LoginOptions name an account at a registry. Neither Login nor Logout needs
+// the user's namespace.
+type LoginOptions struct {
+	Registry  string // empty: docker.io; a scheme and a path are left out, but for REGISTRY/NAMESPACE
+	Username  string
+	Password  string
+	AuthFile  string // empty: the usual place
+	CertDir   string
+	TLSVerify *bool
+}
+
+// Login asks the registry whether it knows the account and remembers the
+// credentials: with the credential helper that registries.conf or the
+// authentication file names, else in that file. It returns where they are.
+func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err error) {
+	key, host := registryKey(o.Registry)
+	sys, err := s.system(PullOptions{AuthFile: writableAuthFile(o.AuthFile), CertDir: o.CertDir, TLSVerify: o.TLSVerify})
+	if err != nil {
+		return "", err
+	}
+	if err := docker.CheckAuth(ctx, sys, o.Username, o.Password, host); err != nil {
+		var unauth docker.ErrUnauthorizedForCredentials
+		if errors.As(err, &unauth) {
+			return "", errs.New(errs.Unauthorized, "login attempt to %s failed: unauthorized: incorrect username or password: %w", host, err)
+		}
+		if named, nerr := reference.ParseNormalizedNamed(host + "/x"); nerr == nil {
+			err = registryError(err, named)
+		}
+		return "", errs.Wrap(err, "log in to", host)
+	}
+	where, err = config.SetCredentials(sys, key, o.Username, o.Password)
+	return where, errs.Wrap(err, "keep the credentials of", key)
+}
+
+// LoggedIn is the user name known for a registry, "" without one.
+func (s *Store) LoggedIn(o LoginOptions) (string, error) {
+	key, _ := registryKey(o.Registry)
+	sys, err := s.system(PullOptions{AuthFile: o.AuthFile})
+	if err != nil {
+		return "", err
+	}
+	a, err := config.GetCredentials(sys, key)
+	return a.Username, errs.Wrap(err, "read the credentials of", key)
+}
+
+// Credentials are user name and password known for a registry, empty without.
+func (s *Store) Credentials(o LoginOptions) (user, password string, err error) {
+	key, _ := registryKey(o.Registry)
+	sys, err := s.system(PullOptions{AuthFile: o.AuthFile})
+	if err != nil {
+		return "", "", err
+	}
+	a, err := config.GetCredentials(sys, key)
+	return a.Username, a.Password, errs.Wrap(err, "read the credentials of", key)
+}
+
+// Logout forgets the credentials of a registry. Kind NotFound: there were none.
+func (s *Store) Logout(o LoginOptions) error {
+	key, _ := registryKey(o.Registry)
+	sys, err := s.system(PullOptions{AuthFile: writableAuthFile(o.AuthFile)})
+	if err != nil {
+		return err
+	}
+	err = config.RemoveAuthentication(sys, key)
+	if errors.Is(err, config.ErrNotLoggedIn) {
+		return errs.New(errs.NotFound, "Not logged in to %s", key)
+	}
+	return errs.Wrap(err, "log out of", key)
+}
+
+// LogoutAll forgets all credentials.
+func (s *Store) LogoutAll(o LoginOptions) error {
+	sys, err := s.system(PullOptions{AuthFile: writableAuthFile(o.AuthFile)})
+	if err != nil {
+		return err
+	}
+	return errs.Wrap(config.RemoveAllAuthentication(sys), "log out of", "all registries")
+}
+
+// registryKey is what credentials are filed under, and the host to ask.
+func registryKey(registry string) (key, host string) {
+	key = strings.TrimPrefix(strings.TrimPrefix(registry, "https://"), "http://")
+	key = strings.TrimSuffix(key, "/")
+	switch key {
+	case "", "index.docker.io", "index.docker.io/v1", "registry-1.docker.io":
+		key = "docker.io"
+	}
+	host, _, _ = strings.Cut(key, "/")
+	return key, host
+}
+
+// writableAuthFile is where credentials are kept. They outlive a reboot, as in
+// Docker, unless other tools already have a file in the run-time directory,
+// which would then come first.
+func writableAuthFile(given string) string {
+	if given != "" || os.Getenv("REGISTRY_AUTH_FILE") != "" {
+		return given
+	}
+	if run := os.Getenv("XDG_RUNTIME_DIR"); run != "" {
+		if _, err := os.Stat(filepath.Join(run, "containers", "auth.json")); err == nil {
+			return ""
+		}
+	}
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	if dir == "" {
+		home := os.Getenv("HOME")
+		if home == "" {
+			return ""
+		}
+		dir = filepath.Join(home, ".config")
+	}
+	return filepath.Join(dir, "containers", "auth.json")
+}
