@@ -32,12 +32,12 @@ func warmUp() {
 // idle monitor needs come back from the page cache, where all monitors share
 // them, without a read from the disk.
 func slim() {
-	debug.FreeOSMemory()
-	smaps, err := os.ReadFile("/proc/self/smaps")
-	if err != nil {
-		return
+	var clean []addrRange
+	if smaps, err := os.ReadFile("/proc/self/smaps"); err == nil {
+		clean = cleanRanges(string(smaps))
 	}
-	for _, r := range cleanRanges(string(smaps)) {
+	debug.FreeOSMemory() // after reading, which leaves garbage
+	for _, r := range clean {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, r.start, r.end-r.start, unix.MADV_DONTNEED)
 	}
 }
