@@ -19,6 +19,7 @@ import (
 	"github.com/proa-containers/proa/network/uplink"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/initprog"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -147,11 +148,22 @@ func (l *launching) release() {
 
 // hostFacts are what ocispec needs to know about the machine and the user.
 func (e *Engine) hostFacts(ns *userns.Namespace, c *spec.Container) (ocispec.Host, error) {
-	p := ocispec.Probe{AllDevices: c.Security.Privileged, Init: c.Process.Init && c.Process.InitPath == ""}
+	p := ocispec.Probe{AllDevices: c.Security.Privileged}
+	ownInit := ""
+	if c.Process.Init && c.Process.InitPath == "" {
+		var err error
+		if ownInit, err = initprog.Ensure(e.dirs.Data); err != nil {
+			return ocispec.Host{}, err
+		}
+		p.Init = ownInit == "" // none for this architecture: look for one
+	}
 	for _, dev := range c.Security.Devices {
 		p.Devices = append(p.Devices, dev.Host)
 	}
 	h := ocispec.ProbeHost(p)
+	if ownInit != "" {
+		h.InitPath = ownInit
+	}
 	h.Rootless = !ns.None() || userns.Inside()
 	if h.Rootless {
 		mapping := ns.Mapping
