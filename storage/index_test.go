@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// manyImages is a store with n images of one layer each.
+func manyImages(t testing.TB, n int) *Store {
+	t.Helper()
+	s := newStore(t, "")
+	for i := range n {
+		_, err := s.Import(context.Background(), ImportOptions{
+			Input: bytes.NewReader(tarOf(t, file("n", fmt.Sprint(i)))), Name: fmt.Sprintf("many/image%d:1", i),
+			Changes: []string{"ENV A=b PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LABEL maintainer=somebody"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func BenchmarkResolve200(b *testing.B) {
+	s := manyImages(b, 200)
+	for b.Loop() {
+		if _, err := s.Resolve("many/image199:1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkList200(b *testing.B) {
+	s := manyImages(b, 200)
+	for b.Loop() {
+		if l, err := s.List(); err != nil || len(l) != 200 {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestIndexFollowsTheStore(t *testing.T) {
+	s := manyImages(t, 3)
+	img, err := s.Resolve("many/image1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, harm := range map[string]func(){
+		"no index":    func() { os.RemoveAll(s.indexDir()) },
+		"no image":    func() { os.RemoveAll(filepath.Join(s.indexDir(), "i")) },
+		"empty names": func() { os.WriteFile(filepath.Join(s.indexDir(), "names"), nil, 0o600) },
+		"broken list": func() { os.WriteFile(filepath.Join(s.indexDir(), "list.json"), []byte(`{"stamp":`), 0o600) },
+		"old stamp": func() {
+			os.WriteFile(filepath.Join(s.indexDir(), "names"), []byte(indexVersion+" 1 2 3.4\n"), 0o600)
+		},
+	} {
+		harm()
+		got, err := s.Resolve("many/image1:1")
+		if err != nil || got.ID != img.ID {
+			t.Errorf("%s: %v", what, err)
+		}
+		if l, err := s.List(); err != nil || len(l) != 3 {
+			t.Errorf("%s: %d images, %v", what, len(l), err)
+		}
+	}
+	// Behind our back: as a command killed before it wrote the index.
+	if err := s.store.AddNames(img.ID, []string{"docker.io/library/behind:latest"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Resolve("behind"); err != nil || got.ID != img.ID {
+		t.Error(err)
+	}
+	if _, err := s.store.DeleteImage(img.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Resolve("behind"); !errs.Is(err, errs.NotFound) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.imageFile(img.ID)); !os.IsNotExist(err) {
+		t.Error("the removed image's file is left", err)
+	}
+}

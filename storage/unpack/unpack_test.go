@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package unpack
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vbatts/tar-split/tar/asm"
+	"github.com/vbatts/tar-split/tar/storage"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type item struct {
+	tar.Header
+	body string
+}
+
+func archive(t testing.TB, items ...item) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, i := range items {
+		h := i.Header
+		h.Size = int64(len(i.body))
+		if h.Typeflag == 0 {
+			h.Typeflag = tar.TypeReg
+		}
+		if h.Mode == 0 {
+			h.Mode = 0o644
+		}
+		// Whoever runs the test may only have one id.
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, i.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func named(name string) item { return item{tar.Header{Name: name}, "evil"} }
+
+func link(kind byte, name, to string) item {
+	return item{tar.Header{Name: name, Typeflag: kind, Linkname: to}, ""}
+}
+
+func dir(name string) item {
+	return item{tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}, ""}
+}
+
+// TestNothingEscapes unpacks archives that try to write outside. They may fail
+// or not; nothing outside may change.
+func TestNothingEscapes(t *testing.T) {
+	for what, items := range map[string][]item{
+		"dot dot":                    {named("../outside/victim"), named("a/../../../outside/victim")},
+		"absolute":                   {named("/outside/victim")},
+		"link to outside, then file": {link(tar.TypeSymlink, "l", "../outside"), named("l/victim")},
+		"absolute link":              {link(tar.TypeSymlink, "l", "OUTSIDE"), named("l/victim")},
+		"link chain":                 {link(tar.TypeSymlink, "a", ".."), link(tar.TypeSymlink, "b", "a/outside"), named("b/victim")},
+		"file over link":             {link(tar.TypeSymlink, "l", "../outside/victim"), named("l")},
+		"directory over link":        {link(tar.TypeSymlink, "l", "../outside"), dir("l"), named("l/victim")},
+		"hard link to outside":       {link(tar.TypeLink, "h", "../outside/victim"), named("h")},
+		"hard link, absolute":        {link(tar.TypeLink, "h", "OUTSIDE/victim"), named("h")},
+		"hard link through link":     {link(tar.TypeSymlink, "l", "../outside"), link(tar.TypeLink, "h", "l/victim"), named("h")},
+		"hard link to link":          {link(tar.TypeSymlink, "l", "../outside/victim"), link(tar.TypeLink, "h", "l"), named("h")},
+		"whiteout through link":      {link(tar.TypeSymlink, "l", "../outside"), named("l/.wh.victim")},
+		"whiteout dot dot":           {named("../outside/.wh.victim")},
+		"opaque through link":        {link(tar.TypeSymlink, "l", "../outside"), named("l/.wh..wh..opq")},
+		"mode through link":          {link(tar.TypeSymlink, "l", "../outside"), {tar.Header{Name: "l", Typeflag: tar.TypeDir, Mode: 0o777}, ""}},
+		"proc link":                  {link(tar.TypeSymlink, "l", "/proc/self/cwd"), named("l/victim")},
+	} {
+		t.Run(what, func(t *testing.T) {
+			top := t.TempDir()
+			root, outside := filepath.Join(top, "root"), filepath.Join(top, "outside")
+			victim := filepath.Join(outside, "victim")
+			for _, d := range []string{root, outside} {
+				if err := os.Mkdir(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(victim, []byte("good"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for i := range items {
+				items[i].Linkname = strings.Replace(items[i].Linkname, "OUTSIDE", outside, 1)
+			}
+			_, err := Tar(root, bytes.NewReader(archive(t, items...)), Options{UserXattr: true, NoDevices: true})
+			t.Log(err)
+			got, rerr := os.ReadFile(victim)
+			fi, serr := os.Stat(outside)
+			if rerr != nil || string(got) != "good" || serr != nil || fi.Mode().Perm() != 0o755 {
+				t.Errorf("outside changed: %q %v %v", got, rerr, fi.Mode())
+			}
+			if ents, _ := os.ReadDir(outside); len(ents) != 1 {
+				t.Errorf("outside has %v", ents)
+			}
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	many := archive(t, named("a"), named("b"), named("c"))
+	if _, err := Tar(t.TempDir(), bytes.NewReader(many), Options{MaxEntries: 2}); !errs.Is(err, errs.Invalid) {
+		t.Error(err)
+	}
+	if _, err := Tar(t.TempDir(), bytes.NewReader(many), Options{MaxBytes: 10}); !errs.Is(err, errs.Invalid) {
+		t.Error(err)
+	}
+	for n := range len(many) / 100 {
+		_, err := Tar(t.TempDir(), bytes.NewReader(many[:n*100+7]), Options{})
+		// A cut in the padding behind a file loses nothing.
+		if at := n*100 + 7; err == nil && at < 3*1024 && at%1024 < 512+4 {
+			t.Errorf("cut at %d: no error", at)
+		}
+	}
+}
+
+func TestReplacing(t *testing.T) {
+	root := t.TempDir()
+	data := archive(t,
+		named("x/y/z"), link(tar.TypeSymlink, "x/l", "y"),
+		item{tar.Header{Name: "x/y", Typeflag: tar.TypeReg, Mode: 0o600}, "a file now"}, // over a directory
+		dir("x/l"), // over a link
+		named("x/l/f"), named("f"), named("f"))
+	if _, err := Tar(root, bytes.NewReader(data), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(root, "x/y")); err != nil || string(b) != "a file now" {
+		t.Error(b, err)
+	}
+	if fi, err := os.Lstat(filepath.Join(root, "x/l")); err != nil || !fi.IsDir() {
+		t.Error(fi, err)
+	}
+}
+
+func TestModesAndTimes(t *testing.T) {
+	root := t.TempDir()
+	at := time.Unix(1_600_000_000, 0)
+	data := archive(t,
+		item{tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o711, ModTime: at}, ""},
+		item{tar.Header{Name: "d", Typeflag: tar.TypeDir, Mode: 0o1777, ModTime: at}, ""},
+		item{tar.Header{Name: "d/s", Mode: 0o4755, ModTime: at}, "x"},
+		item{tar.Header{Name: "d/n", Mode: 0o100, ModTime: at}, "x"},
+		item{tar.Header{Name: "p", Typeflag: tar.TypeFifo, Mode: 0o666, ModTime: at}, ""})
+	res, err := Tar(root, bytes.NewReader(data), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.RootMode == nil || *res.RootMode != 0o711 || res.Size != int64(len(data)) {
+		t.Errorf("%+v", res)
+	}
+	for name, mode := range map[string]os.FileMode{
+		"d": os.ModeDir | os.ModeSticky | 0o777, "d/s": os.ModeSetuid | 0o755, "d/n": 0o100, "p": os.ModeNamedPipe | 0o666,
+	} {
+		fi, err := os.Lstat(filepath.Join(root, name))
+		if err != nil || fi.Mode() != mode || !fi.ModTime().Equal(at) {
+			t.Errorf("%s: %v %v %v", name, fi.Mode(), fi.ModTime(), err)
+		}
+	}
+}
+
+// TestSplit puts archives together again from tar-split's lines and the files.
+func TestSplit(t *testing.T) {
+	long := strings.Repeat("d/", 120) + "file"
+	plain := archive(t, dir("a"), named("a/b"), named(long), named("ünïcode"), link(tar.TypeLink, "h", "a/b"),
+		item{tar.Header{Name: "pax", PAXRecords: map[string]string{"SCHILY.xattr.user.k": "v"}}, strings.Repeat("0123456789", 100_000)},
+		item{tar.Header{Name: "empty"}, ""})
+	for what, data := range map[string][]byte{
+		"plain": plain, "padded": append(bytes.Clone(plain), make([]byte, 9*512)...), "no end mark": plain[:len(plain)-1024],
+	} {
+		t.Run(what, func(t *testing.T) {
+			root := t.TempDir()
+			var split, recorded, out bytes.Buffer
+			res, err := Tar(root, bytes.NewReader(data), Options{Split: &split})
+			if err != nil || !res.SplitOK {
+				t.Fatal(res, err)
+			}
+			if _, err := Record(bytes.NewReader(data), &recorded); err != nil || !bytes.Equal(recorded.Bytes(), split.Bytes()) {
+				t.Error("Record differs", err)
+			}
+			rc := asm.NewOutputTarStream(storage.NewPathFileGetter(root), storage.NewJSONUnpacker(&split))
+			if _, err := io.Copy(&out, rc); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(out.Bytes(), data) {
+				t.Errorf("%d bytes came back as %d others", len(data), out.Len())
+			}
+		})
+	}
+}
+
+func FuzzTar(f *testing.F) {
+	f.Add(archive(f, named("a"), dir("d"), link(tar.TypeSymlink, "l", ".."), named("l/x"), named(".wh.a"), named("d/.wh..wh..opq")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		top := t.TempDir()
+		root := filepath.Join(top, "root")
+		if err := os.Mkdir(root, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = Tar(root, bytes.NewReader(data), Options{UserXattr: true, NoDevices: true, MaxBytes: 1 << 20, MaxEntries: 1000, Split: io.Discard})
+		if ents, err := os.ReadDir(top); err != nil || len(ents) != 1 {
+			t.Errorf("%v %v", ents, err)
+		}
+	})
+}
