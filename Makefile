@@ -20,7 +20,7 @@ export CGO_ENABLED := 1
 include hack/go.env
 export GOFLAGS
 
-.PHONY: help build install uninstall test test-unit test-e2e test-root test-nosubid check bench demo docs clean
+.PHONY: help build install uninstall test test-unit test-e2e test-root test-nosubid lab check bench demo docs clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ test-root: ## end-to-end scripts as root
 
 test-nosubid: ## end-to-end scripts as a user without subordinate ids
 	hack/test nosubid $(RUN)
+
+lab: build ## limits, systemd units, login sessions: in a guest with systemd as process 1; RUN=name for one test
+	test/lab/run $(RUN)
 
 check: ## gofmt, vet, staticcheck, import rules, generated docs, unit tests with -race
 	hack/check
