@@ -41,6 +41,9 @@ func (a *Attached) private(ctx context.Context, plan spec.NetworkPlan, ns *os.Fi
 	if err := netns.Do(func(int) error { return loopback() }, ns); err != nil {
 		return err
 	}
+	if err := uplink.PastaRefuses(); err != nil && plan.Mode == spec.NetPasta {
+		return errs.WithHint(errs.New(errs.Unsupported, "%v", err), "use --network slirp4netns, or run proa as a user without root's rights")
+	}
 	stack := userStack{mode: plan.Mode, opt: opt, env: env, ns: ns}
 	if err := stack.start(ctx); err != nil {
 		return explainStack(plan.Mode, err)

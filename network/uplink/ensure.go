@@ -168,6 +168,9 @@ func (o Options) choose() ([]Driver, string, error) {
 				return fmt.Sprintf("%s needs /dev/net/tun: %v", d, err)
 			}
 		}
+		if err := PastaRefuses(); d == Pasta && err != nil {
+			return err.Error()
+		}
 		if d == Netstack && len(o.Netstack) == 0 {
 			return "this build has no network stack of its own"
 		}
@@ -176,7 +179,7 @@ func (o Options) choose() ([]Driver, string, error) {
 	if o.Driver != "" {
 		if m := missing(o.Driver); m != "" {
 			return nil, "", errs.WithHint(errs.New(errs.Unsupported, "%s", m),
-				"install it (apt-get install slirp4netns), sudo chmod 0666 /dev/net/tun, or choose another network driver")
+				"apt-get install slirp4netns; sudo chmod 0666 /dev/net/tun; or choose another network driver")
 		}
 		return []Driver{o.Driver}, "containers on bridges cannot reach the outside: that is what the driver none is for", nil
 	}

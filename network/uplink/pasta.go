@@ -6,11 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/proa-containers/proa/network/netns"
 	"github.com/proa-containers/proa/network/rtnl"
 )
+
+// PastaRefuses is why pasta cannot be used here, or nil: run by real root it
+// gives its privileges up before it opens the namespace.
+func PastaRefuses() error {
+	data, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil || os.Geteuid() != 0 || !slices.Equal(strings.Fields(string(data)), []string{"0", "0", "4294967295"}) {
+		return nil
+	}
+	return errors.New("pasta does not work for root")
+}
 
 // PastaArgs are the arguments with which pasta connects the namespace at path
 // through the interface name and forwards no ports by itself.
