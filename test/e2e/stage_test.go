@@ -27,6 +27,8 @@ type stage struct {
 	missing  map[string]error
 	registry *images.Registry
 	root     *rootService
+	client   clientMachine
+	running  *os.File // holds a shared lock: other runs see that they are not alone
 }
 
 // facts is what the parent tells the children, in the stage's facts.json.
@@ -34,16 +36,10 @@ type facts struct {
 	Images   []string // references that the registry serves
 	Mirror   string   // URI of the package archive, "" without one
 	Netns    string   // name of the other machine's network namespace
+	Veth     string   // this machine's interface towards it
 	ClientIP string   // its address
 	HostIP   string   // this machine's address as it sees it
 }
-
-const (
-	clientNetns = "proa-e2e-client"
-	clientVeth  = "proa-e2e"
-	clientIP    = "198.18.77.2" // RFC 2544: never a real neighbour
-	hostIP      = "198.18.77.1"
-)
 
 var (
 	theStage  *stage
@@ -75,6 +71,12 @@ func newStage(t *testing.T) (*stage, error) {
 	if s.missing, err = cache.Build(); err != nil {
 		return s, err
 	}
+	if s.running, err = os.OpenFile(filepath.Join(cache.Dir, "running"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		return s, err
+	}
+	if err := syscall.Flock(int(s.running.Fd()), syscall.LOCK_SH); err != nil {
+		return s, err
+	}
 	for name, why := range s.missing {
 		fmt.Fprintf(os.Stderr, "no image layer %q: %v\n", name, why)
 	}
@@ -84,7 +86,8 @@ func newStage(t *testing.T) (*stage, error) {
 	if err := s.copyIn(cache); err != nil {
 		return s, err
 	}
-	if err := addClientMachine(); err != nil {
+	s.client = newClientMachine()
+	if err := s.client.add(); err != nil {
 		return s, err
 	}
 	if s.root, err = serveRoot(filepath.Join(dir, "root.sock")); err != nil {
@@ -131,7 +134,7 @@ func (s *stage) copyIn(cache images.Cache) error {
 	if err := cache.SaveArchives(filepath.Join(s.dir, "archives")); err != nil {
 		return err
 	}
-	f, err := json.Marshal(facts{Images: s.registry.Images, Mirror: mirror(s.missing), Netns: clientNetns, ClientIP: clientIP, HostIP: hostIP})
+	f, err := json.Marshal(facts{Images: s.registry.Images, Mirror: mirror(s.missing), Netns: s.client.netns, Veth: s.client.veth, ClientIP: s.client.ip, HostIP: s.client.hostIP})
 	if err != nil {
 		return err
 	}
@@ -164,18 +167,35 @@ func (s *stage) close() {
 	if s.registry != nil {
 		s.registry.Close()
 	}
-	exec.Command("ip", "link", "del", clientVeth).Run()
-	exec.Command("ip", "netns", "del", clientNetns).Run()
+	s.client.remove()
+	if s.running != nil {
+		s.running.Close()
+	}
 	if os.Getenv("PROA_TEST_KEEP") == "" {
 		os.RemoveAll(s.dir)
 	}
 }
 
-// addClientMachine makes a network namespace with an address of its own that
-// reaches this host: the tests' other machine.
-func addClientMachine() error {
-	exec.Command("ip", "link", "del", clientVeth).Run()
-	exec.Command("ip", "netns", "del", clientNetns).Run()
+// clientMachine is a network namespace with an address of its own that reaches
+// this host: the tests' other machine. Two runs at once have two of them.
+type clientMachine struct{ netns, veth, ip, hostIP string }
+
+func newClientMachine() clientMachine {
+	pid := os.Getpid()
+	// RFC 2544's network: never a real neighbour.
+	net := fmt.Sprintf("198.18.%d.", pid%256)
+	return clientMachine{netns: fmt.Sprintf("proa-e2e-%d", pid), veth: fmt.Sprintf("pe%d", pid), ip: net + "2", hostIP: net + "1"}
+}
+
+func (c clientMachine) remove() {
+	if c.netns != "" {
+		exec.Command("ip", "link", "del", c.veth).Run()
+		exec.Command("ip", "netns", "del", c.netns).Run()
+	}
+}
+
+func (c clientMachine) add() error {
+	clientNetns, clientVeth, clientIP, hostIP := c.netns, c.veth, c.ip, c.hostIP
 	for _, line := range []string{
 		"ip netns add " + clientNetns,
 		"ip link add " + clientVeth + " type veth peer name eth0 netns " + clientNetns,
@@ -191,6 +211,15 @@ func addClientMachine() error {
 		}
 	}
 	return nil
+}
+
+// alone says that no other run of these tests goes on: its processes are the
+// same user's and no leak of ours.
+func (s *stage) alone() bool {
+	if err := syscall.Flock(int(s.running.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return false
+	}
+	return syscall.Flock(int(s.running.Fd()), syscall.LOCK_SH) == nil
 }
 
 // account is the user of one set.
@@ -286,7 +315,7 @@ func (s *stage) runChild(t *testing.T, st set) error {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid}}
 	err = cmd.Run()
-	if left := snapshot(a).since(before); len(left) > 0 {
+	if left := snapshot(a).since(before); len(left) > 0 && s.alone() {
 		err = errors.Join(err, fmt.Errorf("left behind by the whole set:\n\t%s", strings.Join(left, "\n\t")))
 	}
 	return err
