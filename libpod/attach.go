@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -30,6 +31,8 @@ type session struct {
 	in       io.Reader // nil: none
 	terminal *os.File  // the client's, with tty; nil: none
 	undo     []func()
+	// stdinOnce: the process's input ends with this client's.
+	stdinOnce bool
 }
 
 // newSession checks the streams. Nothing is changed yet.
@@ -127,10 +130,20 @@ func (n *session) feed(a *monitor.Attachment) {
 			_ = a.Detach()
 			return
 		}
-		// The client's input ends; its output goes on.
-		_ = a.CloseStdin()
+		if n.stdinOnce {
+			// The process's input ends with it, and its output goes on.
+			_ = a.CloseStdin()
+			return
+		}
+		// The process's input stays open for the next client. As in Docker this
+		// one has nothing more to do; what it has just caused is worth a moment.
+		time.Sleep(lastWords)
+		_ = a.Detach()
 	}()
 }
+
+// lastWords is how long the answer to the end of the input is awaited.
+const lastWords = 300 * time.Millisecond
 
 // pump copies output. The channel gets the outcome when the container has
 // ended, or the client has left.

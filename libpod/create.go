@@ -146,8 +146,12 @@ func checkRequest(c *spec.Container) error {
 // record names it.
 func (e *Engine) findImage(ctx context.Context, d *draft, progress io.Writer) error {
 	c := &d.body.Spec
+	how := unix.LOCK_SH
+	if wantsAutoIDs(c) {
+		how = unix.LOCK_EX
+	}
 	var err error
-	if d.images, err = e.lockImages(ctx, unix.LOCK_SH); err != nil {
+	if d.images, err = e.lockImages(ctx, how); err != nil {
 		return err
 	}
 	switch c.Pull {
@@ -173,7 +177,7 @@ func (e *Engine) findImage(ctx context.Context, d *draft, progress io.Writer) er
 	if err != nil {
 		return err
 	}
-	if d.images, err = e.lockImages(ctx, unix.LOCK_SH); err != nil {
+	if d.images, err = e.lockImages(ctx, how); err != nil {
 		return err
 	}
 	d.image, err = e.images.Resolve(id)
@@ -367,6 +371,9 @@ func (e *Engine) reserve(ctx context.Context, d *draft) error {
 	}
 	db, err := e.db()
 	if err != nil {
+		return err
+	}
+	if err := e.reserveAutoIDs(db, &d.body.Spec); err != nil {
 		return err
 	}
 	if err := e.insert(ctx, db, d); err != nil {

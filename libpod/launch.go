@@ -201,7 +201,7 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	run := e.dirs.ContainerRun(id)
 	files := monitor.Files{Hostname: filepath.Join(run, "hostname"), Hosts: filepath.Join(run, "hosts"), ResolvConf: filepath.Join(run, "resolv.conf"),
 		ExtraHosts: b.Spec.Network.ExtraHosts, Domain: b.Spec.Process.Domainname}
-	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: join,
+	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: join, AutoStart: autoStart(&b.Spec),
 		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf}})
 	if err != nil {
 		return nil, nil, err

@@ -250,6 +250,35 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+func TestAutoIDs(t *testing.T) {
+	e, _ := testEngine(t)
+	db, err := e.db()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint32]bool{}
+	for i := range 3 {
+		c := spec.Container{Security: spec.Security{Userns: "auto"}}
+		if err := e.reserveAutoIDs(db, &c); err != nil {
+			t.Skip("no ids here:", err)
+		}
+		start := autoStart(&c)
+		if start == 0 || seen[start] {
+			t.Errorf("slice %d again", start)
+		}
+		seen[start] = true
+		if err := db.Insert(&state.Container{ID: fmt.Sprint(i), Name: fmt.Sprint("n", i)}, &state.Body{Spec: c}, nil, state.Event{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := freeSlice(1024, nil); ok {
+		t.Error("a slice that would take id 0")
+	}
+	if s, ok := freeSlice(2049, map[uint32]bool{1025: true}); ok != true || s != 1 {
+		t.Errorf("slice %d %v", s, ok)
+	}
+}
+
 func TestBelow(t *testing.T) {
 	root := t.TempDir()
 	for _, d := range []string{"in/side", "other"} {

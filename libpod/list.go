@@ -292,6 +292,6 @@ func (e *Engine) checkSpec(ctx context.Context, d *draft) error {
 	}
 	// Other containers' namespaces are looked for at the start.
 	join := ocispec.Join{PID: "/proc/self/ns/pid", IPC: "/proc/self/ns/ipc", UTS: "/proc/self/ns/uts", Shm: "/dev/shm"}
-	_, err = ocispec.Build(&ocispec.Input{ID: d.row.ID, Spec: d.body.Spec, Image: d.body.Image, Host: host, Mounts: mounts, Join: join})
+	_, err = ocispec.Build(&ocispec.Input{ID: d.row.ID, Spec: d.body.Spec, Image: d.body.Image, Host: host, Mounts: mounts, Join: join, AutoStart: 1})
 	return err
 }

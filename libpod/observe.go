@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/network/ipam"
+	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 )
@@ -66,6 +68,11 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 	if act&lifecycle.Clear != 0 && !monitor.Alive(e.dirs.ContainerRun(c.ID)) {
 		e.clearDead(c.ID)
 	}
+	if act&lifecycle.Notify != 0 {
+		if said := e.lastLog(c.ID); said != "" {
+			next.Error += ": " + said
+		}
+	}
 	if act&lifecycle.Save != 0 && (act&lifecycle.Discard == 0 || act&lifecycle.Notify != 0) {
 		again, err := e.save(ctx, c, next, act)
 		if again != nil || err != nil {
@@ -85,6 +92,19 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 		}
 	}
 	return c, nil
+}
+
+// lastLog is the first line of what a dead monitor said beside its protocol: a
+// crash of its own. The whole text is kept in the data directory.
+func (e *Engine) lastLog(id string) string {
+	from := filepath.Join(e.dirs.ContainerRun(id), monitor.LogFile)
+	text, err := os.ReadFile(from)
+	if err != nil || len(text) == 0 {
+		return ""
+	}
+	_ = atomicfile.Write(filepath.Join(e.dirs.Container(id), monitor.LogFile), text, 0o600, atomicfile.Volatile)
+	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return line
 }
 
 // clearDead removes what a killed monitor left outside of its directories. It
@@ -120,7 +140,11 @@ func (e *Engine) save(ctx context.Context, c *container, next lifecycle.Record, 
 		return e.reconcile(ctx, row)
 	}
 	if act&lifecycle.Notify != 0 {
-		e.notice("the monitor of container " + strconv.Quote(c.Name) + " was killed; the container has been ended and its ports are free")
+		text := "the monitor of container " + strconv.Quote(c.Name) + " was killed; the container has been ended and its ports are free"
+		if _, said, ok := strings.Cut(next.Error, lifecycle.MonitorKilled+": "); ok {
+			text += " (it said: " + said + ")"
+		}
+		e.notice(text)
 	}
 	return nil, nil
 }

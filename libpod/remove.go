@@ -4,7 +4,6 @@ package libpod
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,23 +79,20 @@ func (e *Engine) endForRemoval(ctx context.Context, c *container, o RemoveOption
 	return err
 }
 
-// refuseRemoval says, in Docker's words, what has to happen first.
+// refuseRemoval says, in the words that Docker's users match in scripts, what
+// has to happen first.
 func refuseRemoval(c *container) error {
-	e := &errs.Error{Op: "remove container", Object: c.Name, Kind: errs.State,
-		Hint: fmt.Sprintf("proa stop %s, or proa rm -f %s", c.Name, c.Name)}
+	hint := fmt.Sprintf("proa stop %s, or proa rm -f %s", c.Name, c.Name)
 	switch c.State {
 	case lifecycle.Removing:
-		e.Kind, e.Hint = errs.InUse, ""
-		e.Err = errors.New("removal is already in progress")
+		return errs.New(errs.InUse, "removal of container %s is already in progress", c.Name)
 	case lifecycle.Paused:
-		e.Hint = fmt.Sprintf("proa unpause %s, or proa rm -f %s", c.Name, c.Name)
-		e.Err = errors.New("container is paused and must be unpaused first")
+		return errs.WithHint(errs.New(errs.State, "You cannot remove a paused container %s. Unpause and then stop the container before attempting removal or force remove", c.ID),
+			"proa unpause %s, or proa rm -f %s", c.Name, c.Name)
 	case lifecycle.Restarting:
-		e.Err = errors.New("container is restarting: stop the container before removing or force remove")
-	default:
-		e.Err = errors.New("container is running: stop the container before removing or force remove")
+		return errs.WithHint(errs.New(errs.State, "You cannot remove a restarting container %s. Stop the container before attempting removal or force remove", c.ID), "%s", hint)
 	}
-	return e
+	return errs.WithHint(errs.New(errs.State, "You cannot remove a running container %s. Stop the container before attempting removal or force remove", c.ID), "%s", hint)
 }
 
 // removeLocked removes a container while its lock is held. It returns the

@@ -50,6 +50,7 @@ func (e *Engine) Run(ctx context.Context, c *spec.Container, o RunOptions) (id s
 			return "", err
 		}
 		defer n.end()
+		n.stdinOnce = c.Process.StdinOnce
 	}
 	d, err := e.draft(ctx, c, o.Progress)
 	if err != nil {
@@ -207,6 +208,7 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 			return errors.Join(err, os.RemoveAll(e.dirs.ContainerRun(row.ID)))
 		}
 		defer n.end()
+		n.stdinOnce = body.Spec.Process.StdinOnce
 	}
 	l, err := e.launch(ctx, row.ID, &body.Spec, lock, n != nil)
 	if err != nil {
@@ -297,6 +299,7 @@ func (e *Engine) Attach(ctx context.Context, ref string, s Streams) error {
 		return err
 	}
 	defer n.end()
+	n.stdinOnce = body.Spec.Process.StdinOnce
 	m, err := e.dial(c)
 	if err != nil {
 		return err

@@ -350,3 +350,16 @@ func (d *DB) ImageUse() (use map[string]int, err error) {
 	})
 	return use, err
 }
+
+// SpecsWith returns the specifications, as JSON, that contain text. It reads
+// them all.
+func (d *DB) SpecsWith(text string) (list [][]byte, err error) {
+	err = d.read(func() error {
+		list = nil
+		return d.query(func(v []driver.Value) error {
+			list = append(list, blob(v[0]))
+			return nil
+		}, "SELECT spec FROM specs WHERE instr(spec, ?)>0", []byte(text))
+	})
+	return list, err
+}
