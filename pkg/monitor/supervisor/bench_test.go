@@ -81,7 +81,7 @@ func BenchmarkIdleMemory(b *testing.B) {
 	}
 }
 
-func memory(b *testing.B, st monitor.Status) (pss, dirty int) {
+func memory(b testing.TB, st monitor.Status) (pss, dirty int) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", st.MonitorPID))
 	if err != nil {
 		b.Fatal(err)

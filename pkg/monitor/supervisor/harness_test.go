@@ -123,6 +123,8 @@ type box struct {
 	copied  chan struct{}
 	exit    monitor.Exit
 	copyErr error
+	rows    uint16 // of the attaching terminal
+	cols    uint16
 }
 
 type lockedBuffer struct {
@@ -263,12 +265,13 @@ func (b *box) ready() error {
 	b.t.Helper()
 	if b.cfg.WaitAttach {
 		p := b.cfg.Process
-		att, err := b.h.Attach(monitor.AttachRequest{Stdin: p.OpenStdin, Stdout: true, Stderr: true, Rows: p.Rows, Cols: p.Cols})
+		att, err := b.h.Attach(monitor.AttachRequest{Stdin: p.OpenStdin, Stdout: true, Stderr: true, Rows: b.rows, Cols: b.cols})
 		if err != nil {
 			return err
 		}
 		att.SettlesRecord = true
-		b.att, b.copied = att, make(chan struct{})
+		b.copied = make(chan struct{})
+		b.att = att
 		go func() {
 			defer close(b.copied)
 			b.exit, b.copyErr = att.Copy(&b.out, &b.err)

@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"syscall"
@@ -41,9 +42,11 @@ type hub struct {
 	logMu  sync.Mutex
 	logErr error
 
-	inMu  sync.Mutex
-	stdin *os.File // of the present run: the pipe's write end or the pty master
-	tty   bool
+	inMu       sync.Mutex
+	stdin      *os.File // of the present run: the pipe's write end or the pty master
+	tty        bool
+	rows, cols uint16        // the size last asked for
+	running    chan struct{} // closed when the first run has its input
 }
 
 // client is one attachment.
@@ -54,7 +57,9 @@ type client struct {
 	turn sync.Mutex
 }
 
-func newHub(log Logger) *hub { return &hub{log: log, first: make(chan struct{})} }
+func newHub(log Logger) *hub {
+	return &hub{log: log, first: make(chan struct{}), running: make(chan struct{})}
+}
 
 func (h *hub) attach(c *client) {
 	h.mu.Lock()
@@ -151,6 +156,7 @@ func (h *hub) noteLog(err error) {
 	defer h.logMu.Unlock()
 	if h.logErr == nil {
 		h.logErr = err
+		fmt.Fprintln(os.Stderr, "proa-monitor: cannot log:", err)
 	}
 }
 
@@ -170,8 +176,13 @@ func (h *hub) closeLog() error {
 // setStdin names the present run's input; nil: none.
 func (h *hub) setStdin(f *os.File, tty bool) {
 	h.inMu.Lock()
+	defer h.inMu.Unlock()
 	h.stdin, h.tty = f, tty
-	h.inMu.Unlock()
+	select {
+	case <-h.running:
+	default:
+		close(h.running)
+	}
 }
 
 // input writes a client's bytes to the process; without a process, or after
@@ -199,10 +210,23 @@ func (h *hub) closeInput() {
 func (h *hub) resize(rows, cols uint16) {
 	h.inMu.Lock()
 	defer h.inMu.Unlock()
-	if h.stdin == nil || !h.tty || rows == 0 || cols == 0 {
+	if rows == 0 || cols == 0 {
 		return
 	}
-	_ = setSize(h.stdin, rows, cols)
+	h.rows, h.cols = rows, cols
+	if h.stdin != nil && h.tty {
+		_ = setSize(h.stdin, rows, cols)
+	}
+}
+
+// fit gives a new terminal the size that a client asked for before it was
+// there.
+func (h *hub) fit(master *os.File) {
+	h.inMu.Lock()
+	defer h.inMu.Unlock()
+	if master != nil && h.rows > 0 {
+		_ = setSize(master, h.rows, h.cols)
+	}
 }
 
 func setSize(f *os.File, rows, cols uint16) error {

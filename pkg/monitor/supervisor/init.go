@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"os"
 	"runtime"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -26,6 +27,12 @@ func Init() {
 	// of 200 keys per user: keyrings of ended containers go late.
 	if _, err := unix.KeyctlJoinSessionKeyring(keyring); err == nil {
 		_ = unix.KeyctlSetperm(unix.KEY_SPEC_SESSION_KEYRING, keyringPerm)
+	}
+	// With --pid=host there is no pid namespace whose end would take the
+	// container along. The monitor's thread that is our parent lives as long as
+	// the monitor does; libcontainer keeps the signal across the change of uid.
+	if os.Getenv("_LIBCONTAINER_INITTYPE") == "standard" && os.Getppid() > 1 {
+		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	}
 	libcontainer.Init()
 }

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,19 @@ import (
 // A monitor starts fast and then sits there for months: what the start needed
 // is of no use afterwards.
 
+// restAfter is how long nothing must have happened before the monitor gives
+// memory back: short-lived containers, and bursts of exec, do not pay for it.
+const restAfter = 400 * time.Millisecond
+
+// stirred is called after work that leaves garbage behind.
+func (s *supervisor) stirred() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rest != nil {
+		s.rest.Reset(restAfter)
+	}
+}
+
 // warmUp lets encoding/json find out about libcontainer's types, some two
 // milliseconds of reflection, while the front end is still busy with its
 // database.
@@ -26,7 +40,7 @@ func warmUp() {
 	_, _ = json.Marshal(&libcontainer.State{})
 }
 
-// slim gives memory back once the process runs: the heap's free pages, and the
+// slim gives memory back once nothing happens any more: the heap's free pages, and the
 // pages of the program itself. Those of the start (most of libcontainer, JSON,
 // the Go runtime's initialisation) are not touched again; the few that the
 // idle monitor needs come back from the page cache, where all monitors share

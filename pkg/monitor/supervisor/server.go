@@ -122,6 +122,7 @@ func (v *server) handle(c *monitor.Conn, private bool) {
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
+	defer v.s.stirred()
 	defer closeFiles(fds...)
 	if err := v.dispatch(c, &req, fds); err != nil {
 		_ = c.WriteJSON(monitor.FrameReply, monitor.Reply{Error: monitor.NewWireError(err)})
@@ -234,10 +235,21 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest) error {
 	if err == nil {
 		v.readClient(c, r)
 	}
-	if r.Stdin && v.s.cfg.Process.StdinOnce {
+	if r.Stdin && v.s.cfg.Process.StdinOnce && v.started() {
 		h.closeInput()
 	}
 	return nil
+}
+
+// started waits until the process can take input: a client may send some, and
+// even leave, before the start.
+func (v *server) started() bool {
+	select {
+	case <-v.s.hub.running:
+		return true
+	case <-v.over:
+		return false
+	}
 }
 
 // readClient takes a client's input until it leaves.
@@ -252,14 +264,14 @@ func (v *server) readClient(c *monitor.Conn, r *monitor.AttachRequest) {
 		fr.CloseFDs()
 		switch fr.Type {
 		case monitor.FrameStdin:
-			if r.Stdin {
+			if r.Stdin && v.started() {
 				h.input(fr.Payload)
 			}
 			if buf == nil && len(fr.Payload) > 0 {
 				buf = make([]byte, 4<<10) // an interactive client; larger frames bring their own
 			}
 		case monitor.FrameCloseStdin:
-			if r.Stdin && v.s.cfg.Process.StdinOnce {
+			if r.Stdin && v.s.cfg.Process.StdinOnce && v.started() {
 				h.closeInput()
 			}
 		case monitor.FrameResize:

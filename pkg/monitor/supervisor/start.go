@@ -150,6 +150,7 @@ func (s *supervisor) begin() (*run, error) {
 	if err := hit(FailpointStarting); err != nil {
 		return nil, s.abort(r, err)
 	}
+	s.hub.fit(r.master)
 	r.started = time.Now().UTC()
 	if err := r.c.Exec(); err != nil {
 		return nil, s.abort(r, &errs.Error{Op: "start container", Err: err})
@@ -314,14 +315,4 @@ func (s *supervisor) follow(r *run) {
 	s.hub.setStdin(nil, false)
 	r.process.close()
 	close(r.done)
-}
-
-// settleDown gives back what only the start needed. It waits a little: a
-// container that ends at once should not pay for it.
-func (s *supervisor) settleDown() {
-	select {
-	case <-time.After(300 * time.Millisecond):
-		slim()
-	case <-s.server.over:
-	}
 }

@@ -55,6 +55,7 @@ type supervisor struct {
 	stopping bool // no restart any more
 	byUser   bool // because stop or kill said so
 	stopped  chan struct{}
+	rest     *time.Timer
 	late     func() // repeats a stop that came while the process was starting
 }
 
@@ -72,6 +73,10 @@ func Run(o Options) error {
 }
 
 func watch(o Options) error {
+	if os.Getpid() != 1 {
+		// --pid=host: the container dies with the thread that started it.
+		runtime.LockOSThread()
+	}
 	in, err := inherit()
 	if err != nil {
 		return err
@@ -103,7 +108,9 @@ func (s *supervisor) life() error {
 		s.finish(s.failed(err))
 		return err
 	}
-	go s.settleDown()
+	s.mu.Lock()
+	s.rest = time.AfterFunc(restAfter, slim)
+	s.mu.Unlock()
 	return s.finish(s.supervise(r))
 }
 
@@ -140,6 +147,7 @@ func (s *supervisor) supervise(r *run) monitor.Exit {
 			return e
 		}
 		r = next
+		s.stirred()
 	}
 }
 

@@ -148,6 +148,26 @@ func TestStdin(t *testing.T) {
 	}
 }
 
+// TestEarlyStdin: input that was sent, and ended, before the start arrives.
+func TestEarlyStdin(t *testing.T) {
+	b := newBox(t, []string{"cat"}, foreground, interactive)
+	b.env = []string{"PROA_FAILPOINT=monitor.created=sleep:100ms"}
+	if err := b.launch(); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	go func() { started <- b.ready() }()
+	eventually(t, "attached", func() bool { return b.att != nil })
+	_, _ = b.att.Write([]byte("early"))
+	_ = b.att.CloseStdin()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	if e := b.end(); e.Code != 0 || b.out.String() != "early" {
+		t.Errorf("exit %+v out %q", e, b.out.String())
+	}
+}
+
 func TestNoStdinIsEmpty(t *testing.T) {
 	if b, e := run(t, []string{"cat"}); e.Code != 0 || b.out.String() != "" {
 		t.Errorf("exit %+v out %q", e, b.out.String())
@@ -171,7 +191,7 @@ func TestStdinOnceClientLeaves(t *testing.T) {
 func TestTerminal(t *testing.T) {
 	b := newBox(t, []string{"sh", "-c", "tty; stty size; read x; stty size; echo got $x"}, foreground, terminal,
 		func(_ *monitor.Config, in *ocispec.Input) {})
-	b.cfg.Process.Rows, b.cfg.Process.Cols = 33, 101
+	b.rows, b.cols = 33, 101
 	b.mustStart()
 	eventually(t, "the first size", func() bool { return strings.Contains(b.out.String(), "33 101") })
 	if err := b.att.Resize(44, 122); err != nil {
@@ -598,4 +618,21 @@ func TestSingleID(t *testing.T) {
 	if !errs.Is(err, errs.Unsupported) || errs.HintOf(err) == "" {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestMemoryAfterExec: what a burst of exec leaves in memory is given back.
+func TestMemoryAfterExec(t *testing.T) {
+	b := newBox(t, []string{"sleep", "1000"})
+	b.mustStart()
+	time.Sleep(time.Second)
+	_, before := memory(t, b.status())
+	for range 20 {
+		b.exec("true")
+	}
+	var after int
+	eventually(t, "the memory comes back", func() bool {
+		_, after = memory(t, b.status())
+		return after < before+1024
+	})
+	t.Logf("private dirty KiB: %d before, %d after", before, after)
 }
