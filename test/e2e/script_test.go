@@ -62,7 +62,7 @@ func (b *bench) setup(env *testscript.Env) error {
 	n := strconv.Itoa(int(b.next.Add(1)))
 	tr := traces{
 		Data:    filepath.Join(b.stage, b.set.dir, "d"+n),
-		Run:     filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "proa-e2e-"+n),
+		Run:     filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "pe"+b.stage[len(b.stage)-4:]+"-"+n),
 		SkipPID: os.Getpid(),
 	}
 	home := filepath.Join(env.WorkDir, "home")
@@ -78,7 +78,7 @@ func (b *bench) setup(env *testscript.Env) error {
 		"CONTAINERS_REGISTRIES_CONF": filepath.Join(b.stage, "registries.conf"),
 		"ARCHIVES":                   filepath.Join(b.stage, "archives"),
 		"FAILPOINTS":                 filepath.Join(b.stage, "failpoints.txt"),
-		"CLIENT_NETNS":               b.facts.Netns, "CLIENT_IP": b.facts.ClientIP, "HOST_IP": b.facts.HostIP,
+		"CLIENT_NETNS":               b.facts.Netns, "CLIENT_VETH": b.facts.Veth, "CLIENT_IP": b.facts.ClientIP, "HOST_IP": b.facts.HostIP,
 		"MIRROR": b.facts.Mirror,
 	} {
 		env.Setenv(k, v)
