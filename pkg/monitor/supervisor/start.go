@@ -129,6 +129,9 @@ func (s *supervisor) prepare() {
 	if c.Cgroups.Resources == nil {
 		c.Cgroups.Resources = &cgroups.Resources{}
 	}
+	if len(c.Cgroups.Devices) > 0 {
+		enforceDevices()
+	}
 }
 
 // begin creates the container and starts its process: at the first start and
