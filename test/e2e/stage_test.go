@@ -61,7 +61,7 @@ func newStage(t *testing.T) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{dir: dir}
+	s := &stage{dir: dir, client: newClientMachine()}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -86,7 +86,6 @@ func newStage(t *testing.T) (*stage, error) {
 	if err := s.copyIn(cache); err != nil {
 		return s, err
 	}
-	s.client = newClientMachine()
 	if err := s.client.add(); err != nil {
 		return s, err
 	}
