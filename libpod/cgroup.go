@@ -19,6 +19,7 @@ const cgroupFile = "cgroup"
 // cgroupFacts tells what limits a container can have here. base is what
 // prepareCgroup has made, empty where nothing is to be made yet.
 func cgroupFacts(h *ocispec.Host, p cgroup.Place, base string) {
+	h.CgroupReason, h.CgroupFix = p.Reason, p.Fix
 	if p.Kind == cgroup.None {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/pkg/logs/read"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/rootless/cgroup"
 )
 
 // dial connects to a container's monitor.
@@ -194,7 +195,11 @@ func (e *Engine) freeze(ctx context.Context, c *container, do func(*monitor.Clie
 		return err
 	}
 	if err := do(m, ctx); err != nil {
-		return &errs.Error{Op: action + " container", Kind: errs.KindOf(err), Object: c.Name, Err: err, Hint: errs.HintOf(err)}
+		hint := errs.HintOf(err)
+		if fix := cgroup.Find().Fix; errs.Is(err, errs.Unsupported) && fix != "" {
+			hint = fix + "; then start the container again"
+		}
+		return &errs.Error{Op: action + " container", Kind: errs.KindOf(err), Object: c.Name, Err: err, Hint: hint}
 	}
 	_, err = e.load(ctx, c.ID)
 	return err

@@ -31,6 +31,9 @@ type Host struct {
 	Cgroup        string
 	CgroupSystemd bool
 	Controllers   []string
+	// CgroupReason says why there is no cgroup, or not every controller, and
+	// CgroupFix what would change it; both may be empty.
+	CgroupReason, CgroupFix string
 
 	Arch         string // GOARCH
 	Kernel       [2]int // 6, 1

@@ -64,7 +64,8 @@ func (b *builder) noCgroup(flag string) error {
 	if !b.in.Host.CgroupV2 {
 		hint = "boot the host with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or run it as root"
 	}
-	return errs.WithHint(errs.New(errs.Unsupported, "%s: this host gives an unprivileged user no cgroup to put limits on", flag), "%s", hint)
+	reason := firstOf(b.in.Host.CgroupReason, "this host gives an unprivileged user no cgroup to put limits on")
+	return errs.WithHint(errs.New(errs.Unsupported, "%s: %s", flag, reason), "%s", firstOf(b.in.Host.CgroupFix, hint))
 }
 
 // needControllers refuses a limit whose controller is not at hand.
@@ -93,7 +94,7 @@ func (b *builder) needControllers(r *spec.Resources) error {
 		}
 		if !slices.Contains(b.in.Host.Controllers, w.controller) {
 			return errs.WithHint(errs.New(errs.Unsupported, "%s: the cgroup controller %q is not delegated to you", w.flag, w.controller),
-				"ask the administrator for Delegate=cpu cpuset io memory pids in /etc/systemd/system/user@.service.d/delegate.conf")
+				"%s", firstOf(b.in.Host.CgroupFix, "ask the administrator for Delegate=cpu cpuset io memory pids in /etc/systemd/system/user@.service.d/delegate.conf"))
 		}
 	}
 	if r.OOMKillDisable && b.in.Host.CgroupV2 {
