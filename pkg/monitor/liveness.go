@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,8 +42,15 @@ func Lock(runDir string) (*os.File, error) {
 			return nil, errs.Wrap(err, "open lock in", runDir)
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			// Alive holds a shared lock for a moment: where a shared one can be
+			// had, nobody lives there.
+			probed := errors.Is(err, unix.EWOULDBLOCK) && unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
 			f.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
+			switch {
+			case probed:
+				time.Sleep(time.Millisecond)
+				continue
+			case errors.Is(err, unix.EWOULDBLOCK):
 				return nil, errs.New(errs.State, "container is already running")
 			}
 			return nil, errs.Wrap(err, "lock", runDir)

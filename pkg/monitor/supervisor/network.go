@@ -42,6 +42,7 @@ func (s *supervisor) driver() Network {
 type netSetup struct {
 	netns      *os.File // nil: the host's
 	attachment spec.Attachment
+	warnings   []string
 	link       io.Closer // may be nil
 	done       chan struct{}
 	err        error
@@ -86,6 +87,9 @@ func startNetwork(ctx context.Context, d Network, plan spec.NetworkPlan, host ho
 	go func() {
 		defer close(n.done)
 		n.attachment, n.link, n.err = d.Attach(ctx, plan, n.netns)
+		if w, ok := n.link.(interface{ Warnings() []string }); ok {
+			n.warnings = w.Warnings()
+		}
 	}()
 	return n, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
@@ -29,7 +30,10 @@ func (s *supervisor) first(ctx context.Context) (*run, error) {
 	}
 	st := s.snapshot()
 	if err := hit(FailpointStarted); err != nil {
-		return nil, s.abort(r, s.tell(nil, err))
+		_ = r.process.signal(int(unix.SIGKILL))
+		<-r.done // it is followed already
+		r.destroy()
+		return nil, s.tell(nil, err)
 	}
 	_ = s.tell(&st, nil) // too late to give up: the process runs
 	return r, nil
@@ -233,6 +237,7 @@ func (s *supervisor) connect() error {
 	}
 	s.mu.Lock() // written down with the start
 	s.status.Attachment = s.net.attachment
+	s.status.Warnings = append(s.status.Warnings, s.net.warnings...)
 	if s.net.netns != nil {
 		s.status.NetnsFD = int(s.net.netns.Fd())
 	}
