@@ -225,6 +225,9 @@ func (b *box) start() error {
 	if err := b.launch(); err != nil {
 		return err
 	}
+	if err := b.attach(); err != nil {
+		return err
+	}
 	return b.ready()
 }
 
@@ -261,23 +264,28 @@ func (b *box) launch() error {
 	return b.h.Send(b.cfg)
 }
 
+// attach subscribes a foreground run to its streams.
+func (b *box) attach() error {
+	b.t.Helper()
+	if !b.cfg.WaitAttach {
+		return nil
+	}
+	att, err := b.h.Attach(monitor.AttachRequest{Stdin: b.cfg.Process.OpenStdin, Stdout: true, Stderr: true, Rows: b.rows, Cols: b.cols})
+	if err != nil {
+		return err
+	}
+	att.SettlesRecord = true
+	b.att, b.copied = att, make(chan struct{})
+	go func() {
+		defer close(b.copied)
+		b.exit, b.copyErr = att.Copy(&b.out, &b.err)
+		att.Close()
+	}()
+	return nil
+}
+
 func (b *box) ready() error {
 	b.t.Helper()
-	if b.cfg.WaitAttach {
-		p := b.cfg.Process
-		att, err := b.h.Attach(monitor.AttachRequest{Stdin: p.OpenStdin, Stdout: true, Stderr: true, Rows: b.rows, Cols: b.cols})
-		if err != nil {
-			return err
-		}
-		att.SettlesRecord = true
-		b.copied = make(chan struct{})
-		b.att = att
-		go func() {
-			defer close(b.copied)
-			b.exit, b.copyErr = att.Copy(&b.out, &b.err)
-			att.Close()
-		}()
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	_, err := b.h.Ready(ctx)

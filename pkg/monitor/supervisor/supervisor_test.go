@@ -155,12 +155,12 @@ func TestEarlyStdin(t *testing.T) {
 	if err := b.launch(); err != nil {
 		t.Fatal(err)
 	}
-	started := make(chan error, 1)
-	go func() { started <- b.ready() }()
-	eventually(t, "attached", func() bool { return b.att != nil })
+	if err := b.attach(); err != nil {
+		t.Fatal(err)
+	}
 	_, _ = b.att.Write([]byte("early"))
 	_ = b.att.CloseStdin()
-	if err := <-started; err != nil {
+	if err := b.ready(); err != nil {
 		t.Fatal(err)
 	}
 	if e := b.end(); e.Code != 0 || b.out.String() != "early" {
