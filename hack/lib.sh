@@ -128,3 +128,13 @@ next_subid() {
   cat /etc/subuid /etc/subgid 2>/dev/null |
     awk -F: 'BEGIN { n = 100000 } NF == 3 && $2 + $3 > n { n = $2 + $3 } END { print n }'
 }
+
+# open_devices gives everybody /dev/net/tun and /dev/fuse, as Debian's udev does:
+# a machine without udev may keep them to root, and slirp4netns and
+# fuse-overlayfs then do not work for users.
+open_devices() {
+  local dev
+  for dev in /dev/net/tun /dev/fuse; do
+    [ ! -c "$dev" ] || [ "$(stat -c %a "$dev")" = 666 ] || as_root chmod 0666 "$dev"
+  done
+}
