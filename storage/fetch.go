@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"strings"
 	"sync"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -130,6 +131,10 @@ func (f *fetched) parse(mime string) error {
 	}
 	info := man.ConfigInfo()
 	for _, l := range man.LayerInfos() {
+		if strings.HasSuffix(l.MediaType, "+encrypted") {
+			return errs.WithHint(errs.New(errs.Unsupported, "the image's layers are encrypted"),
+				"decrypt it first: skopeo copy --decryption-key KEY docker://IMAGE oci:DIRECTORY")
+		}
 		f.layers = append(f.layers, l.BlobInfo)
 	}
 	if len(f.layers) > maxLayers {
