@@ -65,7 +65,7 @@ func (e *Engine) Run(ctx context.Context, c *spec.Container, o RunOptions) (id s
 	cfg, err := e.prepare(ctx, d, l)
 	if err != nil {
 		l.kill()
-		return "", errors.Join(err, e.abandon(ctx, d))
+		return "", errors.Join(interrupted(ctx, err), e.abandon(ctx, d))
 	}
 	if o.OnCreated != nil {
 		o.OnCreated(d.row.ID)
@@ -93,9 +93,18 @@ func (e *Engine) runDraft(ctx context.Context, d *draft, l *launching, cfg *moni
 	f.cancel()
 	l.kill()
 	if d.body.Spec.Lifecycle.AutoRemove || ctx.Err() != nil {
-		return errors.Join(err, e.abandon(ctx, d))
+		return errors.Join(interrupted(ctx, err), e.abandon(ctx, d))
 	}
 	return errors.Join(err, e.failedStart(d.row, &d.body.Rootfs, err))
+}
+
+// interrupted is why a start came to nothing: the end of ctx, which shows in
+// many ways, or err itself.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // foreground is an attached container, or one that was only started.
@@ -113,7 +122,7 @@ type foreground struct {
 func (e *Engine) start(ctx context.Context, row *state.Container, l *launching, cfg *monitor.Config, n *session) (*foreground, error) {
 	f := &foreground{e: e, c: &container{Container: row, locked: true}, n: n}
 	if n == nil {
-		return f, e.begin(ctx, l, row, cfg, nil, nil)
+		return f, errors.Join(e.begin(ctx, l, row, cfg, nil, nil), ctx.Err())
 	}
 	cfg.Process.Rows, cfg.Process.Cols = n.size()
 	err := e.begin(ctx, l, row, cfg, n.request(), func(a *monitor.Attachment) {
@@ -123,6 +132,11 @@ func (e *Engine) start(ctx context.Context, row *state.Container, l *launching, 
 	})
 	if err == nil {
 		err = n.connect(f.a)
+	}
+	if err == nil {
+		// From here on a signal is the container's business. One that came
+		// before means that the start is not wanted any more.
+		err = ctx.Err()
 	}
 	if err == nil {
 		n.feed(f.a)
@@ -225,7 +239,7 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 		f.cancel()
 	}
 	l.kill()
-	return errors.Join(err, e.failedStart(row, nil, err))
+	return errors.Join(interrupted(ctx, err), e.failedStart(row, nil, err))
 }
 
 func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *state.Body, l *launching, n *session) (*foreground, error) {
