@@ -54,7 +54,8 @@ func listen(s *supervisor, runDir string) (*server, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	name := filepath.Join("/proc/self/fd", strconv.Itoa(dir), monitor.SocketFile)
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err == nil {
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: name})
+	if err == nil {
 		err = unix.Listen(fd, 128)
 	}
 	if err != nil {
