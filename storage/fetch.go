@@ -209,56 +209,67 @@ func (f *fetched) fetchLayers() (top string, err error) {
 		ready[i] = make(chan *staged, 1)
 		f.tell.layer(LayerEvent{ID: short(f.layers[i].Digest), State: LayerWaiting, Total: max(f.layers[i].Size, 0)})
 	}
-	defer func() {
-		for i := len(have); i < n; i++ {
+	ready = ready[len(have):]
+	defer func() { // what was staged when another layer failed
+		for _, c := range ready {
 			select {
-			case g := <-ready[i]:
+			case g := <-c:
 				g.drop(f.o.store)
 			default:
 			}
 		}
 	}()
 	g, ctx := errgroup.WithContext(f.ctx)
+	g.Go(func() error { return f.download(ctx, g, len(have), ready) })
+	g.Go(func() (err error) {
+		top, err = f.commitLayers(ctx, top, len(have), ready)
+		return err
+	})
+	err = g.Wait()
+	return top, err
+}
+
+// download stages the layers from the first one on, some at once.
+func (f *fetched) download(ctx context.Context, g *errgroup.Group, first int, ready []chan *staged) error {
 	slots := make(chan struct{}, f.parallel())
-	g.Go(func() error {
-		for i := len(have); i < n; i++ {
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			g.Go(func() error {
-				defer func() { <-slots }()
-				got, err := f.stageLayer(ctx, i)
-				if err == nil {
-					ready[i] <- got
-				}
-				return err
-			})
+	for i, c := range ready {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		return nil
-	})
-	g.Go(func() error {
-		for i := len(have); i < n; i++ {
-			select {
-			case got := <-ready[i]:
-				id, existed, err := f.o.s.commit(f.o.store, got, top, layerImage)
-				if err != nil {
-					return err
-				}
-				top = id
-				state := LayerDone
-				if existed {
-					state = LayerExists
-				}
-				f.tell.layer(LayerEvent{ID: short(f.layers[i].Digest), State: state})
-			case <-ctx.Done():
-				return ctx.Err()
+		g.Go(func() error {
+			defer func() { <-slots }()
+			got, err := f.stageLayer(ctx, first+i)
+			if err == nil {
+				c <- got
 			}
+			return err
+		})
+	}
+	return nil
+}
+
+// commitLayers puts one staged layer on top of the other.
+func (f *fetched) commitLayers(ctx context.Context, top string, first int, ready []chan *staged) (string, error) {
+	for i, c := range ready {
+		select {
+		case got := <-c:
+			id, existed, err := f.o.s.commit(f.o.store, got, top, layerImage)
+			if err != nil {
+				return "", err
+			}
+			top = id
+			state := LayerDone
+			if existed {
+				state = LayerExists
+			}
+			f.tell.layer(LayerEvent{ID: short(f.layers[first+i].Digest), State: state})
+		case <-ctx.Done():
+			return "", ctx.Err()
 		}
-		return nil
-	})
-	return top, g.Wait()
+	}
+	return top, nil
 }
 
 func (f *fetched) parallel() int {

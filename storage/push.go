@@ -153,7 +153,11 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
-	raw, err := op.copyOut(ctx, img, to, copyOptions{sys: sys, format: format, signBy: o.SignBy, progress: o.Progress, force: o.Compression != ""})
+	co := copyOptions{sys: sys, format: format, signBy: o.SignBy, progress: o.Progress, force: o.Compression != ""}
+	if named != nil {
+		co.mountFrom = s.primeCache(sys, img, named)
+	}
+	raw, err := op.copyOut(ctx, img, to, co)
 	if err != nil {
 		return p, err
 	}
@@ -185,6 +189,8 @@ type copyOptions struct {
 	progress Progress
 	all      bool // of a list: every image, not only this platform's
 	force    bool // recompress what has another compression
+	// mountFrom is the repository that layers come from which need no sending.
+	mountFrom string
 }
 
 // copyOut copies an image of the store elsewhere and returns its manifest there.
@@ -206,7 +212,7 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	if co.all {
 		opts.ImageListSelection = copy.CopyAllImages
 	}
-	stop := report(opts, img.ID, &teller{p: co.progress})
+	stop := report(opts, img.ID, co.mountFrom, &teller{p: co.progress})
 	defer stop()
 	var raw []byte
 	err = retry(ctx, func() error {
@@ -217,7 +223,7 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 }
 
 // report translates the library's events about layers until stop is called.
-func report(opts *copy.Options, config string, tell *teller) (stop func()) {
+func report(opts *copy.Options, config, mountFrom string, tell *teller) (stop func()) {
 	if tell.p == nil {
 		return func() {}
 	}
@@ -236,6 +242,9 @@ func report(opts *copy.Options, config string, tell *teller) (stop func()) {
 				ev.State = LayerPushed
 			case types.ProgressEventSkipped:
 				ev.State = LayerPresent
+				if mountFrom != "" {
+					ev.State, ev.From = LayerMounted, mountFrom
+				}
 			}
 			tell.layer(ev)
 		}

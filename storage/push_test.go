@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -66,6 +67,44 @@ func TestPush(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "layout")
 	if _, err := s.Push(ctx, "alpine", PushOptions{Destination: "oci:" + dir + ":x"}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPushOfAPulledImageSendsNothing(t *testing.T) {
+	// The registry of the test keeps one set of blobs for all repositories, but
+	// knows no mounting.
+	srv := front(t, newRegistry(t), func(w http.ResponseWriter, r *http.Request) bool {
+		d := r.URL.Query().Get("mount")
+		if d == "" || r.Method != http.MethodPost {
+			return false
+		}
+		w.Header().Set("Docker-Content-Digest", d)
+		w.Header().Set("Location", strings.Replace(r.URL.Path, "uploads/", d, 1))
+		w.WriteHeader(http.StatusCreated)
+		return true
+	})
+	host := hostOf(srv)
+	s := newStore(t, host)
+	ctx := context.Background()
+	img := imageOf(t, alpine(t)...)
+	push(t, host, "library/alpine:latest", img)
+	if _, err := s.Pull(ctx, host+"/library/alpine", PullOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tag(ctx, host+"/library/alpine", host+"/me/alpine:1.0"); err != nil {
+		t.Fatal(err)
+	}
+	var out lines
+	got, err := s.Push(ctx, host+"/me/alpine:1.0", PushOptions{Progress: out.progress()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _ := img.Digest()
+	if got[0].Digest.String() != d.String() {
+		t.Errorf("digest %s became %s", d, got[0].Digest)
+	}
+	if strings.Count(out.b.String(), ": Mounted from library/alpine\n") != 2 {
+		t.Errorf("%s", out.b.String())
 	}
 }
 
