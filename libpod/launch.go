@@ -33,6 +33,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 type launching struct {
 	e      *Engine
 	id     string
+	join   *joined
 	ns     *userns.Namespace
 	handle *monitor.Handle
 	net    chan error // the outcome of finding the uplink; nil: none is needed, or it is known
@@ -44,16 +45,17 @@ type launching struct {
 func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock *os.File, attach bool) (*launching, error) {
 	l := &launching{e: e, id: id}
 	var err error
+	if l.join, err = e.joins(ctx, c); err != nil {
+		return nil, err
+	}
+	defer l.join.close()
 	if l.ns, err = e.namespace(ctx); err != nil {
 		return nil, err
 	}
-	hostPID := c.Security.PidMode == "host"
 	l.handle, err = monitor.Launch(ctx, monitor.LaunchOptions{
 		RunDir: e.dirs.ContainerRun(id), Lock: lock, Attach: attach,
-		Start: func(cmd *exec.Cmd) (func(context.Context) (int, error), error) {
-			return startInside(l.ns, cmd, hostPID)
-		},
-		Env: e.settleEnv(),
+		Start: l.startInside,
+		Env:   e.settleEnv(),
 	})
 	if err != nil {
 		_ = l.ns.Close()
@@ -76,15 +78,16 @@ func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock 
 }
 
 // startInside starts the monitor as process 1 of a pid namespace, so that its
-// death is the death of everything in the container. With --pid=host the
-// container must stay in the host's, and so must the monitor.
-func startInside(ns *userns.Namespace, cmd *exec.Cmd, hostPID bool) (func(context.Context) (int, error), error) {
+// death is the death of everything in the container. A container that shares
+// the pid namespace of the host or of another one needs it outside.
+func (l *launching) startInside(cmd *exec.Cmd) (func(context.Context) (int, error), error) {
 	o := userns.Options{NewPID: true}
-	if hostPID {
+	if l.join.outside {
 		o = userns.Options{NewMount: true}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	}
-	child, err := ns.Start(cmd, o)
+	l.join.inherit(cmd)
+	child, err := l.ns.Start(cmd, o)
 	if err != nil {
 		return nil, err
 	}
@@ -194,14 +197,10 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	if err != nil {
 		return nil, nil, err
 	}
-	join, netRun, err := e.joins(ctx, &b.Spec)
-	if err != nil {
-		return nil, nil, err
-	}
 	run := e.dirs.ContainerRun(id)
 	files := monitor.Files{Hostname: filepath.Join(run, "hostname"), Hosts: filepath.Join(run, "hosts"), ResolvConf: filepath.Join(run, "resolv.conf"),
 		ExtraHosts: b.Spec.Network.ExtraHosts, Domain: b.Spec.Process.Domainname}
-	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: join, AutoStart: autoStart(&b.Spec),
+	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: l.join.Join, AutoStart: autoStart(&b.Spec),
 		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf}})
 	if err != nil {
 		return nil, nil, err
@@ -210,7 +209,7 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	if files.Host == "" {
 		files.Host = host.Hostname
 	}
-	plan, err := e.networkPlan(ctx, id, b, netRun, files.Host)
+	plan, err := e.networkPlan(ctx, id, b, l.join.netRun, files.Host)
 	if err != nil {
 		return nil, nil, err
 	}

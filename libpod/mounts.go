@@ -17,7 +17,6 @@ import (
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
-	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -159,66 +158,4 @@ func below(root, sub string) (string, error) {
 		return "", errs.New(errs.Invalid, "volume subpath %q leads out of the volume", sub)
 	}
 	return real, nil
-}
-
-// resolveJoins finds the containers whose namespaces are to be shared and
-// replaces their names by ids: names can change.
-func (e *Engine) resolveJoins(ctx context.Context, d *draft) error {
-	sec, net := &d.body.Spec.Security, &d.body.Spec.Network
-	for _, mode := range []*string{&sec.PidMode, &sec.IpcMode, &sec.UtsMode} {
-		if ref, ok := strings.CutPrefix(*mode, "container:"); ok {
-			c, err := e.load(ctx, ref)
-			if err != nil {
-				return err
-			}
-			*mode = "container:" + c.ID
-		}
-	}
-	if net.Mode == spec.NetContainer {
-		c, err := e.load(ctx, net.Container)
-		if err != nil {
-			return err
-		}
-		net.Container = c.ID
-	}
-	return nil
-}
-
-// joins finds the namespaces to enter, now that the container starts.
-func (e *Engine) joins(ctx context.Context, c *spec.Container) (j ocispec.Join, netRun string, err error) {
-	for _, w := range []struct {
-		mode, kind string
-		to         *string
-	}{{c.Security.PidMode, "pid", &j.PID}, {c.Security.IpcMode, "ipc", &j.IPC}, {c.Security.UtsMode, "uts", &j.UTS}} {
-		ref, ok := strings.CutPrefix(w.mode, "container:")
-		if !ok {
-			continue
-		}
-		pid, err := e.joinPID(ctx, ref)
-		if err != nil {
-			return j, "", err
-		}
-		*w.to = "/proc/" + pid + "/ns/" + w.kind
-		if w.kind == "ipc" {
-			j.Shm = "/proc/" + pid + "/root/dev/shm"
-		}
-	}
-	if c.Network.Mode == spec.NetContainer {
-		if _, err := e.joinPID(ctx, c.Network.Container); err != nil {
-			return j, "", err
-		}
-		netRun = e.dirs.ContainerRun(c.Network.Container)
-	}
-	return j, netRun, nil
-}
-
-func (e *Engine) joinPID(ctx context.Context, ref string) (string, error) {
-	c, err := e.load(ctx, ref)
-	if err != nil {
-		return "", err
-	}
-	if !c.running() || c.status == nil || c.status.PID == 0 {
-		return "", errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name), "proa start %s", c.Name)
-	}
-	return itoa(c.status.PID), nil
 }

@@ -94,17 +94,22 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 	return c, nil
 }
 
-// lastLog is the first line of what a dead monitor said beside its protocol: a
-// crash of its own. The whole text is kept in the data directory.
+// lastLog is the first line of a dead monitor's own crash, "" where something
+// else killed it. The whole text is kept in the data directory.
 func (e *Engine) lastLog(id string) string {
-	from := filepath.Join(e.dirs.ContainerRun(id), monitor.LogFile)
-	text, err := os.ReadFile(from)
-	if err != nil || len(text) == 0 {
+	text, err := os.ReadFile(filepath.Join(e.dirs.ContainerRun(id), monitor.LogFile))
+	if err != nil {
 		return ""
 	}
-	_ = atomicfile.Write(filepath.Join(e.dirs.Container(id), monitor.LogFile), text, 0o600, atomicfile.Volatile)
-	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-	return line
+	for line := range strings.Lines(string(text)) {
+		for _, mark := range []string{"panic: ", "fatal error: ", "runtime: "} {
+			if strings.HasPrefix(line, mark) {
+				_ = atomicfile.Write(filepath.Join(e.dirs.Container(id), monitor.LogFile), text, 0o600, atomicfile.Volatile)
+				return strings.TrimSpace(line)
+			}
+		}
+	}
+	return ""
 }
 
 // clearDead removes what a killed monitor left outside of its directories. It

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// resolveJoins finds the containers whose namespaces are to be shared and
+// replaces their names by ids: names can change.
+func (e *Engine) resolveJoins(ctx context.Context, d *draft) error {
+	sec, net := &d.body.Spec.Security, &d.body.Spec.Network
+	for _, mode := range []*string{&sec.PidMode, &sec.IpcMode, &sec.UtsMode} {
+		if ref, ok := strings.CutPrefix(*mode, "container:"); ok {
+			c, err := e.load(ctx, ref)
+			if err != nil {
+				return err
+			}
+			*mode = "container:" + c.ID
+		}
+	}
+	if net.Mode == spec.NetContainer {
+		c, err := e.load(ctx, net.Container)
+		if err != nil {
+			return err
+		}
+		net.Container = c.ID
+	}
+	return nil
+}
+
+func (e *Engine) joinPID(ctx context.Context, ref string) (string, error) {
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	if !c.running() || c.status == nil || c.status.PID == 0 {
+		return "", errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name), "proa start %s", c.Name)
+	}
+	return itoa(c.status.PID), nil
+}
+
+// joined are the namespaces of other containers that one is to enter.
+type joined struct {
+	ocispec.Join
+	netRun string // runtime directory of the container whose network is shared
+	// outside: the monitor must stay in the host's pid namespace. A process
+	// can enter a pid namespace only below its own, and another container's
+	// is below another monitor's.
+	outside bool
+	// files are namespaces that the monitor, whose /proc shows its own pid
+	// namespace only, gets as descriptors; paths are where their names go.
+	files []*os.File
+	paths []*string
+}
+
+// joins finds the namespaces to enter, now that the container starts.
+func (e *Engine) joins(ctx context.Context, c *spec.Container) (*joined, error) {
+	sec := &c.Security
+	j := &joined{outside: sec.PidMode == "host" || strings.HasPrefix(sec.PidMode, "container:")}
+	for _, w := range []struct {
+		mode, kind string
+		to         *string
+	}{{sec.PidMode, "pid", &j.PID}, {sec.IpcMode, "ipc", &j.IPC}, {sec.UtsMode, "uts", &j.UTS}} {
+		ref, ok := strings.CutPrefix(w.mode, "container:")
+		if !ok {
+			continue
+		}
+		pid, err := e.joinPID(ctx, ref)
+		if err != nil {
+			j.close()
+			return nil, err
+		}
+		if w.kind == "ipc" {
+			e.notice("--ipc=container shares semaphores, message queues and System V memory, but not /dev/shm")
+		}
+		*w.to = "/proc/" + pid + "/ns/" + w.kind
+		if err := j.hand(w.to); err != nil {
+			j.close()
+			return nil, err
+		}
+	}
+	if c.Network.Mode == spec.NetContainer {
+		if _, err := e.joinPID(ctx, c.Network.Container); err != nil {
+			j.close()
+			return nil, err
+		}
+		j.netRun = e.dirs.ContainerRun(c.Network.Container)
+	}
+	return j, nil
+}
+
+// hand opens a namespace for a monitor that cannot see its path.
+func (j *joined) hand(path *string) error {
+	if j.outside {
+		return nil
+	}
+	f, err := os.Open(*path)
+	if err != nil {
+		return errs.Wrap(err, "enter namespace", *path)
+	}
+	j.files, j.paths = append(j.files, f), append(j.paths, path)
+	return nil
+}
+
+// inherit gives the descriptors to the monitor, which is process 1 of its pid
+// namespace: so they have names for its children, too.
+func (j *joined) inherit(cmd *exec.Cmd) {
+	for i, f := range j.files {
+		*j.paths[i] = "/proc/1/fd/" + itoa(3+len(cmd.ExtraFiles))
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+}
+
+func (j *joined) close() {
+	for _, f := range j.files {
+		_ = f.Close()
+	}
+	j.files = nil
+}
