@@ -19,6 +19,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/rootless/cgroup"
 	"github.com/proa-containers/proa/rootless/userns"
 )
 
@@ -139,6 +140,7 @@ func (e *Engine) holdUplink(ctx context.Context, ns *userns.Namespace) (*uplink.
 	if err != nil {
 		return nil, err
 	}
+	var detached chan error // of the uplink from our cgroup, while it gets ready
 	h, err := uplink.Ensure(ctx, uplink.Options{StateDir: e.dirs.Net(), Program: program, Netstack: []string{self, netstackCommand},
 		Start: func(cmd *exec.Cmd) (int, error) {
 			if cmd.SysProcAttr == nil {
@@ -149,8 +151,18 @@ func (e *Engine) holdUplink(ctx context.Context, ns *userns.Namespace) (*uplink.
 			if err != nil {
 				return 0, err
 			}
-			return child.Ready(ctx)
+			pid, err := child.Ready(ctx)
+			if err == nil {
+				detached = make(chan error, 1)
+				go func() { detached <- cgroup.Detach(ctx, "uplink", pid) }()
+			}
+			return pid, err
 		}})
+	if detached != nil {
+		// Without, it lasts no longer than the unit or session that we are in;
+		// nothing to refuse a container for.
+		<-detached
+	}
 	if err == nil && h.Info.Warning != "" {
 		e.notice(h.Info.Warning)
 	}

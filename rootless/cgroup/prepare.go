@@ -33,7 +33,7 @@ func (p Place) Prepare(ctx context.Context, id string, pid int) (string, error) 
 	case p.Kind == None:
 		return "", nil
 	case p.Kind == Systemd:
-		base, err := startScope(ctx, "proa-"+id+".scope", p.Parent, pid)
+		base, err := startScope(ctx, "proa-"+id+".scope", p.Parent, "Proa container "+id, pid)
 		if err != nil {
 			return "", err
 		}
@@ -42,6 +42,21 @@ func (p Place) Prepare(ctx context.Context, id string, pid int) (string, error) 
 		return p.Parent, settle(Mount, p.Parent, p.Controllers)
 	}
 	return p.Parent, nil
+}
+
+// Detach gives process pid, which serves containers of several units and
+// sessions, a scope of its own where the user has a systemd manager: else the
+// end of the one that happened to start it would be its end. It does nothing
+// for root and where there is no manager.
+func Detach(ctx context.Context, name string, pid int) error {
+	uid := os.Getuid()
+	if uid == 0 || !unified() || busSocket(uid) == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := startScope(ctx, "proa-"+name+"-"+strconv.Itoa(pid)+".scope", slice, "Proa "+name, pid)
+	return err
 }
 
 // settle moves the processes of the delegated cgroup base into a leaf and

@@ -30,7 +30,7 @@ type property struct {
 
 // startScope asks the user's systemd for a scope around process pid that
 // systemd leaves to us, and returns its cgroup.
-func startScope(ctx context.Context, unit, slice string, pid int) (string, error) {
+func startScope(ctx context.Context, unit, slice, description string, pid int) (string, error) {
 	conn, err := connect(ctx)
 	if err != nil {
 		return "", err
@@ -43,7 +43,7 @@ func startScope(ctx context.Context, unit, slice string, pid int) (string, error
 	signals := make(chan *dbus.Signal, 64)
 	conn.Signal(signals)
 	properties := []property{
-		{"Description", dbus.MakeVariant("Proa container " + strings.TrimSuffix(strings.TrimPrefix(unit, "proa-"), ".scope"))},
+		{"Description", dbus.MakeVariant(description)},
 		{"Slice", dbus.MakeVariant(slice)},
 		{"PIDs", dbus.MakeVariant([]uint32{uint32(pid)})},
 		{"Delegate", dbus.MakeVariant(true)},
