@@ -143,12 +143,22 @@ func snapshot(a account) shot {
 		}
 	}
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && containerCgroup.MatchString(d.Name()) {
+		if err == nil && d.IsDir() && containerCgroup.MatchString(d.Name()) && ownCgroup(a, path) {
 			s["cgroup "+path] = true
 		}
 		return nil
 	})
 	return s
+}
+
+// ownCgroup tells the set's control groups from those of other programs that
+// name theirs by a container's id.
+func ownCgroup(a account, path string) bool {
+	if a.uid == 0 {
+		return strings.Contains(path, "/proa")
+	}
+	fi, err := os.Stat(path)
+	return err == nil && fi.Sys().(*syscall.Stat_t).Uid == a.uid
 }
 
 func (s shot) since(before shot) []string {
