@@ -171,6 +171,7 @@ func (s *supervisor) begin() (*run, error) {
 		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = monitor.StateRunning, r.pid, pid, start, r.started
 	})
 	go s.follow(r)
+	go s.watchHealth(r)
 	if late != nil {
 		go late()
 	}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// Docker's defaults and bounds of health checks.
+const (
+	healthInterval      = 30 * time.Second
+	healthTimeout       = 30 * time.Second
+	healthStartInterval = 5 * time.Second
+	healthRetries       = 3
+	healthKept          = 5    // probes in the status
+	healthOutput        = 4096 // bytes kept of a probe's output
+)
+
+const (
+	healthStarting  = "starting"
+	healthHealthy   = "healthy"
+	healthUnhealthy = "unhealthy"
+)
+
+// healthCheck is a check with the defaults filled in.
+func healthCheck(h *spec.Health) spec.Health {
+	c := *h
+	for _, d := range []struct {
+		to  *time.Duration
+		def time.Duration
+	}{{&c.Interval, healthInterval}, {&c.Timeout, healthTimeout}, {&c.StartInterval, healthStartInterval}} {
+		if *d.to <= 0 {
+			*d.to = d.def
+		}
+	}
+	if c.Retries <= 0 {
+		c.Retries = healthRetries
+	}
+	return c
+}
+
+// judge adds a probe to what is known, as Docker does: the first success ends
+// the starting phase, failures before its end do not count, and as many
+// failures in a row as there are retries mean unhealthy.
+func judge(st monitor.HealthStatus, p monitor.HealthProbe, inStart bool, retries int) monitor.HealthStatus {
+	st.Log = append(append([]monitor.HealthProbe(nil), st.Log...), p)
+	if n := len(st.Log); n > healthKept {
+		st.Log = st.Log[n-healthKept:]
+	}
+	switch {
+	case p.ExitCode == 0:
+		st.Status, st.FailingStreak = healthHealthy, 0
+	case inStart && st.Status == healthStarting:
+	default:
+		st.FailingStreak++
+		if st.FailingStreak >= retries {
+			st.Status = healthUnhealthy
+		}
+	}
+	return st
+}
+
+// watchHealth probes one run of the container until it ends.
+func (s *supervisor) watchHealth(r *run) {
+	if s.cfg.Health == nil {
+		return
+	}
+	c := healthCheck(s.cfg.Health)
+	st := monitor.HealthStatus{Status: healthStarting}
+	s.setHealth(r, st)
+	started := time.Now()
+	for {
+		inStart := time.Since(started) < c.StartPeriod
+		wait := c.Interval
+		if inStart && st.Status == healthStarting {
+			wait = min(c.StartInterval, c.Interval)
+		}
+		select {
+		case <-r.done:
+			return
+		case <-time.After(wait):
+		}
+		if s.snapshot().State != monitor.StateRunning {
+			continue // paused
+		}
+		p := s.probe(r, &c)
+		select {
+		case <-r.done:
+			return // what it says of a container that is going means nothing
+		default:
+		}
+		st = judge(st, p, time.Since(started) < c.StartPeriod, c.Retries)
+		s.setHealth(r, st)
+	}
+}
+
+func (s *supervisor) setHealth(r *run, st monitor.HealthStatus) {
+	if s.current() == r {
+		s.update(func(now *monitor.Status) { now.Health = &st })
+	}
+}
+
+// probe runs the check once.
+func (s *supervisor) probe(r *run, c *spec.Health) monitor.HealthProbe {
+	p := monitor.HealthProbe{Start: time.Now().UTC()}
+	code, out, err := s.runProbe(r, c)
+	if err != nil {
+		code, out = -1, err.Error()
+	}
+	p.End, p.ExitCode, p.Output = time.Now().UTC(), code, out
+	s.stirred()
+	return p
+}
+
+func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, err error) {
+	ours, out, err := pipe(true)
+	if err != nil {
+		return 0, "", err
+	}
+	defer ours.Close()
+	fds, err := probeStreams(out)
+	if err != nil {
+		return 0, "", err
+	}
+	proc, err := s.startExec(r, &monitor.ExecRequest{Args: healthCommand(c.Test)}, fds)
+	if err != nil {
+		return 0, "", err
+	}
+	text := make(chan string, 1)
+	go func() { text <- readProbe(ours) }()
+	late := time.AfterFunc(c.Timeout, func() { _ = proc.signal(int(unix.SIGKILL)) })
+	code, signal := proc.wait()
+	s.reap.forget(proc.pid)
+	timedOut := !late.Stop() && signal != 0
+	// A child that it left behind may keep the pipe open for ever.
+	_ = ours.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	output = <-text
+	if timedOut {
+		return -1, fmt.Sprintf("Health check exceeded timeout (%v)", c.Timeout), nil
+	}
+	return code, output, nil
+}
+
+// probeStreams are a probe's three descriptors; the callee closes each.
+func probeStreams(out *os.File) ([]*os.File, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	fd, err := unix.FcntlInt(out.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		out.Close()
+		null.Close()
+		return nil, os.NewSyscallError("dup", err)
+	}
+	return []*os.File{null, out, os.NewFile(uintptr(fd), "stdio")}, nil
+}
+
+// readProbe keeps the beginning of the output and drops the rest, so that the
+// check never waits for a reader.
+func readProbe(f *os.File) string {
+	var b strings.Builder
+	_, err := io.CopyN(&b, f, healthOutput)
+	if err == nil {
+		_, _ = io.Copy(io.Discard, f)
+	}
+	return strings.ToValidUTF8(b.String(), "\uFFFD")
+}
+
+// healthCommand is the command of a check in Docker's form.
+func healthCommand(test []string) []string {
+	if len(test) > 1 && test[0] == "CMD-SHELL" {
+		return append([]string{"/bin/sh", "-c"}, test[1:]...)
+	}
+	if len(test) > 0 && test[0] == "CMD" {
+		return test[1:]
+	}
+	return test
+}
