@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -93,7 +94,12 @@ func hasFreezer(c *libcontainer.Container) bool {
 	if err != nil {
 		return false
 	}
-	return st.CgroupPaths[""] != "" && len(st.CgroupPaths) == 1 || st.CgroupPaths["freezer"] != ""
+	if st.CgroupPaths["freezer"] != "" {
+		return true
+	}
+	// libcontainer names a path even where it was not allowed to make it.
+	dir := st.CgroupPaths[""]
+	return dir != "" && unix.Access(filepath.Join(dir, "cgroup.freeze"), unix.W_OK) == nil
 }
 
 // thaw lets a paused container hear a signal.
