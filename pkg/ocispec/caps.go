@@ -36,6 +36,16 @@ func (b *builder) capabilities() error {
 	if err != nil {
 		return err
 	}
+	// What root itself has lost (in a container, or by a unit's bounding set)
+	// nobody can be given.
+	if lost := b.in.Host.LostCaps; len(lost) > 0 {
+		for _, c := range b.in.Spec.Security.CapAdd {
+			if name := "CAP_" + strings.TrimPrefix(strings.ToUpper(c), "CAP_"); slices.Contains(lost, name) {
+				return errs.WithHint(errs.New(errs.Denied, "capability %s was taken from this root user: it cannot be given to a container", name), "leave out --cap-add %s", c)
+			}
+		}
+		caps = slices.DeleteFunc(caps, func(c string) bool { return slices.Contains(lost, c) })
+	}
 	// Inheritable and ambient stay empty, as in Docker since CVE-2022-24769:
 	// a process that changes to another user loses everything.
 	b.cfg.Capabilities = &configs.Capabilities{Bounding: caps, Effective: caps, Permitted: caps}

@@ -38,6 +38,7 @@ type Host struct {
 	Arch         string // GOARCH
 	Kernel       [2]int // 6, 1
 	LastCap      int
+	LostCaps     []string // of real root: what its bounding set lacks
 	CPUs         int
 	Hostname     string
 	Seccomp      bool
@@ -83,6 +84,9 @@ func ProbeHost(p Probe) Host {
 	}
 	if n, ok := readInt("/proc/sys/kernel/cap_last_cap"); ok {
 		h.LastCap = n
+	}
+	if h.UID == 0 {
+		h.LostCaps = lostCaps(h.LastCap)
 	}
 	h.OOMScoreAdj, _ = readInt("/proc/self/oom_score_adj")
 	_, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
@@ -211,4 +215,18 @@ func (h *Host) addDevices(root string) {
 		h.Devices = append(h.Devices, d)
 		return nil
 	})
+}
+
+// lostCaps are the capabilities that this process cannot hand on. An
+// unprivileged user's namespace has all of them again, for itself.
+func lostCaps(last int) (lost []string) {
+	for n, name := range allCaps {
+		if n > last {
+			break
+		}
+		if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(n), 0, 0, 0); err == nil && has == 0 {
+			lost = append(lost, name)
+		}
+	}
+	return lost
 }

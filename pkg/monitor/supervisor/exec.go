@@ -5,10 +5,13 @@ package supervisor
 import (
 	"os"
 	"strconv"
+	"strings"
 
+	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runc/libcontainer"
-	lccaps "github.com/opencontainers/runc/libcontainer/capabilities"
 	"github.com/opencontainers/runc/libcontainer/configs"
+	"golang.org/x/sys/unix"
+
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 )
@@ -147,7 +150,23 @@ func (s *supervisor) execProcess(root *os.File, r *monitor.ExecRequest) (*libcon
 	}, nil
 }
 
+// allCapabilities is everything that this monitor can give: real root may have
+// lost some itself.
 func allCapabilities() *configs.Capabilities {
-	all := lccaps.KnownCapabilities()
+	var all []string
+	for n, name := range capabilityNames() {
+		if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(n), 0, 0, 0); err == nil && has == 1 {
+			all = append(all, name)
+		}
+	}
 	return &configs.Capabilities{Bounding: all, Effective: all, Permitted: all}
+}
+
+// capabilityNames are those that the kernel knows, by number.
+func capabilityNames() map[int]string {
+	names := map[int]string{}
+	for _, c := range capability.ListKnown() {
+		names[int(c)] = "CAP_" + strings.ToUpper(c.String())
+	}
+	return names
 }
