@@ -88,8 +88,44 @@ func (e *Engine) BaseImage(ctx context.Context, ref, platform string, pull spec.
 	return b, nil
 }
 
-// Layers is the store, for what makes and mounts layers.
-func (e *Engine) Layers() *storage.Store { return e.images }
+// What the store offers to builds, under the engine's name.
+type (
+	// Layer is a read-only layer with all that lies below it.
+	Layer = storage.Layer
+	// Scratch is a writable layer.
+	Scratch = storage.Scratch
+	// NewImage describes an image to be made of layers.
+	NewImage = storage.CreateOptions
+)
+
+// NewScratch starts a writable layer on parent. The caller ends it with Commit
+// or Discard.
+func (e *Engine) NewScratch(parent Layer) (*Scratch, error) { return e.images.NewScratch(parent) }
+
+// MountLayer mounts a layer chain for reading; release unmounts.
+func (e *Engine) MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error) {
+	return e.images.MountLayer(ctx, top)
+}
+
+// LayerExists reports whether a layer is in the store.
+func (e *Engine) LayerExists(id string) bool { return e.images.LayerExists(id) }
+
+// CreateImage stores an image. The names are given as the user wrote them;
+// shown is how they appear in lists.
+func (e *Engine) CreateImage(ctx context.Context, n NewImage) (id string, shown []string, err error) {
+	full := make([]string, 0, len(n.Names))
+	for _, name := range n.Names {
+		f, err := storage.Normalize(name)
+		if err != nil {
+			return "", nil, err
+		}
+		full = append(full, f)
+		shown = append(shown, storage.Familiar(f))
+	}
+	n.Names = full
+	id, err = e.images.CreateImage(ctx, n)
+	return id, shown, err
+}
 
 // BuildCacheDir is where builds keep their records and cache mounts.
 func (e *Engine) BuildCacheDir() string { return filepath.Join(e.dirs.Data, "build") }

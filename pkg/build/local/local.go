@@ -15,7 +15,6 @@ import (
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
-	"github.com/proa-containers/proa/storage"
 )
 
 // Engine is a build.Engine. It must be used inside the user's namespace (see
@@ -39,16 +38,16 @@ func (e *Engine) Base(ctx context.Context, ref, platform string, pull spec.PullP
 	return &build.Base{ID: b.ID, Name: ref, Config: b.Config, Top: fromStore(b.Top)}, nil
 }
 
-func fromStore(l storage.Layer) build.Layer {
+func fromStore(l libpod.Layer) build.Layer {
 	return build.Layer{ID: l.ID, DiffID: l.DiffID.String(), Size: l.Size}
 }
 
-func toStore(l build.Layer) storage.Layer {
-	return storage.Layer{ID: l.ID, DiffID: digest.Digest(l.DiffID), Size: l.Size}
+func toStore(l build.Layer) libpod.Layer {
+	return libpod.Layer{ID: l.ID, DiffID: digest.Digest(l.DiffID), Size: l.Size}
 }
 
-// scratch is a storage.Scratch whose layers are the build's.
-type scratch struct{ *storage.Scratch }
+// scratch is a libpod.Scratch whose layers are the build's.
+type scratch struct{ *libpod.Scratch }
 
 func (s scratch) Commit(ctx context.Context, epoch *time.Time) (build.Layer, error) {
 	l, err := s.Scratch.Commit(ctx, epoch)
@@ -57,7 +56,7 @@ func (s scratch) Commit(ctx context.Context, epoch *time.Time) (build.Layer, err
 
 // NewScratch implements build.Engine.
 func (e *Engine) NewScratch(_ context.Context, parent build.Layer) (build.Scratch, error) {
-	s, err := e.pod.Layers().NewScratch(toStore(parent))
+	s, err := e.pod.NewScratch(toStore(parent))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +65,7 @@ func (e *Engine) NewScratch(_ context.Context, parent build.Layer) (build.Scratc
 
 // MountLayer implements build.Engine.
 func (e *Engine) MountLayer(ctx context.Context, top build.Layer) (string, func() error, error) {
-	return e.pod.Layers().MountLayer(ctx, toStore(top))
+	return e.pod.MountLayer(ctx, toStore(top))
 }
 
 // Run implements build.Engine.
@@ -90,21 +89,11 @@ func (e *Engine) Run(ctx context.Context, s build.RunStep) (int, error) {
 
 // CreateImage implements build.Engine.
 func (e *Engine) CreateImage(ctx context.Context, s build.ImageSpec) (id string, shown []string, err error) {
-	names := make([]string, 0, len(s.Names))
-	for _, n := range s.Names {
-		full, err := storage.Normalize(n)
-		if err != nil {
-			return "", nil, err
-		}
-		names = append(names, full)
-		shown = append(shown, storage.Familiar(full))
-	}
-	id, err = e.pod.Layers().CreateImage(ctx, storage.CreateOptions{Config: s.Config, Top: toStore(s.Top), Names: names, Annotations: s.Annotations})
-	return id, shown, err
+	return e.pod.CreateImage(ctx, libpod.NewImage{Config: s.Config, Top: toStore(s.Top), Names: s.Names, Annotations: s.Annotations})
 }
 
 // LayerExists implements build.Engine.
-func (e *Engine) LayerExists(id string) bool { return e.pod.Layers().LayerExists(id) }
+func (e *Engine) LayerExists(id string) bool { return e.pod.LayerExists(id) }
 
 // CacheDir implements build.Engine.
 func (e *Engine) CacheDir() string { return e.pod.BuildCacheDir() }
