@@ -44,7 +44,7 @@ type builder struct {
 }
 
 // Build executes a Dockerfile and creates the image that its target stage
-// describes. On an error everything that was started is gone, layers of
+// describes. With CheckOnly engine may be nil. On an error everything that was started is gone, layers of
 // finished steps stay in the cache.
 func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Result, error) {
 	tmp, err := os.MkdirTemp("", "proa-build-")
@@ -56,7 +56,6 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 		o: o, engine: engine, report: report, tmp: tmp, start: time.Now().UTC(),
 		stages: map[*stagePlan]*stage{}, warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
 	}
-	b.cache = &cache{dir: engine.CacheDir(), exists: engine.LayerExists, off: o.NoCache}
 	defer b.closeTrees()
 	if err := b.open(ctx); err != nil {
 		return nil, err
@@ -64,6 +63,7 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	if o.CheckOnly {
 		return &Result{Warnings: b.warns}, nil
 	}
+	b.cache = &cache{dir: engine.CacheDir(), exists: engine.LayerExists, off: o.NoCache}
 	if err := b.runStages(ctx); err != nil {
 		return nil, err
 	}

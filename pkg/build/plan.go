@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,10 +83,42 @@ func parsePlan(text []byte, name string, o *Options) (*plan, error) {
 	if err := p.addStages(stages, o); err != nil {
 		return nil, lineError(name, text, err)
 	}
+	p.unusedArgs(meta, o)
 	if err := p.selectTarget(o.Target); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// unusedArgs warns, in Docker's words, of --build-arg that no ARG line names:
+// mostly a mistyped name.
+func (p *plan) unusedArgs(meta []instructions.ArgCommand, o *Options) {
+	known := slices.Clone(predefinedArgs)
+	add := func(c *instructions.ArgCommand) {
+		for _, a := range c.Args {
+			known = append(known, a.Key)
+		}
+	}
+	for i := range meta {
+		add(&meta[i])
+	}
+	for _, st := range p.stages {
+		for _, c := range st.commands {
+			if c, ok := c.(*instructions.ArgCommand); ok {
+				add(c)
+			}
+		}
+	}
+	var unused []string
+	for name := range o.Args {
+		if !slices.Contains(known, name) && !strings.HasPrefix(name, "BUILDKIT_") && name != "SOURCE_DATE_EPOCH" {
+			unused = append(unused, name)
+		}
+	}
+	if len(unused) > 0 {
+		slices.Sort(unused)
+		p.warn("", "One or more build-args ["+strings.Join(unused, " ")+"] were not consumed", "", nil)
+	}
 }
 
 func (p *plan) linter(text []byte) (*linter.Linter, error) {

@@ -195,20 +195,23 @@ func (s *stage) execute(ctx context.Context, ref StepRef, sc Scratch, step RunSt
 	if err != nil {
 		return err
 	}
-	if code != 0 {
-		return s.runFailed(sc, step.Args, code)
+	if err := removeStubs(sc.Upper(), stubs); err != nil {
+		return err
 	}
-	return removeStubs(sc.Upper(), stubs)
+	if code != 0 {
+		return s.runFailed(step.Args, code)
+	}
+	return nil
 }
 
 // runFailed is the error of a command that returned non-zero. Docker's sentence
 // is kept for those who match it.
-func (s *stage) runFailed(sc Scratch, args []string, code int) error {
-	err := errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(args, " "), code) //nolint:staticcheck // Docker's sentence
-	if s.b.o.KeepFailed {
-		return &keptError{errs.WithHint(err, "its files are in %s", sc.Upper())}
+func (s *stage) runFailed(args []string, code int) error {
+	var err error = errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(args, " "), code) //nolint:staticcheck // Docker's sentence
+	if !s.b.o.KeepFailed {
+		err = errs.WithHint(err, "proa build --keep-failed keeps the state of the failed step for a look inside")
 	}
-	return errs.WithHint(err, "proa build --keep-failed keeps the state of the failed step for a look inside")
+	return &failedRun{err}
 }
 
 type outputWriter struct {

@@ -294,24 +294,59 @@ func (s *stage) newLayer(ctx context.Context, work func(Scratch) error) (Layer, 
 		if errors.Is(err, errNoFiles) {
 			return Layer{}, true, sc.Discard()
 		}
-		var keep *keptError
-		if errors.As(err, &keep) {
-			return Layer{}, false, err
+		var failed *failedRun
+		if s.b.o.KeepFailed && errors.As(err, &failed) {
+			return Layer{}, false, s.keepFailed(ctx, sc, err)
 		}
-		return Layer{}, false, errors.Join(err, sc.Discard())
+		return Layer{}, false, joinDiscard(err, sc)
 	}
 	if err := sc.Unmount(); err != nil {
-		return Layer{}, false, errors.Join(err, sc.Discard())
+		return Layer{}, false, joinDiscard(err, sc)
 	}
 	layer, err := sc.Commit(ctx, s.b.o.Epoch)
 	if err != nil {
-		return Layer{}, false, errors.Join(err, sc.Discard())
+		return Layer{}, false, joinDiscard(err, sc)
 	}
 	return layer, false, nil
 }
 
-// keptError carries a failed RUN whose layer was kept for a look inside.
-type keptError struct{ err error }
+// joinDiscard drops a scratch after err. The error stays itself where that
+// works: its hint and kind are for the user.
+func joinDiscard(err error, sc Scratch) error {
+	if derr := sc.Discard(); derr != nil {
+		return errors.Join(err, derr)
+	}
+	return err
+}
 
-func (k *keptError) Error() string { return k.err.Error() }
-func (k *keptError) Unwrap() error { return k.err }
+// failedRun is the error of a command that returned non-zero.
+type failedRun struct{ err error }
+
+func (f *failedRun) Error() string { return f.err.Error() }
+func (f *failedRun) Unwrap() error { return f.err }
+
+// keepFailed makes an image without a name of what a failed RUN left, so that
+// the usual commands look inside and remove it. It starts a shell with the
+// step's user, directory and variables.
+func (s *stage) keepFailed(ctx context.Context, sc Scratch, failure error) error {
+	layer, err := sc.Commit(ctx, nil)
+	if err != nil {
+		return errors.Join(failure, joinDiscard(err, sc))
+	}
+	img := cloneImage(s.image)
+	img.Created = s.b.now()
+	img.RootFS.Type = "layers"
+	img.RootFS.DiffIDs = append(img.RootFS.DiffIDs, digestOf(layer.DiffID))
+	img.History = append(img.History, v1.History{CreatedBy: "failed RUN", Comment: "proa", Created: img.Created})
+	img.Config.Entrypoint, img.Config.Cmd = nil, s.shell()[:1]
+	img.Config.Healthcheck = nil
+	for _, kv := range s.runEnv() {
+		name, v, _ := strings.Cut(kv, "=")
+		img.Config.Env = envList(img.Config.Env).with(name, v)
+	}
+	id, _, err := s.b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: layer})
+	if err != nil {
+		return errors.Join(failure, err)
+	}
+	return errs.WithHint(failure, "look inside with: proa run --rm -it %s; then: proa rmi %s", id[:12], id[:12])
+}

@@ -64,6 +64,10 @@ func printBuildWarning(out io.Writer, w build.Warning) {
 	if w.Line > 0 {
 		where = fmt.Sprintf(" (line %d)", w.Line)
 	}
+	if w.Rule == "" && w.Line == 0 {
+		fmt.Fprintf(out, "[Warning] %s\n", w.Message)
+		return
+	}
 	rule := w.Rule
 	if rule != "" {
 		rule += ": "
