@@ -50,6 +50,11 @@ func (u *unpacker) parent(dir string) (int, error) {
 		if err := unix.Mkdirat(up, path.Base(dir), 0o755); err != nil {
 			return -1, err
 		}
+		if u.inherit && !u.o.IgnoreChown {
+			if err := unix.Fchownat(up, path.Base(dir), 0, 0, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return -1, err
+			}
+		}
 		// Whatever the umask: others must be able to pass.
 		if err := chmodAt(up, path.Base(dir), 0o755); err != nil {
 			return -1, err
@@ -60,8 +65,13 @@ func (u *unpacker) parent(dir string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
 	u.forgetDir()
-	u.dirFD, u.dirName = fd, dir
+	u.dirFD, u.dirName, u.inherit = fd, dir, st.Mode&unix.S_ISGID != 0
 	return fd, nil
 }
 
@@ -185,7 +195,7 @@ func (u *unpacker) chownFD(fd int, h *tar.Header) error {
 // chown runs do unless the file belongs to the right ids by its creation.
 func (u *unpacker) chown(h *tar.Header, do func() error) error {
 	u.uids[uint32(h.Uid)], u.gids[uint32(h.Gid)] = true, true
-	if h.Uid == 0 && h.Gid == 0 || u.o.IgnoreChown {
+	if h.Uid == 0 && h.Gid == 0 && !u.inherit || u.o.IgnoreChown {
 		return nil
 	}
 	err := do()
@@ -353,6 +363,8 @@ func (u *unpacker) rootEntry(h *tar.Header) error {
 	if h.Typeflag != tar.TypeDir {
 		return errs.New(errs.Invalid, "the root directory is not a directory")
 	}
+	u.forgetDir()
+	u.inherit = true // what the store's own directory gave it is not known
 	if err := u.meta(u.root, ".", h); err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ type unpacker struct {
 	root    int
 	dirName string // of the directory that dirFD is
 	dirFD   int
+	inherit bool // dirFD gives its own group to what is made in it (set-gid)
 	buf     []byte
 	crc     hash.Hash64
 	split   *splitter

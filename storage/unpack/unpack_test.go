@@ -14,6 +14,7 @@ import (
 
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -214,4 +215,26 @@ func FuzzTar(f *testing.F) {
 			t.Errorf("%v %v", ents, err)
 		}
 	})
+}
+
+// A set-gid directory gives its group to what is made in it; what the archive
+// says counts all the same.
+func TestSetGIDDirectory(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs a second group")
+	}
+	root := t.TempDir()
+	data := archive(t,
+		item{tar.Header{Name: "local", Typeflag: tar.TypeDir, Mode: 0o2775, Gid: 50}, ""},
+		item{tar.Header{Name: "local/file", Mode: 0o2755}, "x"},
+		dir("local/sub"), link(tar.TypeSymlink, "local/link", "file"), named("local/new/file"))
+	if _, err := Tar(root, bytes.NewReader(data), Options{UserXattr: true, NoDevices: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"file", "sub", "link", "new", "new/file"} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(root, "local", name), &st); err != nil || st.Gid != 0 {
+			t.Errorf("%s: gid %d, mode %o, %v", name, st.Gid, st.Mode, err)
+		}
+	}
 }
