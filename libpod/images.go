@@ -64,10 +64,14 @@ func opPull(ctx context.Context, c *insideCall) (any, error) {
 // insideOps are the operations that need root of the user's namespace. It is
 // a function because the operations call inside.
 func insideOps() map[string]insideOp {
-	return map[string]insideOp{
+	ops := map[string]insideOp{
 		"rm": opRemoveTrees, "pull": opPull, "load": opLoad, "import": opImport, "tag": opTag, "untag": opUntag, "rmi": opRemoveImage,
 		"rootfs": opRootfs,
+		"push": opPush, "save": opSave, "commit": opCommit, "changes": opChanges, "export": opExport,
+		"prune": opPrune, "sizes": opSizes, "check": opCheck,
 	}
+	manifestOps(ops)
+	return ops
 }
 
 // ImageListOptions select images.
@@ -248,6 +252,7 @@ type ImageHistory struct {
 	Comment    string
 	EmptyLayer bool
 	Size       int64
+	ID         string // of a local image that ends with this step; empty: none
 }
 
 // ImageInspect returns everything known about one image: by name, id or unique
@@ -269,6 +274,31 @@ func (e *Engine) ImageInspect(_ context.Context, ref string) (*ImageDetails, err
 	use, err := db.ImageUse()
 	d.Containers = use[img.ID]
 	return d, err
+}
+
+// ImageHistory lists the steps of an image's making, the newest first.
+func (e *Engine) ImageHistory(_ context.Context, ref string) ([]ImageHistory, error) {
+	img, err := e.images.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ImageHistory, len(img.History))
+	for i, h := range img.History {
+		out[len(out)-1-i] = ImageHistory{Created: h.Created, CreatedBy: h.CreatedBy, Comment: h.Comment, EmptyLayer: h.EmptyLayer, Size: h.Size}
+	}
+	if len(out) == 0 { // an image that was made without one
+		out = []ImageHistory{{Created: img.Created, Comment: img.Comment, Size: img.Size}}
+	}
+	out[0].ID = img.ID
+	// An image that was made here of another one goes on with that one's steps.
+	for steps := len(out); img.Parent != ""; {
+		if img, err = e.images.Resolve(img.Parent); err != nil || len(img.History) >= steps || len(img.History) == 0 {
+			break
+		}
+		steps = len(img.History)
+		out[len(out)-steps].ID = img.ID
+	}
+	return out, nil
 }
 
 // Tag gives the image another name, taking it from whatever image had it.

@@ -29,7 +29,7 @@ import (
 //	  request (JSON, descriptor 3) ------>   does it
 //	  <------ progress, result or error (a JSON value each, descriptor 4)
 //
-// Standard input is the caller's where the operation reads one.
+// Standard input and output are the caller's where the operation uses them.
 
 // insideCommand is the hidden command.
 const insideCommand = "__inside"
@@ -54,6 +54,7 @@ type insideCall struct {
 	e        *Engine
 	request  []byte // JSON
 	stdin    io.Reader
+	stdout   io.Writer
 	progress storage.Progress // nil: nothing is told
 }
 
@@ -63,12 +64,23 @@ type insideOp func(ctx context.Context, c *insideCall) (any, error)
 // inside runs an operation as root of the user's namespace. request and result
 // (a pointer, or nil) pass through JSON where this process is not in it.
 func (e *Engine) inside(ctx context.Context, op string, request, result any, stdin io.Reader, p storage.Progress) error {
+	return e.insideStreams(ctx, op, request, result, stdio{in: stdin}, p)
+}
+
+// stdio are the caller's streams that an operation reads or writes; nil: none.
+type stdio struct {
+	in  io.Reader
+	out io.Writer
+}
+
+// insideStreams is inside for operations that write a stream.
+func (e *Engine) insideStreams(ctx context.Context, op string, request, result any, std stdio, p storage.Progress) error {
 	req, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
 	if userns.Inside() || os.Geteuid() == 0 {
-		v, err := insideOps()[op](ctx, &insideCall{e, req, stdin, p})
+		v, err := insideOps()[op](ctx, &insideCall{e, req, std.in, std.out, p})
 		if err != nil || result == nil {
 			return err
 		}
@@ -82,7 +94,7 @@ func (e *Engine) inside(ctx context.Context, op string, request, result any, std
 	if ns.None() {
 		return errs.New(errs.Internal, "no namespace to enter")
 	}
-	return e.callInside(ctx, ns, op, req, result, stdin, p)
+	return e.callInside(ctx, ns, op, req, result, std, p)
 }
 
 func viaJSON(from, to any) error {
@@ -93,7 +105,7 @@ func viaJSON(from, to any) error {
 	return json.Unmarshal(b, to)
 }
 
-func (e *Engine) callInside(ctx context.Context, ns *userns.Namespace, op string, req []byte, result any, stdin io.Reader, p storage.Progress) error {
+func (e *Engine) callInside(ctx context.Context, ns *userns.Namespace, op string, req []byte, result any, std stdio, p storage.Progress) error {
 	reqR, reqW, err := os.Pipe()
 	if err != nil {
 		return err
@@ -105,9 +117,12 @@ func (e *Engine) callInside(ctx context.Context, ns *userns.Namespace, op string
 	defer repR.Close()
 	cmd := exec.Command("/proc/self/exe", insideCommand, op)
 	cmd.Args[0] = os.Args[0]
-	cmd.Stdin, cmd.Stderr = stdin, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = std.in, std.out, os.Stderr
 	cmd.ExtraFiles = []*os.File{reqR, repW}
 	cmd.WaitDelay = 1 // a copy of stdin to a child that has ended is not waited for
+	if std.out != nil {
+		cmd.WaitDelay = 0 // but what it has written is
+	}
 	if cmd.Env, err = userns.InsideEnv(os.Environ()); err != nil {
 		return err
 	}
@@ -206,7 +221,7 @@ func serveInside(ctx context.Context, op string, reqF *os.File, p storage.Progre
 	if err != nil {
 		return nil, err
 	}
-	v, err := f(ctx, &insideCall{e, req, os.Stdin, p})
+	v, err := f(ctx, &insideCall{e, req, os.Stdin, os.Stdout, p})
 	if cerr := e.images.Close(); err == nil {
 		err = cerr
 	}

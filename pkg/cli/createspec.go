@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -135,7 +134,7 @@ func (f *processFlags) environment(a *app) ([]string, error) {
 		env = append(env, e...)
 	}
 	e, err := spec.ParseEnv(f.env, a.std.Lookup)
-	return output.MergeEnv(nil, append(env, e...), nil), err
+	return spec.MergeEnv(nil, append(env, e...), nil), err
 }
 
 // localZone is the name of the host's time zone.

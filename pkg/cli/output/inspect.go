@@ -262,7 +262,7 @@ func containerConfig(d *libpod.Details) *InspectConfig {
 	p, img := &d.Spec.Process, &d.Image
 	c := &InspectConfig{
 		Hostname: p.Hostname, Domainname: p.Domainname, User: p.User, Tty: p.TTY, OpenStdin: p.OpenStdin, StdinOnce: p.StdinOnce,
-		Env: MergeEnv(img.Env, p.Env, p.UnsetEnv), Cmd: img.Cmd, Image: d.ImageName, WorkingDir: p.Dir, Entrypoint: img.Entrypoint,
+		Env: spec.MergeEnv(img.Env, p.Env, p.UnsetEnv), Cmd: img.Cmd, Image: d.ImageName, WorkingDir: p.Dir, Entrypoint: img.Entrypoint,
 		OnBuild: img.OnBuild, Labels: map[string]string{}, StopSignal: d.Spec.Lifecycle.StopSignal, StopTimeout: d.Spec.Lifecycle.StopTimeout,
 		Shell: img.Shell,
 	}
@@ -342,36 +342,6 @@ func exposedPorts(d *libpod.Details) map[string]struct{} {
 }
 
 func portKey(p spec.Port) string { return strconv.Itoa(int(p.ContainerPort)) + "/" + p.Protocol }
-
-// MergeEnv is the environment of a container's process: the image's, changed
-// by the request.
-func MergeEnv(image, request, unset []string) []string {
-	out := []string{}
-	at := map[string]int{}
-	for _, list := range [][]string{image, request} {
-		for _, e := range list {
-			k, _, _ := strings.Cut(e, "=")
-			if i, ok := at[k]; ok {
-				out[i] = e
-				continue
-			}
-			at[k] = len(out)
-			out = append(out, e)
-		}
-	}
-	for _, k := range unset {
-		if i, ok := at[k]; ok {
-			out[i] = ""
-		}
-	}
-	kept := out[:0]
-	for _, e := range out {
-		if e != "" {
-			kept = append(kept, e)
-		}
-	}
-	return kept
-}
 
 func portMap(ports []spec.Port) map[string][]InspectBinding {
 	m := map[string][]InspectBinding{}

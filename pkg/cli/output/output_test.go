@@ -88,7 +88,7 @@ func TestText(t *testing.T) {
 			t.Errorf("%s: %s|%s", in, repo, tag)
 		}
 	}
-	env := MergeEnv([]string{"A=1", "B=2", "C=3"}, []string{"B=x", "D=4"}, []string{"C"})
+	env := spec.MergeEnv([]string{"A=1", "B=2", "C=3"}, []string{"B=x", "D=4"}, []string{"C"})
 	if got := strings.Join(env, " "); got != "A=1 B=x D=4" {
 		t.Error(got)
 	}

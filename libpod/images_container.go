@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"path"
+	"strings"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/pack"
+)
+
+// CommitOptions describe the image that Commit makes of a container.
+type CommitOptions struct {
+	Name      string   // repository[:tag]; empty: none
+	Changes   []string // Dockerfile instructions
+	Author    string
+	Message   string
+	Pause     bool // stop a running container's processes meanwhile
+	MustPause bool // where that is not possible here, fail
+}
+
+// withBody is load with the container's specification.
+func (e *Engine) withBody(ctx context.Context, ref string) (*container, *state.Body, error) {
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := e.db()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := db.Body(c.ID)
+	return c, b, err
+}
+
+// Commit makes an image of a container, running or not, and returns its id.
+func (e *Engine) Commit(ctx context.Context, ref string, o CommitOptions) (id string, err error) {
+	c, b, err := e.withBody(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	if b.Rootfs.Upper == "" {
+		return "", errs.New(errs.Unsupported, "container %s has no writable layer of its own: the store keeps whole copies (%s)", c.Name, b.Rootfs.Driver)
+	}
+	if o.Pause {
+		resume, err := e.pauseForCommit(ctx, c, o.MustPause)
+		if err != nil {
+			return "", err
+		}
+		defer resume()
+	}
+	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Config: committedConfig(b), Changes: o.Changes,
+		Command: strings.Join(c.Command, " "), Author: o.Author, Message: o.Message, Name: o.Name}
+	return id, e.inside(ctx, "commit", r, &id, nil, nil)
+}
+
+// pauseForCommit stops the processes of a container, so that files that belong
+// together are consistent; resume lets them go on.
+func (e *Engine) pauseForCommit(ctx context.Context, c *container, must bool) (resume func(), err error) {
+	nothing := func() {}
+	if !c.running() || c.State != lifecycle.Running {
+		return nothing, nil
+	}
+	m, err := e.dial(c)
+	if err != nil {
+		return nothing, nil // it has just ended
+	}
+	err = m.Pause(ctx)
+	switch {
+	case errs.Is(err, errs.Unsupported) && !must:
+		return nothing, nil // this host has no freezer for us: as with --pause=false
+	case err != nil && !errs.Is(err, errs.State):
+		return nothing, &errs.Error{Op: "pause container", Kind: errs.KindOf(err), Object: c.Name, Err: err, Hint: "proa commit --pause=false " + c.Name}
+	}
+	return func() {
+		if m, err := monitor.Dial(e.dirs.ContainerRun(c.ID)); err == nil {
+			_ = m.Unpause(context.WithoutCancel(ctx))
+		}
+	}, nil
+}
+
+// committedConfig is the image's configuration, changed by what the container
+// was started with.
+func committedConfig(b *state.Body) *dockerspec.DockerOCIImageConfig {
+	img, p := &b.Image, &b.Spec.Process
+	c := &dockerspec.DockerOCIImageConfig{}
+	c.User, c.WorkingDir, c.StopSignal = or(p.User, img.User), or(p.Dir, img.WorkingDir), or(b.Spec.Lifecycle.StopSignal, img.StopSignal)
+	c.Env = spec.MergeEnv(img.Env, p.Env, p.UnsetEnv)
+	c.Entrypoint, c.Cmd, c.Shell, c.OnBuild = img.Entrypoint, img.Cmd, img.Shell, img.OnBuild
+	if p.Entrypoint != nil {
+		c.Entrypoint, c.Cmd = *p.Entrypoint, nil
+	}
+	if len(p.Args) > 0 {
+		c.Cmd = p.Args
+	}
+	for _, m := range []map[string]string{img.Labels, b.Spec.Labels} {
+		for k, v := range m {
+			put(&c.Labels, k, v)
+		}
+	}
+	for _, v := range img.Volumes {
+		put(&c.Volumes, v, struct{}{})
+	}
+	for _, m := range b.Spec.Mounts {
+		if m.Type == spec.MountVolume {
+			put(&c.Volumes, m.Target, struct{}{})
+		}
+	}
+	for _, x := range img.ExposedPorts {
+		put(&c.ExposedPorts, x, struct{}{})
+	}
+	for _, list := range [][]spec.Port{b.Spec.Network.Expose, b.Spec.Network.Ports} {
+		for _, x := range list {
+			put(&c.ExposedPorts, portKey(x), struct{}{})
+		}
+	}
+	h := b.Spec.Health
+	if h == nil {
+		h = img.Health
+	}
+	if h != nil {
+		c.Healthcheck = &dockerspec.HealthcheckConfig{Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod,
+			StartInterval: h.StartInterval, Retries: h.Retries}
+	}
+	return c
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func put[V any](m *map[string]V, k string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[k] = v
+}
+
+func opCommit(ctx context.Context, c *insideCall) (any, error) {
+	var o storage.CommitOptions
+	if err := json.Unmarshal(c.request, &o); err != nil {
+		return nil, err
+	}
+	img, err := c.e.images.Commit(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return img.ID, nil
+}
+
+// Change is one path that a container changed.
+type Change struct {
+	Kind string // A, C or D
+	Path string
+}
+
+type changesRequest struct {
+	Image string
+	Upper string
+}
+
+// Diff lists what a container changed of its image, sorted by path. The files
+// that every container gets (/etc/hosts and the like) are none of its changes.
+func (e *Engine) Diff(ctx context.Context, ref string) (list []Change, err error) {
+	c, b, err := e.withBody(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if b.Rootfs.Upper == "" {
+		return nil, errs.New(errs.Unsupported, "container %s has no writable layer of its own: the store keeps whole copies (%s)", c.Name, b.Rootfs.Driver)
+	}
+	if err := e.inside(ctx, "changes", changesRequest{c.ImageID, b.Rootfs.Upper}, &list, nil, nil); err != nil {
+		return nil, err
+	}
+	return ownChanges(list), nil
+}
+
+// Directories are looked into and links followed up as root of the namespace:
+// what a container wrote may be nobody else's to read.
+func opChanges(_ context.Context, c *insideCall) (any, error) {
+	var r changesRequest
+	if err := json.Unmarshal(c.request, &r); err != nil {
+		return nil, err
+	}
+	img, err := c.e.images.Resolve(r.Image)
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.e.images.Changes(img, r.Upper)
+	if err != nil {
+		return nil, errs.Wrap(err, "read the changes in", r.Upper)
+	}
+	list := make([]Change, len(found))
+	for i, f := range found {
+		list[i] = Change{string(rune(f.Kind)), f.Path}
+	}
+	return list, nil
+}
+
+// given are the paths that a container's start makes where the image has none,
+// to mount something on them.
+func given(p string) bool {
+	switch p {
+	case "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/run/.containerenv", "/proc", "/sys", "/dev", "/etc/mtab":
+		return true
+	}
+	return strings.HasPrefix(p, "/dev/") || strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/")
+}
+
+// ownChanges leaves out what is given, and the directories that changed only
+// because of that.
+func ownChanges(list []Change) []Change {
+	own := map[string]int{} // directory: changes below it
+	var dropped []string
+	for _, c := range list {
+		if given(c.Path) {
+			dropped = append(dropped, path.Dir(c.Path))
+			continue
+		}
+		for d := path.Dir(c.Path); ; d = path.Dir(d) {
+			own[d]++
+			if d == "/" {
+				break
+			}
+		}
+	}
+	because := map[string]bool{}
+	for _, d := range dropped {
+		because[d] = own[d] == 0
+	}
+	var out []Change
+	for _, c := range list {
+		if !given(c.Path) && !because[c.Path] {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Export writes a container's file system, without its volumes, as a tar
+// archive. The container may be running.
+func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) error {
+	c, b, err := e.withBody(ctx, ref)
+	if err != nil {
+		return err
+	}
+	err = e.insideStreams(ctx, "export", b.Rootfs, nil, stdio{out: w}, nil)
+	return errs.Wrap(err, "export container", c.Name)
+}
+
+func opExport(_ context.Context, c *insideCall) (_ any, err error) {
+	var r spec.Rootfs
+	if err := json.Unmarshal(c.request, &r); err != nil {
+		return nil, err
+	}
+	dir, release, err := c.e.images.MountView(r, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if rerr := release(); err == nil {
+			err = rerr
+		}
+	}()
+	return nil, pack.Tar(c.stdout, dir, pack.Options{})
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/proa-containers/proa/storage"
+)
+
+// ManifestEntry says what is different about one image of a list; empty fields
+// stay as the image says.
+type ManifestEntry = storage.Entry
+
+// RemoteOptions are how a registry is reached.
+type RemoteOptions = storage.RemoteOptions
+
+// manifestRequest is what the operations on lists need, each its part.
+type manifestRequest struct {
+	List, Ref   string
+	Amend, All  bool
+	Annotations map[string]string
+	Entry       ManifestEntry
+	Remote      RemoteOptions
+	Dest        string
+	Format      string
+}
+
+func manifestOp(do func(context.Context, *insideCall, *manifestRequest) (any, error)) insideOp {
+	return func(ctx context.Context, c *insideCall) (any, error) {
+		var r manifestRequest
+		if err := json.Unmarshal(c.request, &r); err != nil {
+			return nil, err
+		}
+		return do(ctx, c, &r)
+	}
+}
+
+func manifestOps(m map[string]insideOp) {
+	m["manifest-create"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		return c.e.images.ManifestCreate(ctx, r.List, r.Amend, r.Annotations)
+	})
+	m["manifest-add"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		return c.e.images.ManifestAdd(ctx, r.List, r.Ref, r.Entry, r.All, r.Remote)
+	})
+	m["manifest-annotate"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		return nil, c.e.images.ManifestAnnotate(ctx, r.List, r.Ref, r.Entry)
+	})
+	m["manifest-remove"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		return nil, c.e.images.ManifestRemove(ctx, r.List, r.Ref)
+	})
+	m["manifest-inspect"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		return c.e.images.ManifestInspect(ctx, r.List, r.Remote)
+	})
+	m["manifest-push"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		d, err := c.e.images.ManifestPush(ctx, r.List, r.Dest, r.Format, r.Remote, c.progress)
+		return d.String(), err
+	})
+}
+
+// ManifestCreate makes an empty list of images for several platforms and
+// returns its id. Kind Exists: the name is taken, and amend does not allow that.
+func (e *Engine) ManifestCreate(ctx context.Context, name string, amend bool, annotations map[string]string) (id string, err error) {
+	return id, e.inside(ctx, "manifest-create", manifestRequest{List: name, Amend: amend, Annotations: annotations}, &id, nil, nil)
+}
+
+// ManifestAdd adds an image to a list: one of the store, or with docker:// one
+// (with all, everything of a list) at a registry. It returns the digests.
+func (e *Engine) ManifestAdd(ctx context.Context, list, ref string, m ManifestEntry, all bool, ro RemoteOptions) (added []string, err error) {
+	return added, e.inside(ctx, "manifest-add", manifestRequest{List: list, Ref: ref, Entry: m, All: all, Remote: ro}, &added, nil, nil)
+}
+
+// ManifestAnnotate changes one entry of a list, named by its digest or by the
+// image that it was made of.
+func (e *Engine) ManifestAnnotate(ctx context.Context, list, entry string, m ManifestEntry) error {
+	return e.inside(ctx, "manifest-annotate", manifestRequest{List: list, Ref: entry, Entry: m}, nil, nil, nil)
+}
+
+// ManifestRemove takes one entry out of a list.
+func (e *Engine) ManifestRemove(ctx context.Context, list, entry string) error {
+	return e.inside(ctx, "manifest-remove", manifestRequest{List: list, Ref: entry}, nil, nil, nil)
+}
+
+// ManifestInspect returns a list (or a manifest) as JSON: of the store, else of
+// a registry.
+func (e *Engine) ManifestInspect(ctx context.Context, name string, ro RemoteOptions) (doc []byte, err error) {
+	return doc, e.inside(ctx, "manifest-inspect", manifestRequest{List: name, Remote: ro}, &doc, nil, nil)
+}
+
+// ManifestPush sends a list and its images to a registry (empty dest: that of
+// its name) and returns the list's digest there. format is oci, v2s2 or empty.
+func (e *Engine) ManifestPush(ctx context.Context, list, dest, format string, ro RemoteOptions, progress io.Writer) (digest string, err error) {
+	return digest, e.inside(ctx, "manifest-push", manifestRequest{List: list, Dest: dest, Format: format, Remote: ro}, &digest, nil, e.progress(progress))
+}

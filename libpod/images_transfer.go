@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/proa-containers/proa/storage"
+)
+
+// PushOptions say where and how an image goes.
+type PushOptions struct {
+	Destination string // empty: the image's name; or a name, or TRANSPORT:REFERENCE
+	AllTags     bool   // every local name of the repository
+	TLSVerify   *bool  // nil: as registries.conf says
+	Creds       string // user:password; empty: as logged in
+	AuthFile    string
+	CertDir     string
+	Format      string // oci, v2s2 or empty: as the image is
+	Compression string // gzip, zstd, zstd:chunked or empty
+	Level       *int
+	Quiet       bool
+	Progress    io.Writer `json:"-"`
+}
+
+// Pushed is what one push put at its destination.
+type Pushed struct {
+	Name   string // familiar, or TRANSPORT:REFERENCE
+	Digest string
+	Size   int // bytes of the manifest
+}
+
+type pushRequest struct {
+	Ref     string
+	Options PushOptions
+}
+
+// Push copies an image to a registry, an archive or a directory.
+func (e *Engine) Push(ctx context.Context, ref string, o PushOptions) (list []Pushed, err error) {
+	var p storage.Progress
+	if !o.Quiet {
+		p = e.progress(o.Progress)
+	}
+	return list, e.inside(ctx, "push", pushRequest{ref, o}, &list, nil, p)
+}
+
+func opPush(ctx context.Context, c *insideCall) (any, error) {
+	var r pushRequest
+	if err := json.Unmarshal(c.request, &r); err != nil {
+		return nil, err
+	}
+	o := r.Options
+	done, err := c.e.images.Push(ctx, r.Ref, storage.PushOptions{Destination: o.Destination, AllTags: o.AllTags, TLSVerify: o.TLSVerify, Creds: o.Creds,
+		AuthFile: o.AuthFile, CertDir: o.CertDir, Format: o.Format, Compression: o.Compression, Level: o.Level, Progress: c.progress})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Pushed, len(done))
+	for i, d := range done {
+		list[i] = Pushed{Name: d.Name, Digest: d.Digest.String(), Size: d.Size}
+	}
+	return list, nil
+}
+
+// SaveOptions say what an archive of images is to be.
+type SaveOptions struct {
+	Format string    // docker-archive (the default), oci-archive, oci-dir, docker-dir
+	Path   string    // absolute; empty: Output
+	Output io.Writer `json:"-"` // archives only
+}
+
+type saveRequest struct {
+	Refs    []string
+	Options SaveOptions
+}
+
+// Save writes images, with the names by which they are asked for, into one
+// archive or directory.
+func (e *Engine) Save(ctx context.Context, refs []string, o SaveOptions) error {
+	for _, r := range refs { // before anything is written
+		if _, err := e.images.Resolve(r); err != nil {
+			return err
+		}
+	}
+	return e.insideStreams(ctx, "save", saveRequest{refs, o}, nil, stdio{out: o.Output}, nil)
+}
+
+func opSave(ctx context.Context, c *insideCall) (any, error) {
+	var r saveRequest
+	if err := json.Unmarshal(c.request, &r); err != nil {
+		return nil, err
+	}
+	return nil, c.e.images.Save(ctx, r.Refs, storage.SaveOptions{Format: r.Options.Format, Path: r.Options.Path, Output: c.stdout})
+}
+
+// LoginOptions name an account at a registry.
+type LoginOptions struct {
+	Registry  string // empty: docker.io
+	Username  string
+	Password  string
+	AuthFile  string
+	CertDir   string
+	TLSVerify *bool
+}
+
+// Login asks the registry whether it knows the account and keeps the
+// credentials. It returns where they are kept.
+func (e *Engine) Login(ctx context.Context, o LoginOptions) (string, error) {
+	return e.images.Login(ctx, storage.LoginOptions(o))
+}
+
+// LoggedIn is the user name known for a registry, "" without one.
+func (e *Engine) LoggedIn(o LoginOptions) (string, error) {
+	return e.images.LoggedIn(storage.LoginOptions(o))
+}
+
+// Credentials are the user name and the password known for a registry.
+func (e *Engine) Credentials(o LoginOptions) (user, password string, err error) {
+	return e.images.Credentials(storage.LoginOptions(o))
+}
+
+// Logout forgets the credentials of a registry; all: of every one. Kind
+// NotFound: there were none.
+func (e *Engine) Logout(o LoginOptions, all bool) error {
+	if all {
+		return e.images.LogoutAll(storage.LoginOptions(o))
+	}
+	return e.images.Logout(storage.LoginOptions(o))
+}
+
+// SearchOptions say where to look for repositories.
+type SearchOptions struct {
+	Limit     int // per registry; 0: 25
+	TLSVerify *bool
+	AuthFile  string
+	Creds     string
+	ListTags  bool // the tags of one repository instead
+}
+
+// SearchResult is one repository that a registry found.
+type SearchResult = storage.SearchResult
+
+// Search asks the registry that the term names, else docker.io.
+func (e *Engine) Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, error) {
+	return e.images.Search(ctx, term, storage.SearchOptions(o))
+}
+
+// TreeLayer is one layer of an image as `image tree` shows it.
+type TreeLayer = storage.TreeLayer
+
+// ImageTree lists an image's layers, the lowest first.
+func (e *Engine) ImageTree(ref string) (ImageSummary, []TreeLayer, error) {
+	img, layers, err := e.images.Tree(ref)
+	if err != nil {
+		return ImageSummary{}, nil, err
+	}
+	return imageSummary(&img.Summary), layers, nil
+}
