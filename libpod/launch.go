@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -230,7 +231,10 @@ func (e *Engine) config(ctx context.Context, row *state.Container, b *state.Body
 	c := &b.Spec
 	cfg.Name = row.Name
 	cfg.Network.Name = row.Name
-	cfg.Rootfs = b.Rootfs
+	mode, _, _ := strings.Cut(c.Security.Userns, ":")
+	if cfg.Rootfs, err = e.shiftRootfs(b.Rootfs, out.Config, mode); err != nil {
+		return nil, err
+	}
 	cfg.Logging, cfg.LogPath = e.logging(row.ID, c)
 	cfg.LogTag = map[string]string{"image": c.Image, "imageId": row.ImageID, "id": row.ID, "name": row.Name}
 	cfg.Restart, cfg.RestartCount = c.Lifecycle.Restart, 0
@@ -263,6 +267,11 @@ func health(c *spec.Container, img *spec.ImageConfig) *spec.Health {
 	}
 	if h == nil || len(h.Test) == 0 || h.Test[0] == "NONE" {
 		return nil
+	}
+	if len(img.Shell) > 0 && h.Test[0] == "CMD-SHELL" && len(h.Test) > 1 {
+		m := *h
+		m.Test = append(append([]string{"CMD"}, img.Shell...), h.Test[1:]...)
+		return &m
 	}
 	return h
 }

@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -33,6 +35,30 @@ type rootfs struct {
 // after the monitor's end, when nobody waits any more.
 func mountPoint(runDir string) string {
 	return filepath.Join(filepath.Dir(filepath.Dir(runDir)), "rootfs")
+}
+
+// nestedPlaces are directories that every host has and everybody may enter.
+var nestedPlaces = []string{"/mnt", "/media", "/srv", "/opt", "/home"}
+
+// nestedMountPoint is where the root of a container with a user namespace of
+// its own goes. Its root is nobody to the runtime directory, which is closed to
+// others; in our own mount namespace any directory will do whose content this
+// container does not need.
+func nestedMountPoint(cfg *monitor.Config) (string, error) {
+	needed := []string{cfg.DataDir, cfg.RunDir, cfg.Rootfs.Home, cfg.Rootfs.Upper, cfg.Rootfs.Dir}
+	for _, m := range cfg.Container.Mounts {
+		needed = append(needed, m.Source)
+	}
+	for _, dir := range nestedPlaces {
+		st, err := os.Lstat(dir)
+		if err != nil || !st.IsDir() || st.Mode().Perm()&0o005 != 0o005 {
+			continue
+		}
+		if !slices.ContainsFunc(needed, func(p string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }) {
+			return dir, nil
+		}
+	}
+	return "", errs.New(errs.Unsupported, "no place to mount the root of a container with its own user namespace: everything below %s is in use by it", strings.Join(nestedPlaces, ", "))
 }
 
 // mountRootfs puts r together at target (a directory that it creates) or, for

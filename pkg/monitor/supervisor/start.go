@@ -96,9 +96,13 @@ func (s *supervisor) mount() error {
 	if err := createFiles(s.cfg.Files); err != nil {
 		return err
 	}
-	var err error
-	s.root, err = mountRootfs(s.cfg.Rootfs, mountPoint(s.o.RunDir), s.cfg.AutoRemove)
-	if err != nil {
+	target, err := mountPoint(s.o.RunDir), error(nil)
+	if len(s.cfg.Container.UIDMappings) > 0 {
+		if target, err = nestedMountPoint(s.cfg); err != nil {
+			return err
+		}
+	}
+	if s.root, err = mountRootfs(s.cfg.Rootfs, target, s.cfg.AutoRemove); err != nil {
 		return err
 	}
 	if s.root.fuse != nil {
