@@ -129,6 +129,34 @@ func TestHalfMadeContainersVanish(t *testing.T) {
 	}
 }
 
+// A command that read the record while it was being made, and looks at the lock
+// when that is done, must not take the container for an abandoned one.
+func TestFinishedInBetween(t *testing.T) {
+	e, _ := testEngine(t)
+	c := place(t, e, "new", lifecycle.Record{State: lifecycle.Creating}, nil)
+	db, err := e.db()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := db.Get(c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := db.Update(c, lifecycle.Record{State: lifecycle.Created}, state.Event{}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	got, err := e.reconcile(t.Context(), old)
+	if err != nil || got == nil || got.State != lifecycle.Created {
+		t.Fatalf("reconciled: %+v %v", got, err)
+	}
+	if _, err := os.Lstat(e.dirs.Container(c.ID)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(e.dirs.ContainerRun(c.ID)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the runtime directory is left: %v", err)
+	}
+}
+
 func TestOneAtWorkIsLeftAlone(t *testing.T) {
 	e, _ := testEngine(t)
 	c := place(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)

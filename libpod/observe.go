@@ -80,11 +80,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 		}
 	}
 	if act&lifecycle.Discard != 0 {
-		gone, err := e.discard(ctx, c)
-		if err != nil || gone {
-			return nil, err
-		}
-		return c, nil
+		return e.discard(ctx, c)
 	}
 	if act&lifecycle.Clear != 0 {
 		if _, err := monitor.Clear(e.dirs.ContainerRun(c.ID)); err != nil {
@@ -154,34 +150,53 @@ func (e *Engine) save(ctx context.Context, c *container, next lifecycle.Record, 
 	return nil, nil
 }
 
-// discard ends what a --rm or a dead creator left; it reports false where
-// somebody else is at it.
-func (e *Engine) discard(ctx context.Context, c *container) (bool, error) {
+// discard ends what a --rm or a dead creator left. It returns the container
+// where that stays after all, or where somebody else is at it.
+func (e *Engine) discard(ctx context.Context, c *container) (*container, error) {
 	lock, err := monitor.Lock(e.dirs.ContainerRun(c.ID))
 	if errs.Is(err, errs.State) {
-		return false, nil
+		return c, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer lock.Close()
-	// Under the lock, look again: it may have been taken up meanwhile.
+	kept, err := e.discardLocked(ctx, c.ID)
+	lock.Close()
+	if err != nil || kept == nil {
+		return nil, err
+	}
+	return e.reconcile(ctx, kept)
+}
+
+// discardLocked destroys a container whose lock is held. It returns the record
+// as it is now where nothing asks for that any more: what was read before may
+// be older than the look at the lock, and its creator have finished in between.
+func (e *Engine) discardLocked(ctx context.Context, id string) (kept *state.Container, err error) {
 	db, err := e.db()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	row, err := db.Get(c.ID)
+	row, err := db.Get(id)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if row == nil {
-		return true, os.RemoveAll(e.dirs.ContainerRun(c.ID))
+		return nil, os.RemoveAll(e.dirs.ContainerRun(id))
 	}
-	return true, e.destroy(ctx, row, true)
+	_, o := e.look(row, true)
+	if _, act := lifecycle.Reconcile(row.Record, row.AutoRemove, o); act&lifecycle.Discard == 0 {
+		return row, nil
+	}
+	return nil, e.destroy(ctx, row, true)
 }
 
 // observe looks at a container's directories.
 func (e *Engine) observe(row *state.Container) (*container, lifecycle.Observed) {
+	return e.look(row, false)
+}
+
+// look is observe; ours says that it is the caller who holds the lock.
+func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Observed) {
 	c := &container{Container: row}
 	o := lifecycle.Observed{Now: time.Now().UTC()}
 	run := e.dirs.ContainerRun(row.ID)
@@ -190,7 +205,7 @@ func (e *Engine) observe(row *state.Container) (*container, lifecycle.Observed) 
 		// The status before the lock: a monitor that is gone between the two
 		// is then taken for dead, never a dead one's status for a live one's.
 		st := readStatus(run)
-		o.Locked = monitor.Alive(run)
+		o.Locked = !ours && monitor.Alive(run)
 		if !o.Locked {
 			_, err := os.Lstat(run)
 			o.RunDir = err == nil
