@@ -139,10 +139,9 @@ func writeFile(name, text string) error {
 func (p Place) Remove(parent, id string) {
 	roots := []string{Mount}
 	if !p.V2 {
-		roots = roots[:0]
-		for _, c := range p.Controllers {
-			roots = append(roots, filepath.Join(Mount, c))
-		}
+		// Every hierarchy below the mount point, the ones without controllers
+		// too: systemd's own and, on a hybrid host, the unified one.
+		roots, _ = filepath.Glob(filepath.Join(Mount, "*"))
 	}
 	for _, root := range roots {
 		removeTree(filepath.Join(root, parent, "proa-"+id))
