@@ -157,6 +157,24 @@ func TestFinishedInBetween(t *testing.T) {
 	}
 }
 
+// Whoever clears up after a dead monitor holds the lock beside its last status:
+// the container that was recorded as ended does not come back to life.
+func TestClearedMeanwhile(t *testing.T) {
+	e, _ := testEngine(t)
+	c := place(t, e, "web", lifecycle.Record{State: lifecycle.Exited, ExitCode: 137, StartedAt: running.StartedAt, FinishedAt: time.Unix(2000, 0)}, nil)
+	run := e.dirs.ContainerRun(c.ID)
+	lock, err := monitor.Lock(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	write(t, filepath.Join(run, monitor.StatusFile), `{"state":"running","startedAt":"1970-01-01T00:16:40Z","monitorPid":999999999,"monitorStart":1}`)
+	got, err := e.load(t.Context(), "web")
+	if err != nil || got.State != lifecycle.Exited {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 func TestOneAtWorkIsLeftAlone(t *testing.T) {
 	e, _ := testEngine(t)
 	c := place(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)

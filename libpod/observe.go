@@ -19,6 +19,7 @@ import (
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/rootless/userns"
 )
 
 // container is a record that has been reconciled with what is there.
@@ -210,6 +211,11 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 			_, err := os.Lstat(run)
 			o.RunDir = err == nil
 		}
+		if o.Locked && st != nil && !row.State.Live() && !wroteIt(st) {
+			// Whoever clears up after a dead monitor holds the lock, too, while
+			// what that one said is still there.
+			st = nil
+		}
 		if st != nil {
 			o.Status = &lifecycle.Status{State: liveState(st.State), StartedAt: st.StartedAt, RestartCount: st.RestartCount}
 		}
@@ -226,6 +232,12 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 		}
 	}
 	return c, o
+}
+
+// wroteIt reports whether the monitor that a status speaks of is there.
+func wroteIt(st *monitor.Status) bool {
+	start, err := userns.StartTime(st.MonitorPID)
+	return err == nil && start == st.MonitorStart
 }
 
 func observedExit(x *monitor.Exit) *lifecycle.Exit {
