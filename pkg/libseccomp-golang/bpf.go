@@ -337,10 +337,13 @@ func condition(body []insn, fails []int, c ScmpCondition, m machine) ([]insn, []
 	h, l := uint32(c.Operand1>>32), uint32(c.Operand1)
 	switch {
 	case c.Op == CompareMaskedEqual:
+		// Bits outside of the mask do not count on either side, as in
+		// libseccomp: a rule that forbids must not miss for them.
+		want := c.Operand2 & c.Operand1
 		if m.wide {
-			code = append(code, insn{opLoad, 0, 0, hi}, insn{opAnd, 0, 0, h}, insn{opJeq, 1, 0, uint32(c.Operand2 >> 32)}, fail)
+			code = append(code, insn{opLoad, 0, 0, hi}, insn{opAnd, 0, 0, h}, insn{opJeq, 1, 0, uint32(want >> 32)}, fail)
 		}
-		code = append(code, insn{opLoad, 0, 0, lo}, insn{opAnd, 0, 0, l}, insn{opJeq, 1, 0, uint32(c.Operand2)}, fail)
+		code = append(code, insn{opLoad, 0, 0, lo}, insn{opAnd, 0, 0, l}, insn{opJeq, 1, 0, uint32(want)}, fail)
 	case m.wide:
 		code = compareWide(c.Op, hi, lo, h, l, fail)
 	default:

@@ -143,7 +143,8 @@ func (a ScmpAction) ret() (uint32, error) {
 // ScmpCompareOp compares an argument of a system call.
 type ScmpCompareOp uint
 
-// The comparisons. CompareMaskedEqual: argument & first value == second value.
+// The comparisons. CompareMaskedEqual: argument & first value == second value
+// & first value.
 const (
 	CompareInvalid ScmpCompareOp = iota
 	CompareNotEqual

@@ -86,7 +86,7 @@ func model(f *ScmpFilter, m machine, nr uint32, args [6]uint64) uint32 {
 			case CompareGreater:
 				ok = a > x
 			case CompareMaskedEqual:
-				ok = a&x == y
+				ok = a&x == y&x
 			}
 			if !ok {
 				return false
@@ -264,6 +264,37 @@ func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
 		if _, err := f.ExportBPFMem(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A value with bits outside of its mask still forbids what the mask leaves.
+func TestMaskedValue(t *testing.T) {
+	f, err := NewFilter(ActAllow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call, err := GetSyscallFromName("personality")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mask := range []uint64{0xff, 0xff00000000} {
+		c, err := MakeCondition(0, CompareMaskedEqual, mask, ^uint64(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.AddRuleConditional(call, ActKillProcess, []ScmpCondition{c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prog, err := f.compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	native, _ := machineOf(ArchNative)
+	for arg, want := range map[uint64]uint32{0xff: 0x80000000, 0x1ff: 0x80000000, 0xff00000000: 0x80000000, 0xfe: 0x7fff0000} {
+		if got := run(t, prog, input(uint32(call), native.audit, [6]uint64{arg}, native.big), native.big); got != want {
+			t.Errorf("%#x: %#x, want %#x", arg, got, want)
 		}
 	}
 }
