@@ -158,7 +158,13 @@ func removeTree(dir string) {
 			removeTree(filepath.Join(dir, e.Name()))
 		}
 	}
-	_ = syscall.Rmdir(dir)
+	// What the kernel has just killed may not be gone yet.
+	for range 50 {
+		if syscall.Rmdir(dir) != syscall.EBUSY {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // pathOf is the v2 cgroup of a process.
