@@ -6,7 +6,7 @@ import (
 	"context"
 	"io/fs"
 	"path/filepath"
-	"sort"
+	"slices"
 	"syscall"
 	"time"
 
@@ -68,11 +68,11 @@ func (e *Engine) List(ctx context.Context, o ListOptions) ([]Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].Created.After(list[j].Created) })
+	slices.SortFunc(list, func(a, b *container) int { return b.Created.Compare(a.Created) })
 	if err := f.resolveTimes(ctx, e); err != nil {
 		return nil, err
 	}
-	out := make([]Summary, 0, min(len(list), 64))
+	out := make([]Summary, 0, len(list))
 	for _, c := range list {
 		if !all && !c.State.Live() {
 			continue

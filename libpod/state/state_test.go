@@ -94,8 +94,9 @@ func sample(name string) (*Container, *Body) {
 		name = "n_" + id[:16]
 	}
 	c := &Container{ID: id, Name: name, Created: time.Now(), Image: "alpine", ImageID: strings.Repeat("ab", 32),
-		Command: []string{"/bin/sh", "-c", "echo hello; sleep 5"}, Labels: map[string]string{"a": "1", "b": "2=3"},
-		Ports:  []spec.Port{{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}},
+		Command: []string{"/bin/sh", "-c", "echo \x1f hello\n; sleep 5 \xff", ""}, Labels: map[string]string{"a": "1", "b": "2=3"},
+		Ports:   []spec.Port{{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}},
+		Exposed: []string{"80/tcp", "53/udp"}, Restart: "always",
 		Mounts: []string{"data"}, Networks: []string{"bridge"}, Record: lifecycle.Record{State: lifecycle.Creating}}
 	b := &Body{Spec: spec.Container{Name: name, Image: "alpine", Process: spec.Process{Env: []string{"A=" + strings.Repeat("x", 1500)}}}}
 	return c, b
