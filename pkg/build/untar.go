@@ -75,7 +75,7 @@ func extractTar(dst *root, dest string, r io.Reader, o extractOptions) error {
 	c := newCopier(dst)
 	c.own, c.chmod, c.epoch = o.Owner, o.Chmod, o.Epoch
 	defer c.Close()
-	x := &extractor{c: c, dest: dest, tr: tar.NewReader(&capReader{r: plain, left: maxTarBytes})}
+	x := &extractor{c: c, dest: dest, tr: tar.NewReader(&capReader{r: plain, left: maxTarBytes}), left: maxTarBytes}
 	return x.run()
 }
 
@@ -88,15 +88,20 @@ type capReader struct {
 func (c *capReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	if c.left -= int64(n); c.left < 0 {
-		return n, errs.New(errs.Invalid, "the archive unpacks to more than %d GiB", maxTarBytes>>30)
+		return n, errTooLarge()
 	}
 	return n, err
+}
+
+func errTooLarge() error {
+	return errs.New(errs.Invalid, "the archive unpacks to more than %d GiB", maxTarBytes>>30)
 }
 
 type extractor struct {
 	c    *copier
 	dest string
 	tr   *tar.Reader
+	left int64       // bytes of files that may still come
 	dirs []walkedDir // times to set at the end
 }
 
@@ -169,6 +174,11 @@ func entryName(name string) (string, error) {
 }
 
 func (x *extractor) file(e *entry, dest string, hdr *tar.Header) error {
+	// The holes of a sparse file are not in the archive and are written all
+	// the same.
+	if x.left -= hdr.Size; x.left < 0 {
+		return errTooLarge()
+	}
 	mode := x.c.modeOf(e)
 	own := x.c.own
 	if own == nil {
