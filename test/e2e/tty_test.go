@@ -46,7 +46,7 @@ func cmdTTY(ts *testscript.TestScript, neg bool, args []string) {
 	if err == nil {
 		err = term.wait(want)
 	}
-	fmt.Fprint(ts.Stdout(), strings.ReplaceAll(term.text(0), "\r\n", "\n"))
+	fmt.Fprint(ts.Stdout(), strings.ReplaceAll(term.text(0), "\r", ""))
 	if err != nil {
 		ts.Fatalf("%v\nthe terminal shows:\n%q", err, term.text(0))
 	}
