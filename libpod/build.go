@@ -29,8 +29,9 @@ import (
 
 // EnterNamespace runs this command again inside the user's namespace, where
 // it is not there yet, and returns its exit status as *errs.ExitError. done
-// says that it was run: the caller has nothing more to do. The uplink, if RUN
-// steps may need it, is held for the whole time, by this process.
+// says that it was run: the caller has nothing more to do. With network this
+// process brings up the uplink for the copy when its first RUN step asks for
+// it, and holds it from then on: most builds find all their steps in the cache.
 func (e *Engine) EnterNamespace(ctx context.Context, argv []string, network bool) (done bool, err error) {
 	if userns.Inside() || os.Geteuid() == 0 {
 		return false, nil
@@ -40,14 +41,16 @@ func (e *Engine) EnterNamespace(ctx context.Context, argv []string, network bool
 		return true, err
 	}
 	defer ns.Close()
+	env := e.dirEnv()
 	if network {
-		hold, err := e.holdUplink(ctx, ns)
+		keeper, err := e.keepUplink(ctx, ns)
 		if err != nil {
 			return true, err
 		}
-		defer hold.Close()
+		defer keeper.Close()
+		env = append(env, uplinkSocketEnv+"="+keeper.path)
 	}
-	code, err := userns.Reexec(ctx, ns, argv, e.dirEnv()...)
+	code, err := userns.Reexec(ctx, ns, argv, env...)
 	if err == nil && code != 0 {
 		err = &errs.ExitError{Code: code}
 	}
@@ -130,6 +133,9 @@ func (e *Engine) CreateImage(ctx context.Context, n NewImage) (id string, shown 
 // BuildCacheDir is where builds keep their records and cache mounts.
 func (e *Engine) BuildCacheDir() string { return filepath.Join(e.dirs.Data, "build") }
 
+// BuildSecretDir is where a build puts the files of secrets for its steps.
+func (e *Engine) BuildSecretDir() string { return filepath.Join(e.dirs.Run, "build") }
+
 // Step is one command of a build.
 type Step struct {
 	Rootfs         spec.Rootfs
@@ -142,6 +148,11 @@ type Step struct {
 // RunStep runs a command on top of layers, without a record: when this process
 // ends, so does the step, and nothing is left of it. It returns the exit code.
 func (e *Engine) RunStep(ctx context.Context, s Step) (code int, err error) {
+	if needsUplink(&s.Spec.Network) {
+		if err := askUplink(ctx); err != nil {
+			return 0, err
+		}
+	}
 	raw := make([]byte, idLength/2)
 	if _, err := rand.Read(raw); err != nil {
 		return 0, err

@@ -159,6 +159,9 @@ type Engine interface {
 	LayerExists(id string) bool
 	// CacheDir is where the build cache lives: records and cache mounts.
 	CacheDir() string
+	// SecretDir is where the files of secrets may lie while a step runs:
+	// private and, where the host has it, in memory.
+	SecretDir() string
 }
 
 // Reporter is told how the build goes; one event at a time per stage, from

@@ -133,6 +133,8 @@ func (e *dirEngine) LayerExists(id string) bool {
 }
 func (e *dirEngine) CacheDir() string { return filepath.Join(e.dir, "cache") }
 
+func (e *dirEngine) SecretDir() string { return filepath.Join(e.dir, "secrets") }
+
 // files lists a layer's files with modes, owners of non-root, and link targets.
 func (e *dirEngine) files(t *testing.T, l Layer) string {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -29,8 +30,10 @@ type builder struct {
 	name   string // of the Dockerfile, for messages
 	text   []byte
 	tmp    string
-	main   *tree
-	start  time.Time
+	// secrets is where the directories for secrets are made, in memory.
+	secrets string
+	main    *tree
+	start   time.Time
 
 	stages map[*stagePlan]*stage
 	slots  chan struct{} // one per step that may run at once
@@ -47,13 +50,17 @@ type builder struct {
 // describes. With CheckOnly engine may be nil. On an error everything that was started is gone, layers of
 // finished steps stay in the cache.
 func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Result, error) {
-	tmp, err := os.MkdirTemp("", "proa-build-")
+	dir, secrets := os.TempDir(), os.TempDir()
+	if engine != nil {
+		dir, secrets = filepath.Join(engine.CacheDir(), "tmp"), engine.SecretDir()
+	}
+	tmp, removeTmp, err := workDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(tmp)
+	defer removeTmp()
 	b := &builder{
-		o: o, engine: engine, report: report, tmp: tmp, start: time.Now().UTC(),
+		o: o, engine: engine, report: report, tmp: tmp, secrets: secrets, start: time.Now().UTC(),
 		stages: map[*stagePlan]*stage{}, warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
 	}
 	defer b.closeTrees()

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -55,4 +57,48 @@ func privateDir(dir string) (string, func() error, error) {
 		}
 	}
 	return "", nil, errs.New(errs.InUse, "more than %d builds use this private cache mount", maxPrivate)
+}
+
+// workDir makes a private directory below parent. remove ends it; what a
+// killed build left there, the next one removes.
+func workDir(parent string) (dir string, remove func(), err error) {
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return "", nil, err
+	}
+	unlock, err := lockDir(filepath.Join(parent, "build"), true)
+	if err != nil {
+		return "", nil, err
+	}
+	defer unlock() //nolint:errcheck // closing gives the lock back in any case
+	sweepWorkDirs(parent)
+	if dir, err = os.MkdirTemp(parent, workPrefix); err != nil {
+		return "", nil, err
+	}
+	free, err := lockDir(dir, false)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, func() {
+		_ = os.RemoveAll(dir)
+		_ = os.Remove(dir + ".lock")
+		_ = free()
+	}, nil
+}
+
+const workPrefix = "proa-build-"
+
+// sweepWorkDirs removes the directories whose lock nobody holds. The caller
+// holds the lock of parent, so that none is just being made.
+func sweepWorkDirs(parent string) {
+	found, _ := filepath.Glob(filepath.Join(parent, workPrefix+"*.lock"))
+	for _, lock := range found {
+		dir := strings.TrimSuffix(lock, ".lock")
+		free, err := lockDir(dir, false)
+		if err != nil {
+			continue
+		}
+		_ = os.RemoveAll(dir)
+		_ = os.Remove(lock)
+		_ = free()
+	}
 }

@@ -77,6 +77,7 @@ func parsePlan(text []byte, name string, o *Options) (*plan, error) {
 	if len(stages) == 0 {
 		return nil, errs.New(errs.Invalid, "no build stage in %s: it has no FROM line", name)
 	}
+	lintStages(stages, lint)
 	if p.global, err = globalArgs(meta, p.escape, o); err != nil {
 		return nil, lineError(name, text, err)
 	}

@@ -72,15 +72,12 @@ func (b *builder) fetch(ctx context.Context, src string) (*download, error) {
 
 // gitItem fetches a repository; its content goes into the destination.
 func (s *stage) gitItem(ctx context.Context, src string, j copyJob, closers *[]func()) ([]item, error) {
-	if j.keepGit != nil && *j.keepGit {
-		return nil, errs.New(errs.Unsupported, "ADD --keep-git-dir is not supported; clone the repository in a RUN instead")
-	}
 	dir, err := os.MkdirTemp(s.b.tmp, "git-")
 	if err != nil {
 		return nil, err
 	}
 	*closers = append(*closers, func() { os.RemoveAll(dir) })
-	top, err := cloneContext(ctx, src, dir)
+	top, err := cloneContext(ctx, src, dir, j.keepGit != nil && *j.keepGit)
 	if err != nil {
 		return nil, err
 	}

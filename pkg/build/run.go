@@ -4,7 +4,6 @@ package build
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -303,7 +301,7 @@ func (ms *mountSet) add(ctx context.Context, m *instructions.Mount) error {
 	case instructions.MountTypeSSH:
 		return ms.ssh(m, target)
 	case instructions.MountTypeCache:
-		return ms.cacheDir(m, target)
+		return ms.cacheDir(ctx, m, target)
 	}
 	return ms.bind(ctx, m, target)
 }
@@ -340,28 +338,37 @@ func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target stri
 // copyOf copies the named files into the build's directory: the ignore file
 // applies, and a link in the context cannot lead the mount out of it.
 func (ms *mountSet) copyOf(ctx context.Context, lazy *lazyTree, m *instructions.Mount) (string, error) {
-	items, done, err := ms.s.bindItems(ctx, lazy, m)
-	defer done()
-	if err != nil {
-		return "", err
-	}
 	dir, err := os.MkdirTemp(ms.s.b.tmp, "bind-")
 	if err != nil {
 		return "", err
 	}
 	ms.closers = append(ms.closers, func() error { return os.RemoveAll(dir) })
+	return filepath.Join(dir, "data"), ms.copyItems(ctx, lazy, m, dir, "/data")
+}
+
+// copyInto copies what a mount names into a directory that exists.
+func (ms *mountSet) copyInto(ctx context.Context, m *instructions.Mount, dir string) error {
+	lazy, _, err := ms.s.b.sourceTree(m.From, ms.s.plan.index)
+	if err != nil {
+		return err
+	}
+	return ms.copyItems(ctx, lazy, m, dir, "/")
+}
+
+func (ms *mountSet) copyItems(ctx context.Context, lazy *lazyTree, m *instructions.Mount, dir, dest string) error {
+	items, done, err := ms.s.bindItems(ctx, lazy, m)
+	defer done()
+	if err != nil {
+		return err
+	}
 	r, err := openRoot(dir)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer r.Close()
 	c := newCopier(r)
 	defer c.Close()
-	it := &items[0]
-	if err := c.copyAll(it.walker, "/data"); err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, "data"), nil
+	return c.copyAll(items[0].walker, dest)
 }
 
 // script puts the text of a heredoc with its own interpreter at scriptPath.
@@ -421,7 +428,12 @@ func (ms *mountSet) secret(m *instructions.Mount, target string) error {
 	if target == "" {
 		target = "/run/secrets/" + id
 	}
-	file := filepath.Join(ms.s.b.tmp, "secret-"+hex.EncodeToString([]byte(id))+strconv.Itoa(len(ms.mounts)))
+	dir, remove, err := workDir(ms.s.b.secrets)
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, func() error { remove(); return nil })
+	file := filepath.Join(dir, "secret")
 	mode := os.FileMode(0o400)
 	if m.Mode != nil {
 		mode = os.FileMode(*m.Mode) & os.ModePerm
@@ -429,7 +441,6 @@ func (ms *mountSet) secret(m *instructions.Mount, target string) error {
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		return err
 	}
-	ms.closers = append(ms.closers, func() error { return os.Remove(file) })
 	if err := errors.Join(os.Chmod(file, mode), os.Chown(file, intOr(m.UID), intOr(m.GID))); err != nil {
 		return err
 	}
@@ -479,15 +490,48 @@ func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
 	return nil
 }
 
+// fillCache makes the directory of a cache mount, the first time with the
+// content of "from". It appears whole or not at all.
+func (ms *mountSet) fillCache(ctx context.Context, m *instructions.Mount, dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	unlock, err := lockDir(dir+".make", true)
+	if err != nil {
+		return err
+	}
+	defer unlock() //nolint:errcheck // closing gives the lock back in any case
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	half := dir + ".half"
+	if err := os.RemoveAll(half); err != nil {
+		return err
+	}
+	if err := os.Mkdir(half, 0o755); err != nil {
+		return err
+	}
+	if m.From != "" {
+		if err := ms.copyInto(ctx, m, half); err != nil {
+			return err
+		}
+	}
+	mode := os.FileMode(0o755)
+	if m.Mode != nil {
+		mode = os.FileMode(*m.Mode) & os.ModePerm
+	}
+	if err := errors.Join(os.Chmod(half, mode), os.Chown(half, intOr(m.UID), intOr(m.GID))); err != nil {
+		return err
+	}
+	return os.Rename(half, dir)
+}
+
 // cacheDir mounts a directory that outlives the build.
-func (ms *mountSet) cacheDir(m *instructions.Mount, target string) error {
+func (ms *mountSet) cacheDir(ctx context.Context, m *instructions.Mount, target string) error {
 	b := ms.s.b
 	id := m.CacheID
 	if id == "" {
 		id = target
-	}
-	if m.From != "" {
-		return errs.New(errs.Unsupported, "RUN --mount=type=cache,from=%s is not supported: fill the cache in a RUN", m.From)
 	}
 	dir := filepath.Join(b.engine.CacheDir(), "mounts", newKey("mount", id).sum()[:32])
 	if m.CacheSharing == instructions.MountSharingPrivate {
@@ -498,14 +542,7 @@ func (ms *mountSet) cacheDir(m *instructions.Mount, target string) error {
 		dir = private
 		ms.closers = append(ms.closers, unlock)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	mode := os.FileMode(0o755)
-	if m.Mode != nil {
-		mode = os.FileMode(*m.Mode) & os.ModePerm
-	}
-	if err := errors.Join(os.Chmod(dir, mode), os.Chown(dir, intOr(m.UID), intOr(m.GID))); err != nil {
+	if err := ms.fillCache(ctx, m, dir); err != nil {
 		return err
 	}
 	if m.CacheSharing == instructions.MountSharingLocked {

@@ -122,7 +122,7 @@ func (src Source) open(ctx context.Context, tmp string) (*tree, error) {
 	case src.URL != "":
 		t.inline, err = fetchContext(ctx, src.URL, dir)
 	case src.Git != "":
-		t.root, err = cloneContext(ctx, src.Git, dir)
+		t.root, err = cloneContext(ctx, src.Git, dir, false)
 	}
 	if err != nil {
 		return nil, errsJoinClose(err, t.close)
@@ -175,7 +175,7 @@ func httpGet(ctx context.Context, url string) (io.ReadCloser, error) {
 
 // cloneContext fetches one commit of a repository with the git program and
 // returns the directory named after the colon.
-func cloneContext(ctx context.Context, arg, dir string) (string, error) {
+func cloneContext(ctx context.Context, arg, dir string, keepGit bool) (string, error) {
 	repo, frag, _ := strings.Cut(arg, "#")
 	if strings.HasPrefix(repo, "github.com/") {
 		repo = "https://" + repo
@@ -205,8 +205,10 @@ func cloneContext(ctx context.Context, arg, dir string) (string, error) {
 			return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: arg, Err: errs.New(errs.Unavailable, "git: %s", strings.TrimSpace(out.String()))}
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
-		return "", err
+	if !keepGit {
+		if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
+			return "", err
+		}
 	}
 	if sub == "" {
 		return dir, nil

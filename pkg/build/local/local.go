@@ -97,3 +97,6 @@ func (e *Engine) LayerExists(id string) bool { return e.pod.LayerExists(id) }
 
 // CacheDir implements build.Engine.
 func (e *Engine) CacheDir() string { return e.pod.BuildCacheDir() }
+
+// SecretDir implements build.Engine.
+func (e *Engine) SecretDir() string { return e.pod.BuildSecretDir() }
