@@ -126,7 +126,7 @@ func (e *Engine) makeVolumeDir(name string) error {
 }
 
 // hostMounts turns the stored mounts into paths, and tells the monitor which
-// volumes to fill.
+// volumes to fill, and of which to check what was mounted.
 func (e *Engine) hostMounts(c *spec.Container) (mounts []spec.Mount, fill []monitor.VolumeMount, err error) {
 	for _, m := range c.Mounts {
 		if m.Type == spec.MountVolume {
@@ -136,6 +136,7 @@ func (e *Engine) hostMounts(c *spec.Container) (mounts []spec.Mount, fill []moni
 				if m.Source, err = below(root, m.Subpath); err != nil {
 					return nil, nil, err
 				}
+				fill = append(fill, monitor.VolumeMount{HostPath: root, Target: m.Target, Subpath: m.Subpath})
 			} else {
 				fill = append(fill, monitor.VolumeMount{HostPath: root, Target: m.Target, CopyUp: !m.NoCopy, Chown: m.Chown})
 			}

@@ -68,12 +68,15 @@ type Process struct {
 }
 
 // VolumeMount is a named or anonymous volume that the monitor fills from the
-// image on first use (Docker's copy-up) before the container starts.
+// image on first use (Docker's copy-up) before the container starts, or of
+// which a part is mounted.
 type VolumeMount struct {
 	HostPath string `json:"hostPath"`
 	Target   string `json:"target"`
 	CopyUp   bool   `json:"copyUp,omitempty"`
 	Chown    bool   `json:"chown,omitempty"` // :U
+	// Subpath, below HostPath, is what has to be found mounted at Target.
+	Subpath string `json:"subpath,omitempty"`
 }
 
 // Files are the generated files bind-mounted over the image's. An empty path

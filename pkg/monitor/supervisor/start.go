@@ -145,9 +145,16 @@ func (s *supervisor) prepare() {
 // begin creates the container and starts its process: at the first start and
 // at each restart.
 func (s *supervisor) begin() (*run, error) {
+	parts, err := findSubpaths(s.cfg.Volumes)
+	if err != nil {
+		return nil, err
+	}
 	r, err := s.create()
 	if err != nil {
 		return nil, err
+	}
+	if err := checkSubpaths(r.pid, parts); err != nil {
+		return nil, s.abort(r, err)
 	}
 	if err := s.connect(); err != nil {
 		return nil, s.abort(r, err)
