@@ -232,8 +232,10 @@ func stampOf(t, other time.Time) unix.Timespec {
 func (u *unpacker) directory(dir int, name string, h *tar.Header) error {
 	base := path.Base(name)
 	err := unix.Mkdirat(dir, base, uint32(h.Mode)&0o777)
+	hides := false
 	if errors.Is(err, unix.EEXIST) {
 		var exists bool
+		hides = isWhiteout(dir, base)
 		if exists, err = u.clear(dir, name, true); err == nil && !exists {
 			err = unix.Mkdirat(dir, base, uint32(h.Mode)&0o777)
 		}
@@ -246,7 +248,16 @@ func (u *unpacker) directory(dir int, name string, h *tar.Header) error {
 	}
 	// Its files will change the time again: set it at the end.
 	u.dirs = append(u.dirs, dirTime{name, h.ModTime})
+	if hides {
+		// Removed, then made anew: what lower layers have there stays removed.
+		return u.opaque(name)
+	}
 	return nil
+}
+
+func isWhiteout(dir int, base string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
 }
 
 func (u *unpacker) hardlink(dir int, name string, h *tar.Header) error {

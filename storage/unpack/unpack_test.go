@@ -238,3 +238,23 @@ func TestSetGIDDirectory(t *testing.T) {
 		}
 	}
 }
+
+// A directory that is removed and made anew in one layer hides what the lower
+// layers have there.
+func TestDirectoryAfterWhiteout(t *testing.T) {
+	root := t.TempDir()
+	data := archive(t, named("a/.wh.d"), dir("a/d"), named("a/d/new"), dir("a/e"))
+	if _, err := Tar(root, bytes.NewReader(data), Options{UserXattr: true, NoDevices: true}); err != nil {
+		t.Fatal(err)
+	}
+	val := make([]byte, 8)
+	if n, err := unix.Getxattr(filepath.Join(root, "a/d"), "user.overlay.opaque", val); err != nil || string(val[:n]) != "y" {
+		t.Errorf("%q %v", val[:max(n, 0)], err)
+	}
+	if _, err := unix.Getxattr(filepath.Join(root, "a/e"), "user.overlay.opaque", val); err == nil {
+		t.Error("a new directory hides what is below")
+	}
+	if _, err := os.Stat(filepath.Join(root, "a/d/new")); err != nil {
+		t.Error(err)
+	}
+}
