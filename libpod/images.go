@@ -67,7 +67,7 @@ func insideOps() map[string]insideOp {
 	ops := map[string]insideOp{
 		"rm": opRemoveTrees, "pull": opPull, "load": opLoad, "import": opImport, "tag": opTag, "untag": opUntag, "rmi": opRemoveImage,
 		"rootfs": opRootfs,
-		"push": opPush, "save": opSave, "commit": opCommit, "changes": opChanges, "export": opExport,
+		"push":   opPush, "save": opSave, "commit": opCommit, "changes": opChanges, "export": opExport,
 		"prune": opPrune, "sizes": opSizes, "check": opCheck,
 	}
 	manifestOps(ops)

@@ -3,6 +3,7 @@
 package libpod
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"io"
@@ -276,5 +277,9 @@ func opExport(_ context.Context, c *insideCall) (_ any, err error) {
 			err = rerr
 		}
 	}()
-	return nil, pack.Tar(c.stdout, dir, pack.Options{})
+	w := bufio.NewWriterSize(c.stdout, 256<<10)
+	if err := pack.Tar(w, dir, pack.Options{}); err != nil {
+		return nil, err
+	}
+	return nil, w.Flush()
 }

@@ -41,6 +41,30 @@ type Engine interface {
 	RemoveImage(context.Context, string, libpod.RemoveImageOptions) (*libpod.ImageRemoval, error)
 	Load(context.Context, libpod.LoadOptions) ([]libpod.LoadedImage, error)
 	Import(context.Context, libpod.ImportOptions) (string, error)
+	Push(context.Context, string, libpod.PushOptions) ([]libpod.Pushed, error)
+	Save(ctx context.Context, refs []string, o libpod.SaveOptions) error
+	ImageHistory(ctx context.Context, ref string) ([]libpod.ImageHistory, error)
+	ImageTree(ref string) (libpod.ImageSummary, []libpod.TreeLayer, error)
+	PruneImages(context.Context, libpod.PruneImagesOptions) (*libpod.PrunedImages, error)
+	Search(ctx context.Context, term string, o libpod.SearchOptions) ([]libpod.SearchResult, error)
+	Login(context.Context, libpod.LoginOptions) (where string, err error)
+	LoggedIn(libpod.LoginOptions) (string, error)
+	Credentials(libpod.LoginOptions) (user, password string, err error)
+	Logout(o libpod.LoginOptions, all bool) error
+
+	Commit(ctx context.Context, ref string, o libpod.CommitOptions) (string, error)
+	Diff(ctx context.Context, ref string) ([]libpod.Change, error)
+	Export(ctx context.Context, ref string, w io.Writer) error
+
+	ManifestCreate(ctx context.Context, name string, amend bool, annotations map[string]string) (string, error)
+	ManifestAdd(ctx context.Context, list, ref string, m libpod.ManifestEntry, all bool, r libpod.RemoteOptions) ([]string, error)
+	ManifestAnnotate(ctx context.Context, list, entry string, m libpod.ManifestEntry) error
+	ManifestRemove(ctx context.Context, list, entry string) error
+	ManifestInspect(ctx context.Context, name string, r libpod.RemoteOptions) ([]byte, error)
+	ManifestPush(ctx context.Context, list, dest, format string, r libpod.RemoteOptions, progress io.Writer) (string, error)
+
+	DiskUsage(context.Context) (*libpod.Disk, error)
+	Check(context.Context, libpod.CheckOptions) ([]libpod.CheckFinding, error)
 
 	VolumeCreate(context.Context, libpod.Volume) (*libpod.Volume, error)
 	Volumes(ctx context.Context, filters map[string][]string) ([]libpod.Volume, error)

@@ -14,10 +14,10 @@ func tree() *command {
 		long: "PROA_DATA_DIR and PROA_RUN_DIR in the environment say where everything is kept, as --data-dir and\n--run-dir do.",
 		sub: []*command{
 			runCommand().in(groupCommon), execCommand().in(groupCommon), psCommand().in(groupCommon), buildCommand().in(groupCommon), pullCommand().in(groupCommon),
-			imagesCommand().in(groupCommon), versionCommand().in(groupCommon), infoCommand().in(groupCommon),
-			containerCommand().in(groupManagement), imageCommand().in(groupManagement), builderCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
-			attachCommand(), completionCommand(), createCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(),
-			pauseCommand(), portCommand(), renameCommand(), restartCommand(), rmCommand(), rmiCommand(), startCommand(), stopCommand(),
+			pushCommand().in(groupCommon), imagesCommand().in(groupCommon), searchCommand().in(groupCommon), loginCommand().in(groupCommon), logoutCommand().in(groupCommon), versionCommand().in(groupCommon), infoCommand().in(groupCommon),
+			containerCommand().in(groupManagement), imageCommand().in(groupManagement), builderCommand().in(groupManagement), manifestCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
+			attachCommand(), commitCommand(), completionCommand(), createCommand(), diffCommand(), exportCommand(), historyCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(),
+			pauseCommand(), portCommand(), renameCommand(), restartCommand(), rmCommand(), rmiCommand(), saveCommand(), startCommand(), stopCommand(),
 			tagCommand(), topCommand(), unpauseCommand(), unshareCommand(), untagCommand(), waitCommand(),
 			completeCommand(),
 		},
@@ -28,7 +28,7 @@ func containerCommand() *command {
 	return &command{
 		name: "container", short: "Manage containers",
 		sub: []*command{
-			attachCommand(), createCommand(), execCommand(), exister("CONTAINER", "Tell by the exit status whether a container exists", lookupContainer),
+			attachCommand(), commitCommand(), createCommand(), diffCommand(), execCommand(), exportCommand(), exister("CONTAINER", "Tell by the exit status whether a container exists", lookupContainer),
 			containerInspectCommand(), killCommand(), logsCommand(), psCommand().as("ls", "list", "ps"), pauseCommand(), portCommand(), containerPruneCommand(),
 			renameCommand(), restartCommand(), rmCommand(), runCommand(), startCommand(), stopCommand(), topCommand(), unpauseCommand(), waitCommand(),
 		},
@@ -40,15 +40,11 @@ func imageCommand() *command {
 		name: "image", short: "Manage images",
 		sub: []*command{
 			buildCommand(),
-			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), importCommand(),
+			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), historyCommand(), importCommand(),
 			inspector("image", "IMAGE [IMAGE...]", "Display detailed information on one or more images"), loadCommand(),
-			imagesCommand().as("ls", "list"), pullCommand(), rmiCommand().as("rm", "remove"), tagCommand(), untagCommand(),
+			imagesCommand().as("ls", "list"), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), tagCommand(), imageTreeCommand(), untagCommand(),
 		},
 	}
-}
-
-func systemCommand() *command {
-	return &command{name: "system", short: "Manage Proa", sub: []*command{infoCommand()}}
 }
 
 // builderCommand is for those who type "buildx build" or "builder build".

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+func exportCommand() *command {
+	return &command{
+		examples: []string{
+			`proa export sample | tar -t          the files of a container`,
+			`proa export -o root.tar sample`,
+		},
+		name: "export", args: "CONTAINER", short: "Export a container's filesystem as a tar archive", min: 1, max: 1, twin: "container export",
+		setup: func(f *flagSet) action {
+			var file string
+			f.text(&file, "output", "o", "Write to a file, instead of STDOUT").path()
+			return func(ctx context.Context, a *app, args []string) error { return export(ctx, a, args[0], file) }
+		},
+	}
+}
+
+func export(ctx context.Context, a *app, ref, file string) error {
+	path, w, err := a.archiveOutput(file)
+	if err != nil {
+		return err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		return e.Export(ctx, ref, w)
+	}
+	if _, err := e.Inspect(ctx, ref); err != nil {
+		return err // before a file is made
+	}
+	return writeWhole(path, func(w io.Writer) error { return e.Export(ctx, ref, w) })
+}
+
+// writeWhole makes a file that is complete or not there. Devices and pipes are
+// written in place.
+func writeWhole(path string, write func(io.Writer) error) error {
+	to := path
+	if fi, err := os.Stat(path); err != nil || fi.Mode().IsRegular() {
+		to = path + ".part"
+	}
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return errs.Wrap(err, "write", path)
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if to == path {
+		return err
+	}
+	if err == nil {
+		err = os.Rename(to, path)
+	}
+	if err != nil {
+		_ = os.Remove(to)
+	}
+	return err
+}
+
+// writeFile writes a small file that a flag names.
+func (a *app) writeFile(name string, text []byte, mode os.FileMode) error {
+	return errs.Wrap(os.WriteFile(a.abs(name), text, mode), "write", name)
+}

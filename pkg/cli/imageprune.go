@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+)
+
+func imagePruneCommand() *command {
+	return &command{
+		name: "prune", args: "", short: "Remove unused images",
+		setup: func(f *flagSet) action {
+			var o pruneFlags
+			f.boolean(&o.all, "all", "a", "Remove all unused images, not just dangling ones")
+			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
+			f.texts(&o.filters, "filter", "", `Provide filter values (e.g. "until=<timestamp>")`).typ = "filter"
+			f.refuse("\"proa system prune\" does that", "run it after this", "build-cache!")
+			return func(ctx context.Context, a *app, args []string) error { return o.images(ctx, a) }
+		},
+	}
+}
+
+func (o *pruneFlags) images(ctx context.Context, a *app) error {
+	filters, err := parseFilters(o.filters)
+	if err != nil {
+		return err
+	}
+	// Docker's way to write --all.
+	if d := filters["dangling"]; len(d) > 0 {
+		o.all = o.all || d[len(d)-1] == "false" || d[len(d)-1] == "0"
+		delete(filters, "dangling")
+	}
+	what := "This will remove all dangling images."
+	if o.all {
+		what = "This will remove all images without at least one container associated to them."
+	}
+	if !a.confirm(o.force, what) {
+		return nil
+	}
+	freed, err := pruneImages(ctx, a, libpod.PruneImagesOptions{All: o.all, Filters: filters})
+	if err == nil {
+		a.out.Println("Total reclaimed space: " + output.Size(freed))
+	}
+	return err
+}
+
+// pruneImages prints what it removed, as Docker does.
+func pruneImages(ctx context.Context, a *app, o libpod.PruneImagesOptions) (freed int64, err error) {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return 0, err
+	}
+	done, err := e.PruneImages(ctx, o)
+	if err != nil {
+		return 0, err
+	}
+	if len(done.Untagged)+len(done.Deleted) > 0 {
+		a.out.Println("Deleted Images:")
+		for _, n := range done.Untagged {
+			a.out.Println("untagged: " + n)
+		}
+		for _, id := range done.Deleted {
+			a.out.Println("deleted: " + id)
+		}
+		a.out.Println("")
+	}
+	return done.Size, nil
+}

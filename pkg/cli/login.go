@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type loginFlags struct {
+	libpod.LoginOptions
+	stdin, get, tlsVerify, verbose bool
+}
+
+func loginCommand() *command {
+	return &command{
+		examples: []string{
+			`pass show registry | proa login -u me --password-stdin registry.example.com   nobody sees the password`,
+		},
+		name: "login", args: "[SERVER]", short: "Authenticate to a registry", max: 1,
+		long: "Without a server it is docker.io. Credentials go to the helper that registries.conf or the file names, else to the\nfile: --authfile, $REGISTRY_AUTH_FILE, or ~/.config/containers/auth.json.",
+		setup: func(f *flagSet) action {
+			o := loginFlags{tlsVerify: true}
+			f.text(&o.AuthFile, "authfile", "", "File to keep the credentials in").path()
+			f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
+			f.boolean(&o.get, "get-login", "", "Print the user name that is known for the registry")
+			f.text(&o.Password, "password", "p", "Password or access token")
+			f.boolean(&o.stdin, "password-stdin", "", "Take the password from stdin")
+			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
+			f.text(&o.Username, "username", "u", "Username")
+			f.boolean(&o.verbose, "verbose", "v", "Tell where the credentials are kept")
+			f.refuse("it is not implemented", "leave it away", "secret", "compat-auth-file")
+			return func(ctx context.Context, a *app, args []string) error {
+				if f.changed("tls-verify") {
+					o.TLSVerify = &o.tlsVerify
+				}
+				if o.stdin && f.changed("password") {
+					return errs.New(errs.Invalid, "--password and --password-stdin are mutually exclusive")
+				}
+				if f.changed("password") && !o.get {
+					a.out.Warning("Using --password via the CLI is insecure. Use --password-stdin.")
+				}
+				return o.run(ctx, a, args)
+			}
+		},
+	}
+}
+
+func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
+	if len(args) > 0 {
+		o.Registry = args[0]
+	}
+	if o.AuthFile != "" {
+		o.AuthFile = a.abs(o.AuthFile)
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	if o.get {
+		return o.print(a, e)
+	}
+	if err := o.ask(a, e); err != nil {
+		return err
+	}
+	where, err := e.Login(ctx, o.LoginOptions)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(where, "/") {
+		a.out.Warning("Your credentials are stored unencrypted in '" + where + "'.")
+	}
+	if o.verbose {
+		a.out.Println("Used: " + where)
+	}
+	a.out.Println("Login Succeeded")
+	return nil
+}
+
+func (o *loginFlags) print(a *app, e Engine) error {
+	name, err := e.LoggedIn(o.LoginOptions)
+	if err == nil && name == "" {
+		err = errs.New(errs.NotFound, "not logged into %s", server(o.Registry))
+	}
+	if err == nil {
+		a.out.Println(name)
+	}
+	return err
+}
+
+func server(registry string) string {
+	if registry == "" {
+		return "docker.io"
+	}
+	return registry
+}
+
+// ask completes user name and password: from standard input, from what is
+// known, from the person at the terminal.
+func (o *loginFlags) ask(a *app, e Engine) error {
+	if o.stdin {
+		if o.Username == "" {
+			return errs.WithHint(errs.New(errs.Invalid, "Must provide --username with --password-stdin"), "proa login -u NAME --password-stdin %s", server(o.Registry))
+		}
+		b, err := io.ReadAll(io.LimitReader(a.std.In, 1<<20))
+		o.Password = strings.TrimRight(string(b), "\r\n")
+		return err
+	}
+	if o.Username == "" && o.Password == "" {
+		user, password, err := e.Credentials(o.LoginOptions)
+		if err == nil && user != "" && password != "" {
+			a.out.Println("Authenticating with existing credentials...")
+			o.Username, o.Password = user, password
+			return nil
+		}
+	}
+	if o.Username != "" && o.Password != "" {
+		return nil
+	}
+	tty, ok := a.std.In.(*os.File)
+	if !ok || !output.IsTerminal(tty) {
+		return errs.WithHint(errs.New(errs.Invalid, "Cannot perform an interactive login from a non TTY device"), "echo PASSWORD | proa login -u NAME --password-stdin %s", server(o.Registry))
+	}
+	return o.converse(a, tty)
+}
+
+func (o *loginFlags) converse(a *app, tty *os.File) error {
+	in := bufio.NewReader(tty)
+	line := func(prompt string) (string, error) {
+		a.out.Print(prompt)
+		_ = a.out.Flush()
+		s, err := in.ReadString('\n')
+		return strings.TrimSpace(s), err
+	}
+	var err error
+	if o.Username == "" {
+		if o.Username, err = line("Username: "); err != nil {
+			return err
+		}
+	}
+	if o.Username == "" {
+		return errs.New(errs.Invalid, "username is required")
+	}
+	if o.Password == "" {
+		show, err := hideInput(tty)
+		if err != nil {
+			return err
+		}
+		o.Password, err = line("Password: ")
+		show()
+		a.out.Println("")
+		if err != nil {
+			return err
+		}
+	}
+	if o.Password == "" {
+		return errs.New(errs.Invalid, "password is required")
+	}
+	return nil
+}
+
+// hideInput stops the terminal from showing what is typed until show is called.
+func hideInput(tty *os.File) (show func(), err error) {
+	fd := int(tty.Fd())
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	hidden := *t
+	hidden.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, t) }, nil
+}
+
+func logoutCommand() *command {
+	return &command{
+		name: "logout", args: "[SERVER]", short: "Log out from a registry", max: 1,
+		setup: func(f *flagSet) action {
+			var o libpod.LoginOptions
+			var all bool
+			f.boolean(&all, "all", "a", "Forget the credentials of all registries")
+			f.text(&o.AuthFile, "authfile", "", "File that the credentials are in").path()
+			return func(ctx context.Context, a *app, args []string) error { return logout(ctx, a, o, all, args) }
+		},
+	}
+}
+
+func logout(ctx context.Context, a *app, o libpod.LoginOptions, all bool, args []string) error {
+	if len(args) > 0 {
+		o.Registry = args[0]
+	}
+	if all && o.Registry != "" {
+		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with a server"), "leave one of the two away")
+	}
+	if o.AuthFile != "" {
+		o.AuthFile = a.abs(o.AuthFile)
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	err = e.Logout(o, all)
+	switch {
+	case errs.Is(err, errs.NotFound):
+		a.out.Println("Not logged in to " + server(o.Registry))
+		return nil
+	case err != nil:
+		return err
+	case all:
+		a.out.Println("Removing login credentials for all registries")
+	default:
+		a.out.Println("Removing login credentials for " + server(o.Registry))
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package output
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/proa-containers/proa/libpod"
+)
+
+const missing = "<missing>"
+
+// HistoryRow is one step of an image's making.
+type HistoryRow struct {
+	Comment      string
+	CreatedAt    string
+	CreatedBy    string
+	CreatedSince string
+	ID           string
+	Size         string
+}
+
+// HistoryHeader holds the titles of the columns of history.
+func HistoryHeader() *HistoryRow {
+	return &HistoryRow{ID: "IMAGE", CreatedSince: "CREATED", CreatedAt: "CREATED AT", CreatedBy: "CREATED BY", Size: "SIZE", Comment: "COMMENT"}
+}
+
+// HistoryColumns is the default table of history.
+func HistoryColumns() []string { return []string{"ID", "CreatedSince", "CreatedBy", "Size", "Comment"} }
+
+// History makes the row of one step. Without human, sizes are bytes and dates
+// are whole.
+func History(h *libpod.ImageHistory, now time.Time, noTrunc, human bool) *HistoryRow {
+	r := &HistoryRow{ID: missing, Comment: h.Comment, CreatedBy: strings.ReplaceAll(h.CreatedBy, "\t", " "), CreatedSince: "N/A"}
+	if h.ID != "" {
+		r.ID = "sha256:" + h.ID
+		if !noTrunc {
+			r.ID = ShortID(h.ID)
+		}
+	}
+	if !noTrunc {
+		r.CreatedBy = ellipsis(r.CreatedBy, 45)
+	}
+	if h.Created.Unix() > 0 {
+		r.CreatedAt = h.Created.Local().Format(time.RFC3339)
+		r.CreatedSince = r.CreatedAt
+		if human {
+			r.CreatedSince = Ago(now, h.Created)
+		}
+	}
+	r.Size = strconv.FormatInt(h.Size, 10)
+	if human {
+		r.Size = Size(h.Size)
+	}
+	return r
+}
+
+// SearchRow is one repository that search found.
+type SearchRow struct {
+	Description string
+	Index       string
+	IsOfficial  string
+	Name        string
+	StarCount   string
+}
+
+// SearchHeader holds the titles of the columns of search.
+func SearchHeader() *SearchRow {
+	return &SearchRow{Index: "INDEX", Name: "NAME", Description: "DESCRIPTION", StarCount: "STARS", IsOfficial: "OFFICIAL"}
+}
+
+// Search makes the row of one repository.
+func Search(s *libpod.SearchResult, noTrunc bool) *SearchRow {
+	r := &SearchRow{Index: s.Registry, Name: s.Name, Description: strings.Join(strings.Fields(s.Description), " "), StarCount: strconv.Itoa(s.Stars)}
+	if !noTrunc {
+		r.Description = ellipsis(r.Description, 45)
+	}
+	if s.Official {
+		r.IsOfficial = "[OK]"
+	}
+	return r
+}
+
+// DiskRow is one line of system df.
+type DiskRow struct {
+	Active      string
+	Reclaimable string
+	Size        string
+	TotalCount  string
+	Type        string
+}
+
+// DiskHeader holds the titles of the columns of system df.
+func DiskHeader() *DiskRow {
+	return &DiskRow{Type: "TYPE", TotalCount: "TOTAL", Active: "ACTIVE", Size: "SIZE", Reclaimable: "RECLAIMABLE"}
+}
+
+// Disk makes one line of system df.
+func Disk(typ string, u libpod.DiskUse) *DiskRow {
+	r := &DiskRow{Type: typ, TotalCount: strconv.Itoa(u.Total), Active: strconv.Itoa(u.Active), Size: Size(u.Size), Reclaimable: Size(u.Reclaimable)}
+	if u.Size > 0 && typ != "Build Cache" {
+		r.Reclaimable += " (" + strconv.FormatInt(u.Reclaimable*100/u.Size, 10) + "%)"
+	}
+	return r
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type pushFlags struct {
+	libpod.PushOptions
+	tlsVerify bool
+	digest    string
+}
+
+func pushCommand() *command {
+	return &command{
+		examples: []string{
+			`proa push me/web:1.0                        to docker.io`,
+			`proa push web registry.example.com/web:1.0  under another name`,
+			`proa push web oci-archive:web.tar           into a file`,
+		},
+		name: "push", args: "NAME[:TAG] [DESTINATION]", short: "Upload an image to a registry", min: 1, max: 2, twin: "image push",
+		setup: func(f *flagSet) action {
+			o := pushFlags{tlsVerify: true}
+			f.boolean(&o.AllTags, "all-tags", "a", "Push all tags of an image to the repository")
+			f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
+			f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
+			f.text(&o.Compression, "compression-format", "", `Compress layers with "gzip", "zstd" or "zstd:chunked"`)
+			f.optInt(&o.Level, "compression-level", "", "Level of the compression")
+			f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
+			f.text(&o.digest, "digestfile", "", "Write the digest of the pushed image to the file").path()
+			f.text(&o.Format, "format", "", `Type of the manifest ("oci", "v2s2")`)
+			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
+			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
+			f.accept("no image is signed here by default", "disable-content-trust!", "remove-signatures!")
+			f.refuse("it is not implemented", "leave it away", "sign-by", "sign-by-sigstore", "sign-passphrase-file", "encryption-key", "encrypt-layer", "retry", "retry-delay", "platform", "force-compression!")
+			return func(ctx context.Context, a *app, args []string) error {
+				if f.changed("tls-verify") {
+					o.TLSVerify = &o.tlsVerify
+				}
+				return o.run(ctx, a, args)
+			}
+		},
+	}
+}
+
+func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
+	if len(args) > 1 {
+		if o.AllTags {
+			return errs.WithHint(errs.New(errs.Invalid, "--all-tags takes one name"), "leave the destination away")
+		}
+		o.Destination = args[1]
+	}
+	if !o.Quiet {
+		o.Progress = a.out.OutWriter()
+	}
+	for _, p := range []*string{&o.AuthFile, &o.CertDir} {
+		if *p != "" {
+			*p = a.abs(*p)
+		}
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	done, err := e.Push(ctx, args[0], o.PushOptions)
+	for _, d := range done {
+		if o.Quiet {
+			full, nerr := libpod.NormalizeName(d.Name)
+			if nerr != nil {
+				full = d.Name
+			}
+			a.out.Println(full)
+		}
+		if o.digest != "" {
+			if err := a.writeFile(o.digest, []byte(d.Digest), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type saveFlags struct {
+	output, format string
+}
+
+func saveCommand() *command {
+	return &command{
+		examples: []string{
+			`proa save -o both.tar alpine busybox    two images in one archive`,
+			`proa save web | ssh other proa load     without a registry`,
+		},
+		name: "save", args: "IMAGE [IMAGE...]", short: "Save one or more images to a tar archive (streamed to STDOUT by default)", min: 1, max: -1, twin: "image save",
+		setup: func(f *flagSet) action {
+			var o saveFlags
+			f.text(&o.output, "output", "o", "Write to a file, instead of STDOUT").path()
+			f.text(&o.format, "format", "", `Format of the archive ("docker-archive", "oci-archive", "oci-dir", "docker-dir")`).def = "docker-archive"
+			f.boolean(new(bool), "multi-image-archive", "m", "Accepted: an archive holds one image or several").hidden = true
+			f.boolean(new(bool), "quiet", "q", "Accepted: nothing is said but errors").hidden = true
+			f.refuse("an image is saved whole", "leave it away", "platform", "compress!", "uncompressed!", "signature-policy")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
+		},
+	}
+}
+
+func (o *saveFlags) run(ctx context.Context, a *app, args []string) error {
+	so := libpod.SaveOptions{Format: o.format}
+	var err error
+	if so.Path, so.Output, err = a.archiveOutput(o.output); err != nil {
+		return err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	return e.Save(ctx, args, so)
+}
+
+// archiveOutput is where an archive goes: a file whose directory exists, or
+// standard output, which must not be a terminal.
+func (a *app) archiveOutput(file string) (path string, w io.Writer, err error) {
+	if file == "" || file == "-" {
+		if output.IsTerminal(a.std.Out) {
+			return "", nil, errs.New(errs.Invalid, "cowardly refusing to save to a terminal. Use the -o flag or redirect")
+		}
+		return "", a.out.OutWriter(), nil
+	}
+	path = a.abs(file)
+	dir := filepath.Dir(path)
+	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
+		return "", nil, errs.WithHint(errs.New(errs.NotFound, "invalid output path: directory %q does not exist", dir), "mkdir -p %s", dir)
+	}
+	return path, nil, nil
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+type searchFlags struct {
+	libpod.SearchOptions
+	filters            []string
+	format             string
+	noTrunc, tlsVerify bool
+}
+
+func searchCommand() *command {
+	return &command{
+		name: "search", args: "TERM", short: "Search a registry for images", min: 1, max: 1,
+		setup: func(f *flagSet) action {
+			o := searchFlags{tlsVerify: true}
+			f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
+			f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
+			f.texts(&o.filters, "filter", "f", "Filter output: is-official=true|false, stars=NUMBER").typ = "filter"
+			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			f.integer(&o.Limit, "limit", "", "Max number of search results")
+			f.boolean(&o.ListTags, "list-tags", "", "List the tags of the repository TERM")
+			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
+			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
+			f.refuse("it is not implemented", "leave it away", "compatible!", "cert-dir")
+			return func(ctx context.Context, a *app, args []string) error {
+				if f.changed("tls-verify") {
+					o.TLSVerify = &o.tlsVerify
+				}
+				return o.run(ctx, a, args[0])
+			}
+		},
+	}
+}
+
+func (o *searchFlags) run(ctx context.Context, a *app, term string) error {
+	if o.Limit < 0 {
+		return errs.WithHint(errs.New(errs.Invalid, "invalid limit: %d", o.Limit), "write a number above 0")
+	}
+	keep, err := searchFilter(o.filters)
+	if err != nil {
+		return err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := e.Search(ctx, term, o.SearchOptions)
+	if err != nil {
+		return err
+	}
+	var rows []any
+	for i := range found {
+		if keep(&found[i]) {
+			rows = append(rows, output.Search(&found[i], o.noTrunc))
+		}
+	}
+	columns := []string{"Name", "Description", "StarCount", "IsOfficial"}
+	if o.ListTags {
+		columns = []string{"Name"}
+	}
+	return a.out.List(output.List{Header: output.SearchHeader(), Columns: columns, Format: o.format}, rows)
+}
+
+func searchFilter(values []string) (func(*libpod.SearchResult) bool, error) {
+	filters, err := parseFilters(values)
+	if err != nil {
+		return nil, err
+	}
+	stars, official := 0, ""
+	for k, list := range filters {
+		v := list[len(list)-1]
+		switch k {
+		case "stars":
+			if stars, err = strconv.Atoi(v); err != nil {
+				return nil, errs.New(errs.Invalid, "invalid filter 'stars=%s'", v)
+			}
+		case "is-official":
+			b, err := strconv.ParseBool(v)
+			if err != nil {
+				return nil, errs.New(errs.Invalid, "invalid filter 'is-official=%s'", v)
+			}
+			official = strconv.FormatBool(b)
+		default:
+			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", k), "filters are is-official and stars")
+		}
+	}
+	return func(r *libpod.SearchResult) bool {
+		return r.Stars >= stars && (official == "" || official == strconv.FormatBool(r.Official))
+	}, nil
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+func systemCommand() *command {
+	return &command{name: "system", short: "Manage Proa", sub: []*command{systemCheckCommand(), systemDiskCommand(), infoCommand(), systemPruneCommand()}}
+}
+
+func systemDiskCommand() *command {
+	return &command{
+		name: "df", args: "", short: "Show disk usage",
+		setup: func(f *flagSet) action {
+			var format string
+			var verbose bool
+			f.text(&format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			f.boolean(&verbose, "verbose", "v", "Show every image, container and volume")
+			return func(ctx context.Context, a *app, args []string) error {
+				if verbose && format != "" {
+					return errs.WithHint(errs.New(errs.Invalid, "--verbose and --format cannot be combined"), "leave one of the two away")
+				}
+				return diskUsage(ctx, a, format, verbose)
+			}
+		},
+	}
+}
+
+func diskUsage(ctx context.Context, a *app, format string, verbose bool) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := e.DiskUsage(ctx)
+	if err != nil {
+		return err
+	}
+	if verbose {
+		return diskDetails(a, d)
+	}
+	rows := []any{output.Disk("Images", d.Images), output.Disk("Containers", d.Containers), output.Disk("Local Volumes", d.Volumes), output.Disk("Build Cache", d.BuildCache)}
+	return a.out.List(output.List{Header: output.DiskHeader(), Columns: []string{"Type", "TotalCount", "Active", "Size", "Reclaimable"}, Format: format}, rows)
+}
+
+func diskDetails(a *app, d *libpod.Disk) error {
+	now := time.Now()
+	var images, containers, volumes [][]string
+	for _, it := range d.Items {
+		switch {
+		case it.Image != nil:
+			repo, tag := "<none>", "<none>"
+			if len(it.Image.Names) > 0 {
+				repo, tag = output.SplitTag(it.Image.Names[0])
+			}
+			images = append(images, []string{repo, tag, output.ShortID(it.Image.ID), output.Ago(now, it.Image.Created), output.Size(it.Image.Size),
+				output.Size(it.Shared), output.Size(it.Unique), strconv.Itoa(it.Image.Containers)})
+		case it.Container != nil:
+			r := output.Container(it.Container, now, false)
+			containers = append(containers, []string{r.ID, r.Image, r.Command, strconv.Itoa(len(it.Container.Mounts)), output.Size(it.Container.SizeRw), r.CreatedAt, r.Status, r.Names})
+		default:
+			volumes = append(volumes, []string{it.Volume.Name, strconv.Itoa(len(it.Volume.Containers)), output.Size(it.Size)})
+		}
+	}
+	for _, t := range []struct {
+		what   string
+		titles []string
+		rows   [][]string
+	}{
+		{"Images space usage:", []string{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"}, images},
+		{"Containers space usage:", []string{"CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"}, containers},
+		{"Local Volumes space usage:", []string{"VOLUME NAME", "LINKS", "SIZE"}, volumes},
+	} {
+		a.out.Println(t.what + "\n")
+		if err := a.out.Table(t.titles, t.rows); err != nil {
+			return err
+		}
+		a.out.Println("")
+	}
+	a.out.Println("Build cache usage: " + output.Size(d.BuildCache.Size))
+	return nil
+}
+
+func systemCheckCommand() *command {
+	return &command{
+		name: "check", args: "", short: "Look whether every image is whole",
+		long: "Each layer is read and compared with its digest. It fails where something is broken and stays so.",
+		setup: func(f *flagSet) action {
+			var o libpod.CheckOptions
+			f.boolean(&o.Quick, "quick", "q", "Look at the records only, read no layer")
+			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again")
+			f.refuse("broken images are removed by --repair unless containers use them", "remove the container first", "force|f!", "max|m")
+			return func(ctx context.Context, a *app, args []string) error { return systemCheck(ctx, a, o) }
+		},
+	}
+}
+
+func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := e.Check(ctx, o)
+	if err != nil {
+		return err
+	}
+	broken := 0
+	for _, f := range list {
+		line := "image " + output.ShortID(f.Image)
+		if f.Name != "" {
+			line += " (" + f.Name + ")"
+		}
+		if f.Layer != "" {
+			line += ", layer " + output.ShortID(f.Layer)
+		}
+		line += ": " + f.Problem
+		if f.Repaired {
+			line += "; removed"
+		} else {
+			broken++
+		}
+		a.out.Println(line)
+	}
+	if broken == 0 {
+		return nil
+	}
+	err = errs.New(errs.Corrupt, "%d images are damaged", broken)
+	if broken == 1 {
+		err = errs.New(errs.Corrupt, "1 image is damaged")
+	}
+	if o.Repair {
+		return errs.WithHint(err, "remove the containers that use it, then run it again")
+	}
+	return errs.WithHint(err, "proa system check --repair")
+}
+
+type systemPruneFlags struct {
+	pruneFlags
+	volumesToo bool
+}
+
+func systemPruneCommand() *command {
+	return &command{
+		name: "prune", args: "", short: "Remove unused data",
+		setup: func(f *flagSet) action {
+			var o systemPruneFlags
+			f.boolean(&o.all, "all", "a", "Remove all unused images not just dangling ones")
+			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
+			f.texts(&o.filters, "filter", "", `Provide filter values (e.g. "label=<key>=<value>")`).typ = "filter"
+			f.boolean(&o.volumesToo, "volumes", "", "Prune anonymous volumes")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }
+		},
+	}
+}
+
+func (o *systemPruneFlags) warning() string {
+	s := "This will remove:\n  - all stopped containers\n"
+	if o.volumesToo {
+		s += "  - all anonymous volumes not used by at least one container\n"
+	}
+	if o.all {
+		return s + "  - all images without at least one container associated to them\n"
+	}
+	return s + "  - all dangling images\n"
+}
+
+func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
+	filters, err := parseFilters(o.filters)
+	if err != nil {
+		return err
+	}
+	if !a.confirm(o.force, o.warning()) {
+		return nil
+	}
+	freed, err := pruneStopped(ctx, a, filters)
+	if err != nil {
+		return err
+	}
+	if o.volumesToo {
+		n, err := pruneAnonymous(ctx, a)
+		if err != nil {
+			return err
+		}
+		freed += n
+	}
+	n, err := pruneImages(ctx, a, libpod.PruneImagesOptions{All: o.all, Filters: filters})
+	if err != nil {
+		return err
+	}
+	a.out.Println("Total reclaimed space: " + output.Size(freed+n))
+	return nil
+}
+
+// pruneStopped removes containers that do not run, with Docker's heading.
+func pruneStopped(ctx context.Context, a *app, filters map[string][]string) (freed int64, err error) {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return 0, err
+	}
+	list, err := e.List(ctx, libpod.ListOptions{All: true, Size: true, Filters: filters})
+	if err != nil {
+		return 0, err
+	}
+	said := false
+	for i := range list {
+		c := &list[i]
+		if c.State != lifecycle.Exited && c.State != lifecycle.Created && c.State != lifecycle.Dead {
+			continue
+		}
+		err := e.Remove(ctx, c.ID, libpod.RemoveOptions{Ignore: true})
+		if errs.Is(err, errs.State) || errs.Is(err, errs.InUse) {
+			continue // somebody started it since the list was made
+		}
+		if err != nil {
+			return freed, err
+		}
+		if !said {
+			a.out.Println("Deleted Containers:")
+			said = true
+		}
+		freed += c.SizeRw
+		a.out.Println(c.ID)
+	}
+	if said {
+		a.out.Println("")
+	}
+	return freed, nil
+}
+
+func pruneAnonymous(ctx context.Context, a *app) (freed int64, err error) {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return 0, err
+	}
+	d, err := e.DiskUsage(ctx)
+	if err != nil {
+		return 0, err
+	}
+	said := false
+	for _, it := range d.Items {
+		if it.Volume == nil || !it.Volume.Anonymous || len(it.Volume.Containers) > 0 {
+			continue
+		}
+		err := e.VolumeRemove(ctx, it.Volume.Name, false)
+		if errs.Is(err, errs.InUse) {
+			continue
+		}
+		if err != nil {
+			return freed, err
+		}
+		if !said {
+			a.out.Println("Deleted Volumes:")
+			said = true
+		}
+		freed += it.Size
+		a.out.Println(it.Volume.Name)
+	}
+	if said {
+		a.out.Println("")
+	}
+	return freed, nil
+}
