@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/proa-containers/proa/libpod"
@@ -17,7 +18,10 @@ import (
 	"github.com/proa-containers/proa/storage"
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	debug.SetGCPercent(400) // most commands are over before a collection pays
+	os.Exit(run())
+}
 
 func run() int {
 	if storage.Reexec() {
