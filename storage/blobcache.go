@@ -22,7 +22,7 @@ import (
 //
 // It returns the repository (without its domain) that layers of the image can be
 // mounted from, "" when there is none.
-func (s *Store) primeCache(sys *types.SystemContext, img *Image, to reference.Named) (mountFrom string) {
+func (s *Store) primeCache(at *place, img *Image, to reference.Named) (mountFrom string) {
 	var repos []reference.Named
 	for _, d := range img.RepoDigests {
 		n, err := reference.ParseNormalizedNamed(d)
@@ -42,8 +42,8 @@ func (s *Store) primeCache(sys *types.SystemContext, img *Image, to reference.Na
 	if err != nil || len(m.LayerInfos()) != len(img.DiffIDs) {
 		return ""
 	}
-	cache := blobinfocache.DefaultCache(sys)
-	scope := types.BICTransportScope{Opaque: reference.Domain(to)}
+	cache := blobinfocache.DefaultCache(at.sys)
+	scope := types.BICTransportScope{Opaque: reference.Domain(at.of(to))}
 	for i, l := range m.LayerInfos() {
 		diffID := digest.Digest(img.DiffIDs[i])
 		if l.Digest == diffID {
@@ -52,7 +52,7 @@ func (s *Store) primeCache(sys *types.SystemContext, img *Image, to reference.Na
 		cache.RecordDigestUncompressedPair(l.Digest, diffID)
 		recordCompression(cache, l.Digest, l.MediaType)
 		for _, r := range repos {
-			cache.RecordKnownLocation(docker.Transport, scope, l.Digest, types.BICLocationReference{Opaque: r.Name()})
+			cache.RecordKnownLocation(docker.Transport, scope, l.Digest, types.BICLocationReference{Opaque: at.of(r).Name()})
 		}
 	}
 	if slices.ContainsFunc(repos, func(r reference.Named) bool { return r.Name() == to.Name() }) {

@@ -36,7 +36,16 @@ func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err er
 	if err != nil {
 		return "", err
 	}
-	if err := docker.CheckAuth(ctx, sys, o.Username, o.Password, host); err != nil {
+	asked := host
+	if named, nerr := reference.ParseNormalizedNamed(host + "/x"); nerr == nil {
+		probe := *sys
+		at, err := placeOf(&probe, named)
+		if err != nil {
+			return "", err
+		}
+		asked, sys.DockerInsecureSkipTLSVerify = reference.Domain(at.of(named)), probe.DockerInsecureSkipTLSVerify
+	}
+	if err := docker.CheckAuth(ctx, sys, o.Username, o.Password, asked); err != nil {
 		var unauth docker.ErrUnauthorizedForCredentials
 		if errors.As(err, &unauth) {
 			return "", errs.New(errs.Unauthorized, "login attempt to %s failed: unauthorized: incorrect username or password: %w", host, err)

@@ -388,8 +388,13 @@ func (s *Store) ManifestPush(ctx context.Context, list, dest, format string, ro 
 	if err != nil {
 		return "", err
 	}
+	p, err := placeOf(sys, named)
+	if err != nil {
+		return "", err
+	}
+	at := p.of(named)
 	for i := range ix.Manifests {
-		if err := op.pushEntry(ctx, sys, named, &ix.Manifests[i], format, progress); err != nil {
+		if err := op.pushEntry(ctx, sys, at, &ix.Manifests[i], format, progress); err != nil {
 			return "", pushError(err, named)
 		}
 	}
@@ -398,7 +403,7 @@ func (s *Store) ManifestPush(ctx context.Context, list, dest, format string, ro 
 	if err != nil {
 		return "", err
 	}
-	if err := putIndex(ctx, sys, named, raw); err != nil {
+	if err := putIndex(ctx, sys, at, raw); err != nil {
 		return "", pushError(err, named)
 	}
 	d = digest.FromBytes(raw)

@@ -129,7 +129,18 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
-	to, err := parseTransport(dest)
+	sys, err := s.system(PullOptions{TLSVerify: o.TLSVerify, Creds: o.Creds, AuthFile: o.AuthFile, CertDir: o.CertDir})
+	if err != nil {
+		return p, err
+	}
+	at, where := &place{}, dest
+	if named != nil {
+		if at, err = placeOf(sys, named); err != nil {
+			return p, err
+		}
+		where = "docker://" + at.of(named).String()
+	}
+	to, err := parseTransport(where)
 	if err != nil {
 		return p, err
 	}
@@ -138,10 +149,6 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 		return p, err
 	}
 	defer op.end(&err)
-	sys, err := s.system(PullOptions{TLSVerify: o.TLSVerify, Creds: o.Creds, AuthFile: o.AuthFile, CertDir: o.CertDir})
-	if err != nil {
-		return p, err
-	}
 	if o.Compression != "" {
 		a, err := compression.AlgorithmByName(o.Compression)
 		if err != nil {
@@ -155,7 +162,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	}
 	co := copyOptions{sys: sys, format: format, signBy: o.SignBy, progress: o.Progress, force: o.Compression != ""}
 	if named != nil {
-		co.mountFrom = s.primeCache(sys, img, named)
+		co.mountFrom = s.primeCache(at, img, named)
 	}
 	raw, err := op.copyOut(ctx, img, to, co)
 	if err != nil {

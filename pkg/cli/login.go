@@ -47,7 +47,7 @@ func loginCommand() *command {
 					return errs.New(errs.Invalid, "--password and --password-stdin are mutually exclusive")
 				}
 				if f.changed("password") && !o.get {
-					a.out.Warning("Using --password via the CLI is insecure. Use --password-stdin.")
+					a.out.Hint("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
 				}
 				return o.run(ctx, a, args)
 			}
@@ -77,7 +77,7 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if strings.HasPrefix(where, "/") {
-		a.out.Warning("Your credentials are stored unencrypted in '" + where + "'.")
+		a.out.Hint("WARNING! Your credentials are stored unencrypted in '" + where + "'.")
 	}
 	if o.verbose {
 		a.out.Println("Used: " + where)
