@@ -28,6 +28,11 @@ func isBuiltin(ref string, n reference.Named) bool {
 
 // pullBuiltin unpacks the built-in image as localhost/hello:latest.
 func (s *Store) pullBuiltin(ctx context.Context, o PullOptions) (_ *Image, err error) {
+	if o.Platform != "" {
+		if osName, arch, _ := splitPlatform(o.Platform); osName != runtime.GOOS || arch != runtime.GOARCH {
+			return nil, errs.New(errs.NotFound, "the built-in image is for %s/%s, not for %s", runtime.GOOS, runtime.GOARCH, o.Platform)
+		}
+	}
 	tell := &teller{p: o.Progress}
 	tell.line("latest: Unpacking hello, which is part of proa itself")
 	id, err := s.addBuiltin(ctx, tell)
