@@ -55,13 +55,8 @@ func (e *Engine) Create(ctx context.Context, c *spec.Container, o CreateOptions)
 	if err := e.reserve(ctx, d); err != nil {
 		return "", errors.Join(err, e.abandon(ctx, d))
 	}
-	db, err := e.db()
+	err = e.rewrite(d.row, &d.body.Rootfs, state.Event{}, func(r *lifecycle.Record) { r.State = lifecycle.Created })
 	if err != nil {
-		return "", err
-	}
-	r := d.row.Record
-	r.State = lifecycle.Created
-	if _, err := db.Commit(d.row, r, &d.body.Rootfs, state.Event{}); err != nil {
 		return "", errors.Join(err, e.abandon(ctx, d))
 	}
 	if err := failpoint.Hit(FailpointCreateCommitted); err != nil {

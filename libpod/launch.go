@@ -353,22 +353,49 @@ func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, 
 // commitStart records that the process runs. That another command has already
 // seen it, or its end, is no error.
 func (e *Engine) commitStart(row *state.Container, cfg *monitor.Config, st *monitor.Status) error {
-	db, err := e.db()
-	if err != nil {
-		return err
-	}
-	r := lifecycle.Record{State: lifecycle.Running, StartedAt: st.StartedAt, FinishedAt: row.FinishedAt}
-	if r.StartedAt.IsZero() {
-		r.StartedAt = time.Now().UTC()
-	}
 	root := &cfg.Rootfs
 	if row.State != lifecycle.Creating {
 		root = nil // known since its creation
 	}
-	if _, err := db.Commit(row, r, root, containerEvent(row, "start")); err != nil {
+	err := e.rewrite(row, root, containerEvent(row, "start"), func(r *lifecycle.Record) {
+		if r.State != lifecycle.Creating && !r.Starting() {
+			return // as the other command has seen it
+		}
+		*r = lifecycle.Record{State: lifecycle.Running, StartedAt: st.StartedAt, FinishedAt: r.FinishedAt}
+		if r.StartedAt.IsZero() {
+			r.StartedAt = time.Now().UTC()
+		}
+	})
+	if err != nil && !errs.Is(err, errs.NotFound) {
 		return err
 	}
 	return failpoint.Hit(FailpointStartCommitted)
+}
+
+// rewrite changes a container's record for the holder of its lock. Commands
+// that only look may store what they have seen at any moment: the change is
+// then made to that, and neither root nor event are lost. row becomes what is
+// stored.
+func (e *Engine) rewrite(row *state.Container, root *spec.Rootfs, ev state.Event, change func(*lifecycle.Record)) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	for {
+		r := row.Record
+		change(&r)
+		if ok, err := db.Commit(row, r, root, ev); err != nil || ok {
+			return err
+		}
+		now, err := db.Get(row.ID)
+		if err != nil {
+			return err
+		}
+		if now == nil {
+			return noSuchContainer(row.ID)
+		}
+		*row = *now
+	}
 }
 
 // startCode is the exit code that a failed start leaves in the record.
@@ -377,18 +404,17 @@ func startCode(err error) int { return errs.ExitCode(err) }
 // failedStart records why a container could not be started, in the state that
 // it had before. The caller holds the lock.
 func (e *Engine) failedStart(row *state.Container, root *spec.Rootfs, cause error) error {
-	db, err := e.db()
-	if err != nil {
-		return err
+	err := e.rewrite(row, root, state.Event{}, func(r *lifecycle.Record) {
+		r.State = lifecycle.Created
+		if !r.FinishedAt.IsZero() {
+			r.State = lifecycle.Exited
+		}
+		r.StartedAt = time.Time{}
+		r.ExitCode, r.Error = startCode(cause), cause.Error()
+	})
+	if errs.Is(err, errs.NotFound) {
+		err = nil
 	}
-	r := row.Record
-	r.State = lifecycle.Created
-	if !r.FinishedAt.IsZero() {
-		r.State = lifecycle.Exited
-	}
-	r.StartedAt = time.Time{}
-	r.ExitCode, r.Error = startCode(cause), cause.Error()
-	_, err = db.Commit(row, r, root, state.Event{})
 	return errors.Join(err, e.clearRun(row.ID))
 }
 

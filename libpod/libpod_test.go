@@ -157,6 +157,39 @@ func TestFinishedInBetween(t *testing.T) {
 	}
 }
 
+// What a command that only looks stores in between takes nothing away from
+// those that act.
+func TestRecordChangedMeanwhile(t *testing.T) {
+	e, _ := testEngine(t)
+	c := place(t, e, "web", lifecycle.Record{State: lifecycle.Creating}, nil)
+	db, err := e.db()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := db.Get(c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := db.Update(seen, running, state.Event{}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	old := *c
+	cfg := &monitor.Config{Rootfs: spec.Rootfs{Driver: "overlay", Upper: "/u"}}
+	if err := e.commitStart(c, cfg, &monitor.Status{StartedAt: time.Unix(2000, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	body, err := db.Body(c.ID)
+	if err != nil || body.Rootfs.Upper != "/u" || !c.StartedAt.Equal(running.StartedAt) {
+		t.Errorf("root %+v, record %+v, %v", body.Rootfs, c.Record, err)
+	}
+	if err := e.destroy(t.Context(), &old, false); err != nil {
+		t.Fatal(err)
+	}
+	if row, err := db.Get(c.ID); row != nil || err != nil {
+		t.Errorf("removed, and still there: %+v %v", row, err)
+	}
+}
+
 // Whoever clears up after a dead monitor holds the lock beside its last status:
 // the container that was recorded as ended does not come back to life.
 func TestClearedMeanwhile(t *testing.T) {

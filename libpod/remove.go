@@ -130,14 +130,12 @@ func (e *Engine) lockEnded(ctx context.Context, id string) (*os.File, error) {
 // the lock of the runtime directory, which goes last: while it stands, what is
 // left can be found.
 func (e *Engine) destroy(ctx context.Context, row *state.Container, volumes bool) error {
-	db, err := e.db()
-	if err != nil {
-		return err
-	}
 	if row.State != lifecycle.Removing {
-		r := row.Record
-		r.State = lifecycle.Removing
-		if ok, err := db.Update(row, r, state.Event{}); err != nil || !ok {
+		err := e.rewrite(row, nil, state.Event{}, func(r *lifecycle.Record) { r.State = lifecycle.Removing })
+		if errs.Is(err, errs.NotFound) {
+			return os.RemoveAll(e.dirs.ContainerRun(row.ID))
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -145,9 +143,7 @@ func (e *Engine) destroy(ctx context.Context, row *state.Container, volumes bool
 		return err
 	}
 	if err := e.obliterate(ctx, row, volumes); err != nil {
-		r := row.Record
-		r.State, r.Error = lifecycle.Dead, err.Error()
-		_, _ = db.Update(row, r, state.Event{})
+		_ = e.rewrite(row, nil, state.Event{}, func(r *lifecycle.Record) { r.State, r.Error = lifecycle.Dead, err.Error() })
 		return &errs.Error{Op: "remove container", Kind: errs.KindOf(err), Object: row.Name, Err: err, Hint: errs.HintOf(err)}
 	}
 	return os.RemoveAll(e.dirs.ContainerRun(row.ID))

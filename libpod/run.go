@@ -243,16 +243,13 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 }
 
 func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *state.Body, l *launching, n *session) (*foreground, error) {
-	db, err := e.db()
-	if err != nil {
-		return nil, err
-	}
 	// The intention first, then the old exit file goes: without it, whoever
 	// looks would take the next end for the last one.
-	r := row.Record
-	r.State, r.StartedAt, r.Error, r.StoppedByUser = lifecycle.Running, time.Time{}, "", false
-	if ok, err := db.Update(row, r, state.Event{}); err != nil || !ok {
-		return nil, errors.Join(err, errIfNot(ok))
+	err := e.rewrite(row, nil, state.Event{}, func(r *lifecycle.Record) {
+		r.State, r.StartedAt, r.Error, r.StoppedByUser = lifecycle.Running, time.Time{}, "", false
+	})
+	if err != nil {
+		return nil, err
 	}
 	if err := failpoint.Hit(FailpointStartIntended); err != nil {
 		return nil, err
@@ -275,13 +272,6 @@ func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *sta
 		return nil, err
 	}
 	return e.start(ctx, row, l, cfg, n)
-}
-
-func errIfNot(ok bool) error {
-	if ok {
-		return nil
-	}
-	return errs.New(errs.State, "container was changed by another command")
 }
 
 // Attach connects the client's streams to a running container until its end,
