@@ -113,6 +113,12 @@ func (e *Engine) MountLayer(ctx context.Context, top Layer) (dir string, release
 // LayerExists reports whether a layer is in the store.
 func (e *Engine) LayerExists(id string) bool { return e.images.LayerExists(id) }
 
+// RemoveLayers deletes those layers of builds that no image and no other layer
+// needs, and returns the bytes given back.
+func (e *Engine) RemoveLayers(ctx context.Context, ids ...string) (int64, error) {
+	return e.images.RemoveLayers(ctx, ids...)
+}
+
 // CreateImage stores an image. The names are given as the user wrote them;
 // shown is how they appear in lists.
 func (e *Engine) CreateImage(ctx context.Context, n NewImage) (id string, shown []string, err error) {

@@ -46,6 +46,8 @@ func (c *cache) get(key string) (record, bool) {
 	if r.Layer.ID != "" && !c.exists(r.Layer.ID) {
 		return r, false
 	}
+	now := time.Now()
+	_ = os.Chtimes(c.path(key), now, now) // when it was last used, for Prune
 	return r, true
 }
 

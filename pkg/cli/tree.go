@@ -46,8 +46,3 @@ func imageCommand() *command {
 		},
 	}
 }
-
-// builderCommand is for those who type "buildx build" or "builder build".
-func builderCommand() *command {
-	return &command{name: "builder", aliases: []string{"buildx"}, short: "Build images", sub: []*command{buildCommand()}}
-}
