@@ -44,8 +44,9 @@ func (c Cache) Serve(missing map[string]error) (*Registry, error) {
 	r := &Registry{Addr: ln.Addr().String()}
 	quiet := log.New(io.Discard, "", 0)
 	// Blobs stay on disk between runs: only manifests are pushed again.
-	handler := registry.New(registry.Logger(quiet), registry.WithBlobHandler(registry.NewDiskBlobHandler(c.blobs())))
-	r.srv = &http.Server{Handler: r.record(handler), ErrorLog: quiet}
+	blobs := registry.NewDiskBlobHandler(c.blobs())
+	handler := registry.New(registry.Logger(quiet), registry.WithBlobHandler(blobs))
+	r.srv = &http.Server{Handler: r.record(handler, blobs), ErrorLog: quiet}
 	go r.srv.Serve(ln)
 	for _, im := range catalogue {
 		if err := c.push(r, im, missing); err != nil {
@@ -59,13 +60,37 @@ func (c Cache) Serve(missing map[string]error) (*Registry, error) {
 // Close stops the registry.
 func (r *Registry) Close() { r.srv.Close() }
 
-func (r *Registry) record(next http.Handler) http.Handler {
+func (r *Registry) record(next http.Handler, blobs registry.BlobHandler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.requests = append(r.requests, req.Method+" "+req.URL.Path)
 		r.mu.Unlock()
+		if mounted(w, req, blobs) {
+			return
+		}
 		next.ServeHTTP(w, req)
 	})
+}
+
+// mounted answers the request to take a blob over from another repository,
+// which the library's registry does not know.
+func mounted(w http.ResponseWriter, req *http.Request, blobs registry.BlobHandler) bool {
+	repo, ok := strings.CutSuffix(strings.TrimSuffix(req.URL.Path, "/"), "/blobs/uploads")
+	hash, err := v1.NewHash(req.URL.Query().Get("mount"))
+	if req.Method != http.MethodPost || !ok || err != nil {
+		return false
+	}
+	stat, ok := blobs.(registry.BlobStatHandler)
+	if !ok {
+		return false
+	}
+	if _, err := stat.Stat(req.Context(), repo, hash); err != nil {
+		return false
+	}
+	w.Header().Set("Location", repo+"/blobs/"+hash.String())
+	w.Header().Set("Docker-Content-Digest", hash.String())
+	w.WriteHeader(http.StatusCreated)
+	return true
 }
 
 // Requests returns what was asked so far, as "METHOD path".
