@@ -46,9 +46,6 @@ func (s *Store) primeCache(at *place, img *Image, to reference.Named) (mountFrom
 	scope := types.BICTransportScope{Opaque: reference.Domain(at.of(to))}
 	for i, l := range m.LayerInfos() {
 		diffID := digest.Digest(img.DiffIDs[i])
-		if l.Digest == diffID {
-			continue
-		}
 		cache.RecordDigestUncompressedPair(l.Digest, diffID)
 		recordCompression(cache, l.Digest, l.MediaType)
 		for _, r := range repos {
@@ -66,8 +63,11 @@ func (s *Store) primeCache(at *place, img *Image, to reference.Named) (mountFrom
 // version lack it, a push compresses layers again and is otherwise the same.
 func recordCompression(cache types.BlobInfoCache, blob digest.Digest, mediaType string) {
 	algorithm := "gzip"
-	if strings.HasSuffix(mediaType, "zstd") {
+	switch {
+	case strings.HasSuffix(mediaType, "zstd"):
 		algorithm = "zstd"
+	case strings.HasSuffix(mediaType, ".tar"):
+		algorithm = "uncompressed"
 	}
 	m := reflect.ValueOf(cache).MethodByName("RecordDigestCompressorData")
 	if !m.IsValid() || m.Type().NumIn() != 2 || m.Type().In(0) != reflect.TypeOf(blob) || m.Type().In(1).Kind() != reflect.Struct {

@@ -336,7 +336,11 @@ func (s *Store) searchTags(ctx context.Context, sys *types.SystemContext, name s
 	if err != nil {
 		return nil, err
 	}
-	ref, err := docker.NewReference(named)
+	at, err := placeOf(sys, named)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := docker.NewReference(at.of(named))
 	if err != nil {
 		return nil, badName(name, err)
 	}
