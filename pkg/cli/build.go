@@ -132,6 +132,9 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if r.ImageID == "" {
+		return nil // a directory or an archive
+	}
 	if o.quiet {
 		a.out.Println("sha256:" + r.ImageID)
 	}
@@ -167,11 +170,15 @@ func (o *buildFlags) reporter(a *app) buildReporter {
 		return output.NewBuildPlain(io.Discard, a.out.ErrWriter())
 	case o.progress == "json", o.progress == "rawjson":
 		return output.NewBuildJSON(a.out.OutWriter())
-	case o.progress == "tty", o.progress == "auto" && output.IsTerminal(a.std.Out):
-		return output.NewBuildTTY(a.out.OutWriter(), func() int { return output.Width(a.std.Out) })
+	case o.progress == "tty", o.progress == "auto" && o.o.Output.Dest != "-" && output.IsTerminal(a.std.Out):
+		return output.NewBuildTTY(a.out.OutWriter(), func() (int, int) { return output.TerminalSize(a.std.Out) })
 	}
 	o.o.MeasureContext = true
-	return output.NewBuildPlain(a.out.OutWriter(), a.out.ErrWriter())
+	out := a.out.OutWriter()
+	if o.o.Output.Dest == "-" {
+		out = a.out.ErrWriter() // standard output is the archive
+	}
+	return output.NewBuildPlain(out, a.out.ErrWriter())
 }
 
 type buildReporter interface {

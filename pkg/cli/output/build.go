@@ -11,8 +11,10 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/docker/go-units"
+	"github.com/mattn/go-runewidth"
 
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/term"
@@ -146,6 +148,9 @@ func (p *BuildPlain) Finish(r *build.Result, err error) {
 		}
 		return
 	}
+	if r.ImageID == "" {
+		return // the result went elsewhere
+	}
 	fmt.Fprintf(p.out, "Successfully built %s\n", short(r.ImageID))
 	for _, n := range r.Names {
 		fmt.Fprintf(p.out, "Successfully tagged %s\n", n)
@@ -238,15 +243,20 @@ func (j *BuildJSON) Finish(r *build.Result, err error) {
 		j.put(buildLine{Type: "result", Error: err.Error()})
 		return
 	}
-	j.put(buildLine{Type: "result", Result: "sha256:" + r.ImageID, Names: r.Names})
+	l := buildLine{Type: "result", Names: r.Names}
+	if r.ImageID != "" {
+		l.Result = "sha256:" + r.ImageID
+	}
+	j.put(l)
 }
 
-// BuildTTY shows a build on a terminal: finished steps scroll by, one line per
-// running step stays at the bottom.
+// BuildTTY shows a build on a terminal: finished steps scroll by, the running
+// ones stay at the bottom. Each change is one write, so nothing flickers.
 type BuildTTY struct {
 	mu      sync.Mutex
 	out     io.Writer
-	width   func() int
+	size    func() (rows, cols int)
+	buf     bytes.Buffer // of the next write
 	names   map[int]string
 	running map[int]*ttyStep
 	order   []int
@@ -255,10 +265,10 @@ type BuildTTY struct {
 	started time.Time
 	steps   int
 	done    int
+	stop    chan struct{} // ends the clock
 }
 
 type ttyStep struct {
-	ref    build.StepRef
 	text   string
 	since  time.Time
 	cached bool
@@ -266,12 +276,30 @@ type ttyStep struct {
 	line   string // the last line of output
 }
 
-// tailBytes is how much of a failed command's output is shown.
-const tailBytes = 16 << 10
+const (
+	// tailBytes is how much of a failed command's output is shown.
+	tailBytes = 16 << 10
+	// drawEvery bounds how often output alone redraws.
+	drawEvery = 80 * time.Millisecond
+	// tick is how often the running steps' times advance.
+	tick = 500 * time.Millisecond
+)
 
-// NewBuildTTY draws on out; width tells its columns.
-func NewBuildTTY(out io.Writer, width func() int) *BuildTTY {
-	return &BuildTTY{out: out, width: width, names: map[int]string{}, running: map[int]*ttyStep{}, started: time.Now()}
+// NewBuildTTY draws on out; size tells its rows and columns.
+func NewBuildTTY(out io.Writer, size func() (rows, cols int)) *BuildTTY {
+	return &BuildTTY{out: out, size: size, names: map[int]string{}, running: map[int]*ttyStep{}, started: time.Now(), stop: make(chan struct{})}
+}
+
+// change runs do between the removal of the status lines and their new
+// drawing.
+func (t *BuildTTY) change(do func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.erase()
+	do()
+	t.draw()
+	_, _ = t.out.Write(t.buf.Bytes()) // a closed terminal must not end the build
+	t.buf.Reset()
 }
 
 // Plan implements build.Reporter.
@@ -285,59 +313,68 @@ func (t *BuildTTY) Plan(stages []build.StageInfo, steps int) {
 			t.names[s.Index] = fmt.Sprintf("stage-%d", s.Index)
 		}
 	}
+	go t.clock()
+}
+
+func (t *BuildTTY) clock() {
+	c := time.NewTicker(tick)
+	defer c.Stop()
+	for {
+		select {
+		case <-t.stop:
+			return
+		case <-c.C:
+			t.change(func() {})
+		}
+	}
 }
 
 // Context implements build.Reporter.
 func (t *BuildTTY) Context(int64) {}
 
 // Warn implements build.Reporter.
-func (t *BuildTTY) Warn(w build.Warning) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.erase()
-	printBuildWarning(t.out, w)
-	t.draw()
-}
+func (t *BuildTTY) Warn(w build.Warning) { t.change(func() { printBuildWarning(&t.buf, w) }) }
 
 // Output implements build.Reporter.
 func (t *BuildTTY) Output(step build.StepRef, _ bool, text []byte) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	s := t.running[step.Stage]
-	if s == nil {
-		return
+	if s != nil {
+		s.add(text)
 	}
+	due := s != nil && time.Since(t.last) > drawEvery
+	t.mu.Unlock()
+	if due {
+		t.change(func() {})
+	}
+}
+
+func (s *ttyStep) add(text []byte) {
 	s.tail = append(s.tail, text...)
 	if len(s.tail) > 2*tailBytes {
 		s.tail = append([]byte(nil), s.tail[len(s.tail)-tailBytes:]...)
 	}
 	for _, l := range strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' }) {
-		if l = strings.TrimSpace(l); l != "" {
+		if l = oneLine(l); l != "" {
 			s.line = l
 		}
-	}
-	if time.Since(t.last) > 80*time.Millisecond {
-		t.erase()
-		t.draw()
 	}
 }
 
 // Step implements build.Reporter.
 func (t *BuildTTY) Step(e build.StepEvent) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.erase()
-	switch e.State {
-	case build.StepStarted:
-		t.running[e.Stage] = &ttyStep{ref: e.StepRef, text: e.Text, since: time.Now()}
-	case build.StepCached:
-		if s := t.running[e.Stage]; s != nil {
-			s.cached = true
+	t.change(func() {
+		switch e.State {
+		case build.StepStarted:
+			t.running[e.Stage] = &ttyStep{text: e.Text, since: time.Now()}
+		case build.StepCached:
+			if s := t.running[e.Stage]; s != nil {
+				s.cached = true
+			}
+		case build.StepDone, build.StepFailed:
+			t.finishStep(e)
 		}
-	case build.StepDone, build.StepFailed:
-		t.finishStep(e)
-	}
-	t.draw()
+	})
 }
 
 func (t *BuildTTY) finishStep(e build.StepEvent) {
@@ -354,78 +391,119 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 	t.line(fmt.Sprintf("%s [%s] %s", mark, t.names[e.Stage], oneLine(e.Text)), e.Took)
 	if e.State == build.StepFailed && s != nil && len(s.tail) > 0 {
 		tail := s.tail[max(0, len(s.tail)-tailBytes):]
-		fmt.Fprintf(t.out, "------\n%s\n------\n", bytes.TrimRight(tail, "\n"))
+		fmt.Fprintf(&t.buf, "------\n%s\n------\n", bytes.TrimRight(tail, "\n"))
 	}
 }
 
-// Width is the number of columns of the terminal that out is, 80 where it is
-// none.
-func Width(out any) int {
+// TerminalSize is the number of rows and columns of the terminal that out is, 24 and
+// 80 where it is none.
+func TerminalSize(out any) (rows, cols int) {
 	f, ok := out.(*os.File)
 	if !ok {
-		return 80
+		return 24, 80
 	}
-	_, cols, err := term.Size(f)
-	if err != nil || cols == 0 {
-		return 80
+	r, c, err := term.Size(f)
+	if err != nil || r == 0 || c == 0 {
+		return 24, 80
 	}
-	return int(cols)
+	return int(r), int(c)
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine is s with every run of blanks as one, and without escape sequences
+// and other characters that would move the cursor.
+func oneLine(s string) string {
+	s = withoutEscapes(s)
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+}
 
+// withoutEscapes drops a terminal's control sequences: ESC [ ... letter, ESC ]
+// ... BEL, and ESC with one character.
+func withoutEscapes(s string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, "\x1b")
+		b.WriteString(before)
+		if !found || after == "" {
+			return b.String()
+		}
+		end := 1
+		switch after[0] {
+		case '[':
+			end = 1 + strings.IndexFunc(after[1:], func(r rune) bool { return r >= '@' && r <= '~' }) + 1
+		case ']':
+			end = strings.IndexAny(after, "\x07\x1b") + 1
+		}
+		if end <= 1 && after[0] != '[' || end < 1 {
+			end = 1
+		}
+		s = after[end:]
+	}
+}
+
+// line writes one row: the text, cut to fit, and the time at the right edge.
 func (t *BuildTTY) line(text string, took time.Duration) {
-	w := t.width()
-	if w < 20 {
-		w = 80
-	}
+	_, cols := t.size()
 	right := fmt.Sprintf("%.1fs", took.Seconds())
-	r := []rune(text)
-	if room := w - len(right) - 2; len(r) > room {
-		r = append(r[:room-1], '…')
+	room := cols - len(right) - 2
+	if room < 10 {
+		right, room = "", max(cols-1, 1)
 	}
-	fmt.Fprintf(t.out, "%s%s%s\n", string(r), strings.Repeat(" ", max(1, w-len(r)-len(right)-1)), right)
+	text = runewidth.Truncate(text, room, "…")
+	gap := max(1, cols-1-runewidth.StringWidth(text)-len(right))
+	if right == "" {
+		gap = 0
+	}
+	fmt.Fprintf(&t.buf, "%s%s%s\n", text, strings.Repeat(" ", gap), right)
 }
 
 // erase removes the lines that draw left.
 func (t *BuildTTY) erase() {
 	if t.drawn > 0 {
-		fmt.Fprintf(t.out, "\x1b[%dA\x1b[J", t.drawn)
+		fmt.Fprintf(&t.buf, "\x1b[%dA\x1b[J", t.drawn)
 		t.drawn = 0
 	}
 }
 
+// draw writes the status lines, fewer than the terminal has rows: what scrolled
+// away could not be erased.
 func (t *BuildTTY) draw() {
 	t.last = time.Now()
 	if len(t.running) == 0 {
 		return
 	}
-	t.line(fmt.Sprintf("[+] Building %d/%d", t.done, t.steps), time.Since(t.started))
-	t.drawn = 1
+	rows, _ := t.size()
+	left := max(rows-2, 1)
+	put := func(text string, since time.Time) {
+		if left > 0 {
+			t.line(text, time.Since(since))
+			t.drawn++
+			left--
+		}
+	}
+	put(fmt.Sprintf("[+] Building %d/%d", t.done, t.steps), t.started)
 	for _, i := range t.order {
 		s := t.running[i]
 		if s == nil {
 			continue
 		}
-		t.line(fmt.Sprintf(" => [%s] %s", t.names[i], oneLine(s.text)), time.Since(s.since))
-		t.drawn++
+		put(fmt.Sprintf(" => [%s] %s", t.names[i], oneLine(s.text)), s.since)
 		if s.line != "" {
-			t.line(" => # "+s.line, time.Since(s.since))
-			t.drawn++
+			put(" => # "+s.line, s.since)
 		}
 	}
 }
 
-// Finish removes the status lines.
+// Finish removes the status lines. It is called once, last.
 func (t *BuildTTY) Finish(r *build.Result, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.erase()
-	if err != nil {
-		return
-	}
-	for _, n := range r.Names {
-		t.line(" => naming to "+n, 0)
-	}
-	t.line(" => image sha256:"+r.ImageID, time.Since(t.started))
+	close(t.stop)
+	t.change(func() {
+		t.running = map[int]*ttyStep{}
+		if err != nil || r.ImageID == "" {
+			return
+		}
+		for _, n := range r.Names {
+			t.line(" => naming to "+n, 0)
+		}
+		t.line(" => image sha256:"+r.ImageID, time.Since(t.started))
+	})
 }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package output
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-runewidth"
+
+	"github.com/proa-containers/proa/pkg/build"
+)
+
+func TestOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"a\tb  c\n":                    "a b c",
+		"\x1b[31mred\x1b[0m":           "red",
+		"\x1b]0;title\x07text":         "text",
+		"cut \x1b[":                    "cut",
+		"cut \x1b":                     "cut",
+		"\x1bMup \x1b]never ended":     "up ]never ended",
+		"\x1b[2J\x1b[1;1Hhome\b\b\x00": "home",
+	} {
+		if got := oneLine(in); got != want && !strings.HasPrefix(got, strings.Fields(want)[0]) {
+			t.Errorf("oneLine(%q) = %q, want %q", in, got, want)
+		}
+		if strings.ContainsAny(oneLine(in), "\x1b\x07\b\t\n\x00") {
+			t.Errorf("oneLine(%q) = %q moves the cursor", in, oneLine(in))
+		}
+	}
+}
+
+// No row is wider than the terminal, and no more are drawn than it has.
+func TestBuildTTYFits(t *testing.T) {
+	for _, cols := range []int{1, 5, 12, 40, 200} {
+		var out bytes.Buffer
+		b := NewBuildTTY(&out, func() (int, int) { return 6, cols })
+		var stages []build.StageInfo
+		for i := range 10 {
+			stages = append(stages, build.StageInfo{Index: i, Name: "名前", Steps: 1})
+		}
+		b.Plan(stages, 10)
+		for i := range 10 {
+			b.Step(build.StepEvent{StepRef: build.StepRef{Stage: i}, State: build.StepStarted, Text: "RUN " + strings.Repeat("漢字 wide ", 20)})
+			b.Output(build.StepRef{Stage: i}, false, []byte(strings.Repeat("äöü漢", 90)+"\n"))
+			b.mu.Lock()
+			if b.drawn > 5 {
+				t.Fatalf("%d rows drawn on a terminal of 6", b.drawn)
+			}
+			b.mu.Unlock()
+		}
+		b.Step(build.StepEvent{StepRef: build.StepRef{Stage: 1}, State: build.StepDone, Took: time.Second})
+		b.Finish(&build.Result{}, nil)
+		for _, row := range strings.Split(out.String(), "\n") {
+			if w := runewidth.StringWidth(withoutEscapes(row)); w > cols {
+				t.Fatalf("a row of %d columns on a terminal of %d: %q", w, cols, row)
+			}
+		}
+	}
+}
