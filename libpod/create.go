@@ -71,10 +71,7 @@ type draft struct {
 	row     *state.Container
 	body    state.Body
 	image   *storage.Image
-	mounts  []spec.Mount // with volumes' and hosts' paths
 	volumes []*state.Volume
-	join    ocispec.Join
-	joinRun string // runtime directory whose network is shared
 	lock    *os.File
 	images  *os.File // shared lock against rmi, until the record names the image
 	// reserved says that there is a record.

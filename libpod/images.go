@@ -410,12 +410,13 @@ func (e *Engine) imageUsers(ctx context.Context) (map[string]string, error) {
 	}
 	use := map[string]string{}
 	for _, c := range list {
-		how := "container " + c.ID[:12] + " is using it"
-		if c.running() {
+		var how string
+		switch {
+		case c.running():
 			how = "image is being used by running container " + c.ID[:12]
-		} else if use[c.ImageID] == "" {
+		case use[c.ImageID] == "":
 			how = "image is being used by stopped container " + c.ID[:12]
-		} else {
+		default:
 			continue
 		}
 		use[c.ImageID] = how

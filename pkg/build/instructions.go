@@ -56,7 +56,6 @@ func (s *stage) runConfig(ctx context.Context, ref StepRef, cmd instructions.Com
 		s.image.Author = c.Maintainer
 	case *instructions.CmdCommand:
 		cfg.Cmd = s.commandLine(c.ShellDependantCmdLine)
-		cfg.ArgsEscaped = false
 		s.cmdSet = true
 	case *instructions.EntrypointCommand:
 		cfg.Entrypoint = s.commandLine(c.ShellDependantCmdLine)

@@ -222,7 +222,10 @@ func TestSignalsAreResetInner(t *testing.T) {
 	r := begin(t, acquire(t, t.TempDir()), Options{NewPID: true}, "status")
 	blocked, _ := strconv.ParseUint(r.lines["SigBlk"], 16, 64)
 	ignored, _ := strconv.ParseUint(r.lines["SigIgn"], 16, 64)
-	if blocked != 0 || ignored != 0 {
+	// Signals 32 and 33 are the C library's own: under the race detector it has
+	// had its way with them.
+	const own = 1<<31 | 1<<32
+	if blocked&^own != 0 || ignored&^own != 0 {
 		t.Errorf("blocked %x, ignored %x", blocked, ignored)
 	}
 }
