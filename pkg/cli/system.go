@@ -5,10 +5,12 @@ package cli
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -167,9 +169,9 @@ func (o *systemPruneFlags) warning() string {
 		s += "  - all anonymous volumes not used by at least one container\n"
 	}
 	if o.all {
-		return s + "  - all images without at least one container associated to them\n"
+		return s + "  - all images without at least one container associated to them\n  - all build cache\n"
 	}
-	return s + "  - all dangling images\n"
+	return s + "  - all dangling images\n  - unused build cache\n"
 }
 
 func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
@@ -196,7 +198,41 @@ func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
 		return err
 	}
 	a.out.Println("Total reclaimed space: " + output.Size(freed+n))
-	return nil
+	return pruneBuildCache(ctx, a, o.all, o.filters)
+}
+
+// pruneBuildCache is `builder prune` where there is something to remove: it
+// prints what it gave back itself. Filters other than a time do not select
+// build cache, which then stays.
+func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := e.DiskUsage(ctx)
+	if err != nil || d.BuildCache.Total == 0 {
+		return err
+	}
+	argv := []string{"builder", "prune", "--force"}
+	if all {
+		argv = append(argv, "--all")
+	}
+	for _, f := range filters {
+		if !strings.HasPrefix(f, "until=") {
+			return nil
+		}
+		argv = append(argv, "--filter", f)
+	}
+	pod, err := a.pod(ctx)
+	if err != nil {
+		return err
+	}
+	_ = a.out.Flush()
+	if done, err := pod.EnterNamespace(ctx, argv, false); done || err != nil {
+		return err
+	}
+	f := pruneFlags{force: true, filters: filters}
+	return f.buildCache(ctx, a, build.PruneOptions{All: all})
 }
 
 // pruneStopped removes containers that do not run, with Docker's heading.
