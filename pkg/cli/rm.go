@@ -37,6 +37,9 @@ func rmCommand() *command {
 				if err != nil {
 					return err
 				}
+				// As in Docker: who says "away with it" is content when it is gone.
+				// "rm -f $(ps -aq)" races with containers that remove themselves.
+				o.remove.Ignore = o.remove.Ignore || o.remove.Force
 				return a.eachNamed(refs, func(ref string) error { return e.Remove(ctx, ref, o.remove) })
 			}
 		},
