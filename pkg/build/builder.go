@@ -292,11 +292,18 @@ func (b *builder) finish(ctx context.Context) (*Result, error) {
 			img.Config.Labels[k] = v
 		}
 	}
-	id, names, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: s.top, Names: b.o.Tags, Annotations: b.o.Annotations})
+	top := s.top
+	if b.o.Squash {
+		var err error
+		if top, err = b.squash(ctx, s, &img); err != nil {
+			return nil, err
+		}
+	}
+	id, names, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: b.o.Tags, Annotations: b.o.Annotations})
 	if err != nil {
 		return nil, err
 	}
-	return &Result{ImageID: id, Names: names, Config: img, Top: s.top, Warnings: b.warns}, nil
+	return &Result{ImageID: id, Names: names, Config: img, Top: top, Warnings: b.warns}, nil
 }
 
 func digestOf(s string) digest.Digest { return digest.Digest(s) }

@@ -24,6 +24,8 @@ type state struct {
 	image dockerspec.DockerOCIImage // configuration and history so far
 	top   Layer
 	key   string // of the cache: what led here
+
+	origin origin
 }
 
 // stage executes one stagePlan.
@@ -184,6 +186,7 @@ func (s *stage) loadBase(ctx context.Context) error {
 	s.image = cloneImage(base.Config)
 	s.top = base.Top
 	s.key = base.ID
+	s.origin = origin{base.Top, len(base.Config.RootFS.DiffIDs), len(base.Config.History)}
 	return nil
 }
 

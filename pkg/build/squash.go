@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+)
+
+// origin is the image that a stage and the stages below it started from.
+type origin struct {
+	top             Layer
+	layers, history int // of the image
+}
+
+// squash replaces the layers that the build added by one. The cached layers
+// stay what they are. History keeps its lines, now without layers.
+func (b *builder) squash(ctx context.Context, s *stage, img *dockerspec.DockerOCIImage) (Layer, error) {
+	if len(img.RootFS.DiffIDs) <= s.origin.layers+1 {
+		return s.top, nil
+	}
+	layer, err := b.mergedLayer(ctx, s.origin.top, s.top)
+	if err != nil {
+		return Layer{}, err
+	}
+	img.RootFS.DiffIDs = append(slices.Clone(img.RootFS.DiffIDs[:s.origin.layers]), digestOf(layer.DiffID))
+	img.History = slices.Clone(img.History)
+	for i := s.origin.history; i < len(img.History); i++ {
+		img.History[i].EmptyLayer = true
+	}
+	img.History = append(img.History, v1.History{Created: img.Created, Comment: "squashed by proa"})
+	return layer, nil
+}
+
+// mergedLayer makes one layer on base that leads to the files of top.
+func (b *builder) mergedLayer(ctx context.Context, base, top Layer) (Layer, error) {
+	dir, release, err := b.engine.MountLayer(ctx, top)
+	if err != nil {
+		return Layer{}, err
+	}
+	sc, err := b.engine.NewScratch(ctx, base)
+	if err != nil {
+		return Layer{}, errors.Join(err, release())
+	}
+	err = syncTrees(sc, dir)
+	if rerr := release(); err == nil {
+		err = rerr
+	}
+	if err != nil {
+		return Layer{}, joinDiscard(err, sc)
+	}
+	layer, err := sc.Commit(ctx, b.o.Epoch)
+	if err != nil {
+		return Layer{}, joinDiscard(err, sc)
+	}
+	return layer, nil
+}
+
+// syncTrees makes the scratch equal to dir, touching only what differs.
+func syncTrees(sc Scratch, dir string) error {
+	merged, err := sc.Merged()
+	if err != nil {
+		return err
+	}
+	src, err := openRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := openRoot(merged)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	want, have := &walker{src: src}, &walker{src: dst}
+	if err := errors.Join(want.add("", ""), have.add("", "")); err != nil {
+		return err
+	}
+	old := make(map[string]*entry, len(have.entries))
+	for i := range have.entries {
+		old[have.entries[i].path] = &have.entries[i]
+	}
+	changed := &walker{src: src}
+	for _, e := range want.entries {
+		o := old[e.path]
+		if o == nil || !sameFile(o, &e) {
+			changed.entries = append(changed.entries, e)
+		}
+		if o != nil && o.st.Mode&unix.S_IFMT == e.st.Mode&unix.S_IFMT {
+			delete(old, e.path)
+		}
+	}
+	for p := range old {
+		// No link is followed: the parents were walked as directories.
+		if err := os.RemoveAll(filepath.Join(merged, p)); err != nil {
+			return err
+		}
+	}
+	c := newCopier(dst)
+	defer c.Close()
+	return c.copyAll(changed, "/")
+}
+
+// sameFile says whether both views of two layer chains show the very same
+// inode, unchanged: overlay shows the numbers and times of the layer's file.
+func sameFile(a, b *entry) bool {
+	x, y := &a.st, &b.st
+	if x.Mode != y.Mode || x.Uid != y.Uid || x.Gid != y.Gid || x.Mtim != y.Mtim || x.Rdev != y.Rdev || a.link != b.link {
+		return false
+	}
+	if x.Mode&unix.S_IFMT != unix.S_IFREG {
+		return true
+	}
+	return x.Size == y.Size && x.Ino == y.Ino && x.Ctim == y.Ctim
+}
