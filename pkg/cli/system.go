@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -193,34 +194,47 @@ func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
 		}
 		freed += n
 	}
-	n, err := pruneImages(ctx, a, libpod.PruneImagesOptions{All: o.all, Filters: filters})
+	// Before the images: what the cache stands on can only go without it.
+	n, err := pruneBuildCache(ctx, a, o.all, o.filters)
 	if err != nil {
+		return err
+	}
+	freed += n
+	if n, err = pruneImages(ctx, a, libpod.PruneImagesOptions{All: o.all, Filters: filters}); err != nil {
 		return err
 	}
 	a.out.Println("Total reclaimed space: " + output.Size(freed+n))
-	return pruneBuildCache(ctx, a, o.all, o.filters)
+	return nil
 }
 
-// pruneBuildCache is `builder prune` where there is something to remove: it
-// prints what it gave back itself. Filters other than a time do not select
-// build cache, which then stays.
-func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) error {
+// pruneBuildCache is `builder prune` where there is something to remove, and
+// returns the bytes given back. Filters other than a time do not select build
+// cache, which then stays.
+func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) (freed int64, err error) {
 	e, err := a.engine(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	d, err := e.DiskUsage(ctx)
-	if err != nil || d.BuildCache.Total == 0 {
-		return err
+	before, err := e.DiskUsage(ctx)
+	if err != nil || before.BuildCache.Total == 0 || slices.ContainsFunc(filters, func(f string) bool { return !strings.HasPrefix(f, "until=") }) {
+		return 0, err
 	}
+	if err := runBuilderPrune(ctx, a, all, filters); err != nil {
+		return 0, err
+	}
+	after, err := e.DiskUsage(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return max(before.BuildCache.Size-after.BuildCache.Size, 0), nil
+}
+
+func runBuilderPrune(ctx context.Context, a *app, all bool, filters []string) error {
 	argv := []string{"builder", "prune", "--force"}
 	if all {
 		argv = append(argv, "--all")
 	}
 	for _, f := range filters {
-		if !strings.HasPrefix(f, "until=") {
-			return nil
-		}
 		argv = append(argv, "--filter", f)
 	}
 	pod, err := a.pod(ctx)
