@@ -87,7 +87,7 @@ func everything(in *Input) {
 	adj := 500
 	in.Spec.Process = spec.Process{
 		Entrypoint: &[]string{"/entry"}, Args: []string{"a", "b"}, Env: []string{"LANG=en", "X=1"}, UnsetEnv: []string{"PATH"},
-		Dir: "/work/../w", User: "7:8", GroupAdd: []string{"audio"}, Hostname: "web", Domainname: "example.org", TTY: true, OpenStdin: true, Init: true,
+		Dir: "/data/../w", User: "7:8", GroupAdd: []string{"audio"}, Hostname: "web", Domainname: "example.org", TTY: true, OpenStdin: true, Init: true,
 	}
 	in.Spec.Lifecycle.StopSignal = "rtmin+3"
 	in.Spec.Resources = spec.Resources{

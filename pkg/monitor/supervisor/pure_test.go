@@ -145,7 +145,7 @@ func TestLinksStayInside(t *testing.T) {
 	_ = os.WriteFile(filepath.Join(outside, "tool"), nil, 0o755)
 	_ = os.Symlink(filepath.Join(outside, "passwd"), filepath.Join(inside, "etc/passwd"))
 	_ = os.Symlink("../../../../../.."+filepath.Join(outside, "tool"), filepath.Join(inside, "bin/tool"))
-	_ = os.Symlink(outside, filepath.Join(inside, "work"))
+	_ = os.Symlink(outside, filepath.Join(inside, "out"))
 	root, err := openRoot(inside)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestLinksStayInside(t *testing.T) {
 	if err := explainCommand(f, "tool", "/bin", "/"); !errs.Is(err, errs.CommandMissing) {
 		t.Errorf("a program of the host was found: %v", err)
 	}
-	_ = ensureDir(f, "/work/new")
+	_ = ensureDir(f, "/out/new")
 	if _, err := os.Lstat(filepath.Join(outside, "new")); err == nil {
 		t.Error("a directory was made on the host")
 	}
