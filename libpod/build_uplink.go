@@ -4,13 +4,14 @@ package libpod
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/network/uplink"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -41,14 +42,8 @@ type uplinkKeeper struct {
 
 // keepUplink starts to listen. The caller closes the keeper.
 func (e *Engine) keepUplink(ctx context.Context, ns *userns.Namespace) (*uplinkKeeper, error) {
-	dir := e.BuildSecretDir()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	k := &uplinkKeeper{path: filepath.Join(dir, "uplink-"+strconv.Itoa(os.Getpid()))}
-	if err := os.Remove(k.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err // a killed process had our pid
-	}
+	// An abstract name ends with the process, however that ends.
+	k := &uplinkKeeper{path: "@proa-build-" + rand.Text()}
 	var err error
 	if k.ln, err = net.Listen("unix", k.path); err != nil {
 		return nil, err
@@ -64,6 +59,10 @@ func (k *uplinkKeeper) serve(start func() error) {
 		if err != nil {
 			return // closed
 		}
+		if !ownPeer(c) {
+			c.Close() // abstract names have no permissions
+			continue
+		}
 		var a uplinkAnswer
 		if k.hold == nil {
 			if err := start(); err != nil {
@@ -75,9 +74,23 @@ func (k *uplinkKeeper) serve(start func() error) {
 	}
 }
 
+// ownPeer says whether the other end is a process of this user.
+func ownPeer(c net.Conn) bool {
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	own := false
+	err = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		own = err == nil && int(cred.Uid) == os.Getuid()
+	})
+	return err == nil && own
+}
+
 func (k *uplinkKeeper) Close() {
 	k.cancel()
-	k.ln.Close() // removes the socket
+	k.ln.Close()
 	k.done.Wait()
 	if k.hold != nil {
 		k.hold.Close()
