@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,19 +51,31 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 	return wait(ctx, cmd, signals)
 }
 
+// cancelGrace is how long a context may end before the signal that ended it is
+// seen here.
+const cancelGrace = 100 * time.Millisecond
+
 func wait(ctx context.Context, cmd *exec.Cmd, signals <-chan os.Signal) (int, error) {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	canceled := ctx.Done()
+	var late <-chan time.Time
+	passed := false
 	for {
 		select {
 		case s := <-signals:
+			passed = true
 			if !fromTerminal(s) {
 				_ = cmd.Process.Signal(s)
 			}
 		case <-canceled:
-			canceled = nil
-			_ = cmd.Process.Signal(syscall.SIGTERM)
+			// Mostly the same signal, seen by the context: the copy must not
+			// get a second one on top of the one that is handed on.
+			canceled, late = nil, time.After(cancelGrace)
+		case <-late:
+			if !passed {
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+			}
 		case err := <-done:
 			return exitStatus(err)
 		}
