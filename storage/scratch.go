@@ -36,6 +36,7 @@ type Scratch struct {
 	dir     string
 	rootfs  spec.Rootfs
 	mounted bool
+	root    unix.Stat_t // of the upper directory as it began
 }
 
 // NewScratch starts a writable layer on parent. The caller ends it with Commit
@@ -66,8 +67,10 @@ func (s *Store) NewScratch(parent Layer) (_ *Scratch, err error) {
 			return nil, errs.New(errs.NotFound, "layer %s is not in the store", parent.ID)
 		}
 	}
-	w.rootfs, err = s.rootfs(lowers, mode, w.dir)
-	return w, err
+	if w.rootfs, err = s.rootfs(lowers, mode, w.dir); err != nil {
+		return nil, err
+	}
+	return w, unix.Stat(w.rootfs.Upper, &w.root)
 }
 
 // Upper is the directory that receives the changes.
@@ -130,7 +133,14 @@ func (w *Scratch) Commit(_ context.Context, epoch *time.Time) (Layer, error) {
 		return Layer{}, err
 	}
 	defer func() { _ = w.Discard() }()
-	g, err := w.s.stageDir(w.o, w.rootfs.Upper, pack.Options{Epoch: epoch, Clean: true})
+	// Without its own entry, a changed root directory would be lost, and the
+	// layer taken for any other one with the same files.
+	var now unix.Stat_t
+	if err := unix.Stat(w.rootfs.Upper, &now); err != nil {
+		return Layer{}, errs.Wrap(err, "commit a layer", "")
+	}
+	changed := now.Mode != w.root.Mode || now.Uid != w.root.Uid || now.Gid != w.root.Gid
+	g, err := w.s.stageDir(w.o, w.rootfs.Upper, pack.Options{Epoch: epoch, Clean: true, Root: changed})
 	if err != nil {
 		return Layer{}, errs.Wrap(err, "commit a layer", "")
 	}

@@ -187,3 +187,39 @@ func TestScratchFromNothing(t *testing.T) {
 		t.Error(ents)
 	}
 }
+
+// A step may change nothing but the root directory. That must not make its
+// layer the same as one that changed nothing.
+func TestScratchRootMode(t *testing.T) {
+	s := newStore(t, "")
+	top := s.TopLayer(loadAlpine(t, s))
+	commit := func(on Layer, mode os.FileMode) Layer {
+		t.Helper()
+		w, err := s.NewScratch(on)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode != 0 {
+			if err := os.Chmod(w.Upper(), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := w.Commit(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	same, open := commit(top, 0), commit(top, 0o777)
+	if same.ID == open.ID || same.DiffID == open.DiffID {
+		t.Fatalf("one layer for both: %v", open)
+	}
+	next, err := s.NewScratch(commit(open, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = next.Discard() }()
+	if fi, err := os.Stat(next.Upper()); err != nil || fi.Mode().Perm() != 0o777 {
+		t.Errorf("mode %v, %v; want 0777", fi.Mode(), err)
+	}
+}

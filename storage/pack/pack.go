@@ -30,6 +30,9 @@ type Options struct {
 	// Clean takes overlay's own notes off the files, and removes sockets: the
 	// directory is to become a lower one.
 	Clean bool
+	// Root adds an entry "./" for the directory itself: its mode or owner is
+	// part of the change.
+	Root bool
 }
 
 type packer struct {
@@ -42,17 +45,36 @@ type packer struct {
 type inode struct{ dev, ino uint64 }
 
 // Tar writes the content of dir to w, sorted by name, without the directory
-// itself. Overlay's marks become those of the image specification (.wh.).
+// itself unless o.Root says so. Overlay's marks become those of the image specification (.wh.).
 func Tar(w io.Writer, dir string, o Options) error {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	p := &packer{o: o, w: tar.NewWriter(w), links: map[inode]string{}, buf: make([]byte, 256<<10)}
+	if o.Root {
+		if err := p.root(fd); err != nil {
+			unix.Close(fd)
+			return err
+		}
+	}
 	if err := p.dir(fd, ""); err != nil {
 		return err
 	}
 	return p.w.Close()
+}
+
+// root writes the entry of the directory itself. Its time does not count: every
+// file that is made in it changes it.
+func (p *packer) root(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	st.Mtim = unix.Timespec{}
+	h := p.header("./", &st)
+	h.Typeflag = tar.TypeDir
+	return p.w.WriteHeader(h)
 }
 
 // dir packs the entries of an open directory, which it closes.
