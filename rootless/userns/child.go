@@ -269,10 +269,11 @@ func (n *Namespace) publish(pid int) error {
 	}
 	h := holder{pid, start}
 	mapping := n.mapping
-	if !n.open(h) {
-		return errs.New(errs.Internal, "cannot open the user namespace of process %d", pid)
+	ns, _, err := openHolder(h)
+	if err != nil {
+		return errs.Wrap(err, "open the user namespace of the process just started", "")
 	}
-	n.mapping = mapping
+	n.ns, n.mapping = ns, mapping
 	if err := writePointer(n.runDir, h); err != nil {
 		return errs.Wrap(err, "write", pointerName)
 	}

@@ -233,6 +233,10 @@ func TestSignalsAreResetInner(t *testing.T) {
 // familyChild has a child that becomes another user, which clears the parent
 // death signal, and leaves the process group.
 func familyChild() int {
+	// Go forks with the memory shared: the child's change of user clears the
+	// dumpable flag of this process too, and nobody could join it any more. By
+	// then whoever started it has.
+	time.Sleep(300 * time.Millisecond)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), envChild+"=sleep")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, Credential: &syscall.Credential{Uid: 33, Gid: 33}}
