@@ -41,8 +41,6 @@ type buildFlags struct {
 	quiet     bool
 	check     bool
 	addHosts  []string
-	memory    int64
-	ulimits   []spec.Ulimit
 	capAdd    []string
 	capDrop   []string
 }
