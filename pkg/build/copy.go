@@ -56,7 +56,7 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 	if err != nil {
 		return err
 	}
-	key := newKey(s.parentKey(j.link), j.name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.parents), jsonText(j.exclude), j.checksum)
+	key := newKey(s.key, j.name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.parents), jsonText(j.exclude), j.checksum)
 	createdBy := j.name + " " + strings.Join(append(sourceNames(j), dest), " ")
 	if id != "" {
 		// A stage or an image: what led to it names its content.
@@ -84,13 +84,6 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 	return s.layerStep(ctx, ref, key.sum(), createdBy, func(sc Scratch) error {
 		return s.writeItems(sc, j, items, dest, mode)
 	})
-}
-
-// parentKey is what a step's key starts from. COPY --link does not look at the
-// files below it.
-func (s *stage) parentKey(link bool) string {
-	_ = link // the layer's record names its parent, so its key must too
-	return s.key
 }
 
 func sourceNames(j copyJob) []string {

@@ -93,7 +93,8 @@ func (o *buildFlags) register(f *flagSet) {
 	f.accept("intermediate containers are always removed", "rm!", "force-rm!")
 	f.accept("the result is always an image of the local store", "load!")
 	f.accept("layers are always cached", "layers!")
-	f.accept("images are in OCI form", "format")
+	var form string
+	parsed(f, &form, "format", "", "string", `Form of the image: only "oci"`, parseImageForm)
 	f.refuse("it is not implemented", "use a last stage that copies the files: FROM scratch, COPY --from=build / /", "squash-all!")
 	f.refuse("there is one builder", "leave it away", "builder")
 	f.refuse("registry caches are not implemented", "the local cache is always used", "cache-from", "cache-to")
@@ -101,6 +102,14 @@ func (o *buildFlags) register(f *flagSet) {
 	f.refuse("it is not implemented", "build, then: proa push NAME", "push!")
 	f.refuse("cgroup settings of RUN steps other than --memory are not implemented", "leave it away", "cgroup-parent", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus", "cpuset-mems", "memory-swap", "isolation", "security-opt")
 	f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
+}
+
+// parseImageForm accepts the one form that builds have.
+func parseImageForm(s string) (string, error) {
+	if s != "oci" {
+		return "", errs.WithHint(errs.New(errs.Unsupported, "image form %q is not supported: images are built in OCI form", s), "leave --format away")
+	}
+	return s, nil
 }
 
 func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
