@@ -6,16 +6,11 @@ import (
 	"context"
 	"io"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/local"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -40,9 +35,8 @@ type buildFlags struct {
 	timestamp string
 	quiet     bool
 	check     bool
-	addHosts  []string
-	capAdd    []string
-	capDrop   []string
+
+	steps buildRunFlags
 }
 
 func buildCommand() *command {
@@ -78,18 +72,12 @@ func (o *buildFlags) register(f *flagSet) {
 	f.text(&o.progress, "progress", "", `Set type of progress output ("auto", "plain", "tty", "json")`).def = "auto"
 	f.boolean(&o.quiet, "quiet", "q", "Suppress the build output and print image ID on success")
 	f.boolean(&o.check, "check", "", "Check the Dockerfile and stop")
-	f.text(&o.o.Network, "network", "", `Set the networking mode for the RUN instructions ("default", "none", "host")`)
-	f.texts(&o.addHosts, "add-host", "", `Add a custom host-to-IP mapping (format: "host:ip")`)
 	f.text(&o.timestamp, "timestamp", "", "Set the time of everything in the image, in seconds since 1970")
 	f.alias(f.named["timestamp"], "source-date-epoch")
 	f.boolean(&o.o.Squash, "squash", "", "Squash newly built layers into a single new layer")
 	f.boolean(&o.o.KeepFailed, "keep-failed", "", "Keep the files of a failed RUN and say where they are")
 	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once")
-	f.texts(&o.capAdd, "cap-add", "", "Add Linux capabilities for RUN")
-	f.texts(&o.capDrop, "cap-drop", "", "Drop Linux capabilities for RUN")
-	parsed(f, &o.o.ShmSize, "shm-size", "", "bytes", "Size of /dev/shm for RUN", spec.ParseSize)
-	parsed(f, &o.o.Resources.Memory, "memory", "m", "bytes", "Memory limit for RUN", spec.ParseSize)
-	parsedList(f, &o.o.Resources.Ulimits, "ulimit", "", "ulimit", "Ulimit options for RUN", spec.ParseUlimit)
+	o.steps.register(f, &o.o)
 	f.accept("intermediate containers are always removed", "rm!", "force-rm!")
 	f.accept("the result is always an image of the local store", "load!")
 	f.accept("layers are always cached", "layers!")
@@ -100,16 +88,7 @@ func (o *buildFlags) register(f *flagSet) {
 	f.refuse("registry caches are not implemented", "the local cache is always used", "cache-from", "cache-to")
 	f.refuse("attestations are not implemented", "leave it away", "attest", "provenance", "sbom", "metadata-file")
 	f.refuse("it is not implemented", "build, then: proa push NAME", "push!")
-	f.refuse("cgroup settings of RUN steps other than --memory are not implemented", "leave it away", "cgroup-parent", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus", "cpuset-mems", "memory-swap", "isolation", "security-opt")
 	f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
-}
-
-// parseImageForm accepts the one form that builds have.
-func parseImageForm(s string) (string, error) {
-	if s != "oci" {
-		return "", errs.WithHint(errs.New(errs.Unsupported, "image form %q is not supported: images are built in OCI form", s), "leave --format away")
-	}
-	return s, nil
 }
 
 func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
@@ -170,30 +149,6 @@ func (o *buildFlags) lint(ctx context.Context, a *app, args []string) error {
 	return nil
 }
 
-// reporter shows progress as asked: on a terminal one line per step, else
-// Docker's classic text.
-func (o *buildFlags) reporter(a *app) buildReporter {
-	switch {
-	case o.quiet:
-		return output.NewBuildPlain(io.Discard, a.out.ErrWriter())
-	case o.progress == "json", o.progress == "rawjson":
-		return output.NewBuildJSON(a.out.OutWriter())
-	case o.progress == "tty", o.progress == "auto" && o.o.Output.Dest != "-" && output.IsTerminal(a.std.Out):
-		return output.NewBuildTTY(a.out.OutWriter(), func() (int, int) { return output.TerminalSize(a.std.Out) })
-	}
-	o.o.MeasureContext = true
-	out := a.out.OutWriter()
-	if o.o.Output.Dest == "-" {
-		out = a.out.ErrWriter() // standard output is the archive
-	}
-	return output.NewBuildPlain(out, a.out.ErrWriter())
-}
-
-type buildReporter interface {
-	build.Reporter
-	Finish(*build.Result, error)
-}
-
 // fill turns the flags into build options.
 func (o *buildFlags) fill(a *app) error {
 	o.o.Getenv = a.std.Lookup
@@ -210,89 +165,10 @@ func (o *buildFlags) fill(a *app) error {
 			return err
 		}
 	}
-	for _, h := range o.addHosts {
-		hosts, err := spec.ParseAddHost(h)
-		if err != nil {
-			return err
-		}
-		o.o.ExtraHosts = append(o.o.ExtraHosts, hosts...)
-	}
-	var err error
-	if o.o.CapAdd, err = spec.ParseCaps(o.capAdd); err != nil {
-		return err
-	}
-	if o.o.CapDrop, err = spec.ParseCaps(o.capDrop); err != nil {
-		return err
-	}
 	for _, al := range o.allow {
 		o.o.AllowInsecure = o.o.AllowInsecure || al == "security.insecure"
 	}
-	return nil
-}
-
-func (o *buildFlags) fillContext(a *app, args []string) error {
-	where := "."
-	if len(args) == 1 {
-		where = args[0]
-	}
-	stdinFile := o.file == "-"
-	if stdinFile {
-		text, err := io.ReadAll(io.LimitReader(a.std.In, 16<<20))
-		if err != nil {
-			return err
-		}
-		o.o.Inline = text
-	}
-	if where != "-" && !strings.Contains(where, "://") && !strings.HasPrefix(where, "git@") && !strings.HasPrefix(where, "github.com/") {
-		where = a.abs(where)
-	}
-	src, inline, err := build.ParseSource(where, a.std.In, stdinFile)
-	if err != nil {
-		return err
-	}
-	o.o.Context = src
-	if inline != nil {
-		o.o.Inline = inline
-	}
-	if o.file == "" || stdinFile {
-		return nil
-	}
-	o.o.Dockerfile = o.file
-	// Docker looks for -f from the current directory, then in the context.
-	if p := a.abs(o.file); src.Dir != "" {
-		if _, err := os.Stat(p); err == nil {
-			o.o.Dockerfile = p
-		}
-	}
-	return nil
-}
-
-func (o *buildFlags) fillArgs(a *app) error {
-	o.o.Args = map[string]*string{}
-	for _, file := range o.argFiles {
-		text, err := os.ReadFile(a.abs(file))
-		if err != nil {
-			return errs.New(errs.NotFound, "cannot read %q: %v", file, err)
-		}
-		kvs, err := spec.ParseEnvFile(file, text, a.std.Lookup)
-		if err != nil {
-			return err
-		}
-		for _, kv := range kvs {
-			k, v, _ := strings.Cut(kv, "=")
-			o.o.Args[k] = &v
-		}
-	}
-	for _, kv := range o.args {
-		k, v, ok := strings.Cut(kv, "=")
-		if k == "" {
-			return errs.New(errs.Invalid, "invalid build argument %q: it has no name", kv)
-		}
-		if o.o.Args[k] = nil; ok {
-			o.o.Args[k] = &v
-		}
-	}
-	return nil
+	return o.steps.fill(&o.o)
 }
 
 func (o *buildFlags) fillPull(*app) error {
@@ -309,154 +185,6 @@ func (o *buildFlags) fillPull(*app) error {
 		o.o.Pull = p
 	}
 	return nil
-}
-
-func (o *buildFlags) fillMaps(*app) (err error) {
-	if o.o.Labels, err = spec.ParseKeyValues("label", o.labels); err != nil {
-		return err
-	}
-	if o.o.Annotations, err = spec.ParseKeyValues("annotation", o.annots); err != nil {
-		return err
-	}
-	if o.o.Contexts, err = spec.ParseKeyValues("build-context", o.contexts); err != nil {
-		return err
-	}
-	for _, f := range o.filters {
-		o.o.NoCacheFilter = append(o.o.NoCacheFilter, strings.Split(f, ",")...)
-	}
-	if len(o.platforms) > 1 || len(o.platforms) == 1 && strings.Contains(o.platforms[0], ",") {
-		return errs.WithHint(errs.New(errs.Unsupported, "several platforms in one build are not supported"), "build once per platform and join them with: proa manifest create")
-	}
-	if len(o.platforms) == 1 {
-		o.o.Platform, err = spec.ParsePlatform(o.platforms[0])
-	}
-	return err
-}
-
-// fillSecrets reads --secret id=ID[,src=FILE|,env=VAR] and --ssh ID[=SOCKET].
-func (o *buildFlags) fillSecrets(a *app) error {
-	o.o.Secrets, o.o.SSH = map[string]build.Secret{}, map[string]string{}
-	for _, s := range o.secrets {
-		id, sec, err := parseSecret(a, s)
-		if err != nil {
-			return err
-		}
-		o.o.Secrets[id] = sec
-	}
-	for _, s := range o.ssh {
-		id, sock, ok := strings.Cut(s, "=")
-		if !ok {
-			if sock, ok = a.std.Lookup("SSH_AUTH_SOCK"); !ok {
-				return errs.WithHint(errs.New(errs.Invalid, "invalid empty ssh agent socket: SSH_AUTH_SOCK is not set"), "start an agent with: eval $(ssh-agent)")
-			}
-		}
-		o.o.SSH[id] = a.abs(sock)
-	}
-	return nil
-}
-
-func parseSecret(a *app, s string) (id string, sec build.Secret, err error) {
-	kind := ""
-	for _, part := range strings.Split(s, ",") {
-		k, v, _ := strings.Cut(part, "=")
-		switch k {
-		case "id":
-			id = v
-		case "src", "source":
-			sec.File = a.abs(v)
-		case "env":
-			sec.Env = v
-		case "type":
-			kind = v
-		default:
-			return "", sec, errs.New(errs.Invalid, "invalid secret %q: unexpected key %q", s, k)
-		}
-	}
-	if id == "" {
-		return "", sec, errs.New(errs.Invalid, "invalid secret %q: it needs id=NAME", s)
-	}
-	if sec.File == "" && sec.Env == "" {
-		// As in Docker: a variable of that name, else a file.
-		if _, ok := a.std.Lookup(id); ok || kind == "env" {
-			sec.Env = id
-		} else {
-			sec.File = a.abs(id)
-		}
-	}
-	if sec.File != "" {
-		if _, err := os.Stat(sec.File); err != nil {
-			return "", sec, errs.New(errs.NotFound, "secret %q: %v", id, err)
-		}
-	}
-	return id, sec, nil
-}
-
-func (o *buildFlags) fillTime(a *app) error {
-	v := o.timestamp
-	if v == "" {
-		v, _ = a.std.Lookup("SOURCE_DATE_EPOCH")
-	}
-	if v == "" {
-		return nil
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 {
-		return errs.New(errs.Invalid, "invalid timestamp %q: it should be seconds since 1970", v)
-	}
-	t := time.Unix(n, 0).UTC()
-	o.o.Epoch = &t
-	return nil
-}
-
-// fillOutputs reads -o: a directory, "-", or type=image|local|tar|docker|oci.
-func (o *buildFlags) fillOutputs(a *app) error {
-	if len(o.outputs) > 1 {
-		return errs.New(errs.Unsupported, "several --output are not supported")
-	}
-	for _, out := range o.outputs {
-		kind, dest := "local", out
-		if strings.Contains(out, "=") {
-			kind, dest = "", ""
-			for _, part := range strings.Split(out, ",") {
-				switch k, v, _ := strings.Cut(part, "="); k {
-				case "type":
-					kind = v
-				case "dest":
-					dest = v
-				case "name":
-					o.o.Tags = append(o.o.Tags, v)
-				default:
-					return errs.New(errs.Invalid, "invalid output %q: unexpected key %q", out, k)
-				}
-			}
-		}
-		if err := o.setOutput(a, kind, dest, out); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (o *buildFlags) setOutput(a *app, kind, dest, text string) error {
-	switch kind {
-	case "image", "docker":
-		if dest != "" {
-			return errs.WithHint(errs.New(errs.Unsupported, "output type %s with dest is not supported", kind), "build with -t NAME, then: proa save -o %s NAME", dest)
-		}
-		return nil
-	case "local", "tar":
-		if dest == "" {
-			return errs.New(errs.Invalid, "invalid output %q: it needs dest=PATH", text)
-		}
-		if dest == "-" {
-			kind = "tar"
-		} else {
-			dest = filepath.Clean(a.abs(dest))
-		}
-		o.o.Output = build.Output{Kind: kind, Dest: dest, Stdout: a.out.OutWriter()}
-		return nil
-	}
-	return errs.WithHint(errs.New(errs.Unsupported, "output type %q is not supported", kind), "use type=image, type=local or type=tar")
 }
 
 // pod is the engine itself: builds use more of it than commands do.

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+func (o *buildFlags) fillContext(a *app, args []string) error {
+	where := "."
+	if len(args) == 1 {
+		where = args[0]
+	}
+	stdinFile := o.file == "-"
+	if stdinFile {
+		text, err := io.ReadAll(io.LimitReader(a.std.In, 16<<20))
+		if err != nil {
+			return err
+		}
+		o.o.Inline = text
+	}
+	if where != "-" && !strings.Contains(where, "://") && !strings.HasPrefix(where, "git@") && !strings.HasPrefix(where, "github.com/") {
+		where = a.abs(where)
+	}
+	src, inline, err := build.ParseSource(where, a.std.In, stdinFile)
+	if err != nil {
+		return err
+	}
+	o.o.Context = src
+	if inline != nil {
+		o.o.Inline = inline
+	}
+	if o.file == "" || stdinFile {
+		return nil
+	}
+	o.o.Dockerfile = o.file
+	// Docker looks for -f from the current directory, then in the context.
+	if p := a.abs(o.file); src.Dir != "" {
+		if _, err := os.Stat(p); err == nil {
+			o.o.Dockerfile = p
+		}
+	}
+	return nil
+}
+
+func (o *buildFlags) fillArgs(a *app) error {
+	o.o.Args = map[string]*string{}
+	for _, file := range o.argFiles {
+		text, err := os.ReadFile(a.abs(file))
+		if err != nil {
+			return errs.New(errs.NotFound, "cannot read %q: %v", file, err)
+		}
+		kvs, err := spec.ParseEnvFile(file, text, a.std.Lookup)
+		if err != nil {
+			return err
+		}
+		for _, kv := range kvs {
+			k, v, _ := strings.Cut(kv, "=")
+			o.o.Args[k] = &v
+		}
+	}
+	for _, kv := range o.args {
+		k, v, ok := strings.Cut(kv, "=")
+		if k == "" {
+			return errs.New(errs.Invalid, "invalid build argument %q: it has no name", kv)
+		}
+		if o.o.Args[k] = nil; ok {
+			o.o.Args[k] = &v
+		}
+	}
+	return nil
+}
+
+func (o *buildFlags) fillMaps(*app) (err error) {
+	if o.o.Labels, err = spec.ParseKeyValues("label", o.labels); err != nil {
+		return err
+	}
+	if o.o.Annotations, err = spec.ParseKeyValues("annotation", o.annots); err != nil {
+		return err
+	}
+	if o.o.Contexts, err = spec.ParseKeyValues("build-context", o.contexts); err != nil {
+		return err
+	}
+	for _, f := range o.filters {
+		o.o.NoCacheFilter = append(o.o.NoCacheFilter, strings.Split(f, ",")...)
+	}
+	if len(o.platforms) > 1 || len(o.platforms) == 1 && strings.Contains(o.platforms[0], ",") {
+		return errs.WithHint(errs.New(errs.Unsupported, "several platforms in one build are not supported"), "build once per platform and join them with: proa manifest create")
+	}
+	if len(o.platforms) == 1 {
+		o.o.Platform, err = spec.ParsePlatform(o.platforms[0])
+	}
+	return err
+}
+
+// fillSecrets reads --secret id=ID[,src=FILE|,env=VAR] and --ssh ID[=SOCKET].
+func (o *buildFlags) fillSecrets(a *app) error {
+	o.o.Secrets, o.o.SSH = map[string]build.Secret{}, map[string]string{}
+	for _, s := range o.secrets {
+		id, sec, err := parseSecret(a, s)
+		if err != nil {
+			return err
+		}
+		o.o.Secrets[id] = sec
+	}
+	for _, s := range o.ssh {
+		id, sock, ok := strings.Cut(s, "=")
+		if !ok {
+			if sock, ok = a.std.Lookup("SSH_AUTH_SOCK"); !ok {
+				return errs.WithHint(errs.New(errs.Invalid, "invalid empty ssh agent socket: SSH_AUTH_SOCK is not set"), "start an agent with: eval $(ssh-agent)")
+			}
+		}
+		o.o.SSH[id] = a.abs(sock)
+	}
+	return nil
+}
+
+func parseSecret(a *app, s string) (id string, sec build.Secret, err error) {
+	kind := ""
+	for _, part := range strings.Split(s, ",") {
+		k, v, _ := strings.Cut(part, "=")
+		switch k {
+		case "id":
+			id = v
+		case "src", "source":
+			sec.File = a.abs(v)
+		case "env":
+			sec.Env = v
+		case "type":
+			kind = v
+		default:
+			return "", sec, errs.New(errs.Invalid, "invalid secret %q: unexpected key %q", s, k)
+		}
+	}
+	if id == "" {
+		return "", sec, errs.New(errs.Invalid, "invalid secret %q: it needs id=NAME", s)
+	}
+	if sec.File == "" && sec.Env == "" {
+		// As in Docker: a variable of that name, else a file.
+		if _, ok := a.std.Lookup(id); ok || kind == "env" {
+			sec.Env = id
+		} else {
+			sec.File = a.abs(id)
+		}
+	}
+	if sec.File != "" {
+		if _, err := os.Stat(sec.File); err != nil {
+			return "", sec, errs.New(errs.NotFound, "secret %q: %v", id, err)
+		}
+	}
+	return id, sec, nil
+}
+
+func (o *buildFlags) fillTime(a *app) error {
+	v := o.timestamp
+	if v == "" {
+		v, _ = a.std.Lookup("SOURCE_DATE_EPOCH")
+	}
+	if v == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		return errs.New(errs.Invalid, "invalid timestamp %q: it should be seconds since 1970", v)
+	}
+	t := time.Unix(n, 0).UTC()
+	o.o.Epoch = &t
+	return nil
+}
