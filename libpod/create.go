@@ -36,13 +36,14 @@ const idLength = 64
 
 // CreateOptions say how a missing image is reported.
 type CreateOptions struct {
-	Progress io.Writer // as in RunOptions
+	Progress io.Writer     // as in RunOptions
+	Registry RemoteOptions // that of a missing image
 }
 
 // Create makes a container in the state created, pulling its image where
 // c.Pull says so. An interrupted Create leaves nothing behind.
 func (e *Engine) Create(ctx context.Context, c *spec.Container, o CreateOptions) (id string, err error) {
-	d, err := e.draft(ctx, c, o.Progress)
+	d, err := e.draft(ctx, c, PullOptions{RemoteOptions: o.Registry, Progress: o.Progress})
 	if err != nil {
 		return "", err
 	}
@@ -90,13 +91,13 @@ func (d *draft) close() {
 // draft finds the image, pulling it where that is wanted, and works out what
 // the container will be. Nothing is on disk yet but the locked runtime
 // directory.
-func (e *Engine) draft(ctx context.Context, c *spec.Container, progress io.Writer) (*draft, error) {
+func (e *Engine) draft(ctx context.Context, c *spec.Container, pull PullOptions) (*draft, error) {
 	if err := checkRequest(c); err != nil {
 		return nil, err
 	}
 	d := &draft{}
 	d.body.Spec = *c
-	if err := e.findImage(ctx, d, progress); err != nil {
+	if err := e.findImage(ctx, d, pull); err != nil {
 		d.close()
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func checkRequest(c *spec.Container) error {
 
 // findImage resolves the image and keeps it from being removed until the
 // record names it.
-func (e *Engine) findImage(ctx context.Context, d *draft, progress io.Writer) error {
+func (e *Engine) findImage(ctx context.Context, d *draft, pull PullOptions) error {
 	c := &d.body.Spec
 	how := unix.LOCK_SH
 	if wantsAutoIDs(c) {
@@ -159,13 +160,14 @@ func (e *Engine) findImage(ctx context.Context, d *draft, progress io.Writer) er
 		if c.Pull == spec.PullNever {
 			return errs.WithHint(errs.New(errs.NotFound, "No such image: %s", withTag(c.Image)), "proa pull %s", c.Image)
 		}
-		if progress != nil {
-			fmt.Fprintf(progress, "Unable to find image '%s' locally\n", withTag(c.Image))
+		if pull.Progress != nil {
+			fmt.Fprintf(pull.Progress, "Unable to find image '%s' locally\n", withTag(c.Image))
 		}
 	}
 	// A pull takes long and must not hold rmi up.
 	_ = d.images.Close()
-	id, err := e.Pull(ctx, c.Image, PullOptions{Platform: c.Platform, Policy: c.Pull, Progress: progress})
+	pull.Platform, pull.Policy = c.Platform, c.Pull
+	id, err := e.Pull(ctx, c.Image, pull)
 	if err != nil {
 		return err
 	}

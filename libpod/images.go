@@ -20,13 +20,13 @@ import (
 
 // PullOptions say what to fetch and where its progress goes.
 type PullOptions struct {
+	RemoteOptions
 	Platform string // os/arch[/variant]; empty: the host's
 	AllTags  bool
 	Quiet    bool
 	// Policy is always unless set (pull asks the registry by default).
-	Policy    spec.PullPolicy
-	TLSVerify *bool     // nil: as registries.conf says
-	Progress  io.Writer // Docker's lines, or bars on a terminal; nil: nothing
+	Policy   spec.PullPolicy
+	Progress io.Writer // Docker's lines, or bars on a terminal; nil: nothing
 }
 
 type pullRequest struct {
@@ -44,7 +44,7 @@ func (e *Engine) Pull(ctx context.Context, ref string, o PullOptions) (id string
 	if !o.Quiet {
 		p = e.progress(o.Progress)
 	}
-	err = e.inside(ctx, "pull", pullRequest{ref, storage.PullOptions{Policy: policy, Platform: o.Platform, AllTags: o.AllTags, TLSVerify: o.TLSVerify}}, &id, nil, p)
+	err = e.inside(ctx, "pull", pullRequest{ref, storage.PullOptions{RemoteOptions: o.RemoteOptions, Policy: policy, Platform: o.Platform, AllTags: o.AllTags}}, &id, nil, p)
 	return id, err
 }
 

@@ -12,12 +12,9 @@ import (
 
 // PushOptions say where and how an image goes.
 type PushOptions struct {
+	RemoteOptions
 	Destination string // empty: the image's name; or a name, or TRANSPORT:REFERENCE
 	AllTags     bool   // every local name of the repository
-	TLSVerify   *bool  // nil: as registries.conf says
-	Creds       string // user:password; empty: as logged in
-	AuthFile    string
-	CertDir     string
 	Format      string // oci, v2s2 or empty: as the image is
 	Compression string // gzip, zstd, zstd:chunked or empty
 	Level       *int
@@ -52,8 +49,8 @@ func opPush(ctx context.Context, c *insideCall) (any, error) {
 		return nil, err
 	}
 	o := r.Options
-	done, err := c.e.images.Push(ctx, r.Ref, storage.PushOptions{Destination: o.Destination, AllTags: o.AllTags, TLSVerify: o.TLSVerify, Creds: o.Creds,
-		AuthFile: o.AuthFile, CertDir: o.CertDir, Format: o.Format, Compression: o.Compression, Level: o.Level, Progress: c.progress})
+	done, err := c.e.images.Push(ctx, r.Ref, storage.PushOptions{RemoteOptions: o.RemoteOptions, Destination: o.Destination, AllTags: o.AllTags,
+		Format: o.Format, Compression: o.Compression, Level: o.Level, Progress: c.progress})
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +129,9 @@ func (e *Engine) Logout(o LoginOptions, all bool) error {
 
 // SearchOptions say where to look for repositories.
 type SearchOptions struct {
-	Limit     int // per registry; 0: 25
-	TLSVerify *bool
-	AuthFile  string
-	Creds     string
-	ListTags  bool // the tags of one repository instead
+	RemoteOptions
+	Limit    int  // per registry; 0: 25
+	ListTags bool // the tags of one repository instead
 }
 
 // SearchResult is one repository that a registry found.

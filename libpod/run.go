@@ -27,6 +27,8 @@ type RunOptions struct {
 	// Progress takes what is printed while a missing image is pulled (standard
 	// error, usually); nil: nothing is printed.
 	Progress io.Writer
+	// Registry is how a missing image's registry is reached.
+	Registry RemoteOptions
 	// OnCreated, where not nil, is called with the id before the start: for
 	// Detach's output nothing else is needed, Run returns the id as well.
 	OnCreated func(id string)
@@ -52,7 +54,7 @@ func (e *Engine) Run(ctx context.Context, c *spec.Container, o RunOptions) (id s
 		defer n.end()
 		n.stdinOnce = c.Process.StdinOnce
 	}
-	d, err := e.draft(ctx, c, o.Progress)
+	d, err := e.draft(ctx, c, PullOptions{RemoteOptions: o.Registry, Progress: o.Progress})
 	if err != nil {
 		return "", err
 	}

@@ -35,6 +35,7 @@ type fetched struct {
 	o         *op
 	src       types.ImageSource
 	sys       *types.SystemContext
+	remote    RemoteOptions
 	tell      *teller
 	top       []byte // manifest or index as named
 	topDigest digest.Digest
@@ -307,7 +308,7 @@ func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 		return g, nil
 	}
 	var g *staged
-	err := retry(ctx, func() error {
+	err := f.remote.retry(ctx, func() error {
 		rc, size, err := f.src.GetBlob(ctx, info, none.NoCache)
 		if err != nil {
 			return err

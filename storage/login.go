@@ -32,7 +32,7 @@ type LoginOptions struct {
 // authentication file names, else in that file. It returns where they are.
 func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err error) {
 	key, host := registryKey(o.Registry)
-	sys, err := s.system(PullOptions{AuthFile: writableAuthFile(o.AuthFile), CertDir: o.CertDir, TLSVerify: o.TLSVerify})
+	sys, err := s.system(RemoteOptions{AuthFile: writableAuthFile(o.AuthFile), CertDir: o.CertDir, TLSVerify: o.TLSVerify}.pull())
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +62,7 @@ func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err er
 // LoggedIn is the user name known for a registry, "" without one.
 func (s *Store) LoggedIn(o LoginOptions) (string, error) {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.system(PullOptions{AuthFile: o.AuthFile})
+	sys, err := s.system(RemoteOptions{AuthFile: o.AuthFile}.pull())
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +73,7 @@ func (s *Store) LoggedIn(o LoginOptions) (string, error) {
 // Credentials are user name and password known for a registry, empty without.
 func (s *Store) Credentials(o LoginOptions) (user, password string, err error) {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.system(PullOptions{AuthFile: o.AuthFile})
+	sys, err := s.system(RemoteOptions{AuthFile: o.AuthFile}.pull())
 	if err != nil {
 		return "", "", err
 	}
@@ -84,7 +84,7 @@ func (s *Store) Credentials(o LoginOptions) (user, password string, err error) {
 // Logout forgets the credentials of a registry. Kind NotFound: there were none.
 func (s *Store) Logout(o LoginOptions) error {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.system(PullOptions{AuthFile: writableAuthFile(o.AuthFile)})
+	sys, err := s.system(RemoteOptions{AuthFile: writableAuthFile(o.AuthFile)}.pull())
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *Store) Logout(o LoginOptions) error {
 
 // LogoutAll forgets all credentials.
 func (s *Store) LogoutAll(o LoginOptions) error {
-	sys, err := s.system(PullOptions{AuthFile: writableAuthFile(o.AuthFile)})
+	sys, err := s.system(RemoteOptions{AuthFile: writableAuthFile(o.AuthFile)}.pull())
 	if err != nil {
 		return err
 	}

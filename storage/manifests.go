@@ -38,18 +38,6 @@ type Entry struct {
 	Annotations                  map[string]string
 }
 
-// RemoteOptions are how a registry is reached.
-type RemoteOptions struct {
-	TLSVerify *bool
-	Creds     string
-	AuthFile  string
-	CertDir   string
-}
-
-func (r RemoteOptions) pull() PullOptions {
-	return PullOptions{TLSVerify: r.TLSVerify, Creds: r.Creds, AuthFile: r.AuthFile, CertDir: r.CertDir}
-}
-
 // ManifestCreate makes an empty list under a name and returns its id. Kind
 // Exists: an image or list has that name, and amend does not allow that.
 func (s *Store) ManifestCreate(_ context.Context, name string, amend bool, annotations map[string]string) (id string, err error) {
@@ -270,7 +258,7 @@ func openRemote(ctx context.Context, sys *types.SystemContext, named reference.N
 	if err != nil {
 		return nil, "", nil, badName(named.String(), err)
 	}
-	err = retry(ctx, func() error {
+	err = RemoteOptions{}.retry(ctx, func() error {
 		if src, err = ref.NewImageSource(ctx, sys); err != nil {
 			return err
 		}
@@ -476,5 +464,5 @@ func putIndex(ctx context.Context, sys *types.SystemContext, named reference.Nam
 		return err
 	}
 	defer dest.Close()
-	return retry(ctx, func() error { return dest.PutManifest(ctx, raw, nil) })
+	return RemoteOptions{}.retry(ctx, func() error { return dest.PutManifest(ctx, raw, nil) })
 }

@@ -92,7 +92,7 @@ func TestLogin(t *testing.T) {
 	if _, err := s.Pull(ctx, ref, PullOptions{}); !errs.Is(err, errs.Unauthorized) {
 		t.Error(err)
 	}
-	if _, err := s.Pull(ctx, ref, PullOptions{Creds: "me:right"}); err != nil {
+	if _, err := s.Pull(ctx, ref, RemoteOptions{Creds: "me:right"}.pull()); err != nil {
 		t.Error(err)
 	}
 	l.Password = "right"

@@ -22,14 +22,11 @@ import (
 
 // PullOptions say what to fetch and from whom.
 type PullOptions struct {
-	Policy    spec.PullPolicy // empty: always
-	Platform  string          // os/arch[/variant]; empty: the host's
-	AllTags   bool
-	TLSVerify *bool  // nil: as registries.conf says
-	Creds     string // user:password; empty: from AuthFile
-	AuthFile  string // empty: the usual places
-	CertDir   string
-	Progress  Progress // nil: nothing is told
+	RemoteOptions
+	Policy   spec.PullPolicy // empty: always
+	Platform string          // os/arch[/variant]; empty: the host's
+	AllTags  bool
+	Progress Progress // nil: nothing is told
 }
 
 // Pull fetches an image, by a name as in Docker or with a transport
@@ -203,7 +200,7 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 	} else {
 		head = named.String() + ": Pulling from " + reference.Path(named)
 	}
-	f, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, head: head, named: named})
+	f, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, head: head, named: named, remote: o.RemoteOptions})
 	if err != nil {
 		return nil, registryError(err, named)
 	}
@@ -218,10 +215,11 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 }
 
 type fetchOptions struct {
-	tell  *teller
-	head  string
-	named reference.Named // the image's name afterwards; nil: names
-	names []string        // complete
+	tell   *teller
+	head   string
+	named  reference.Named // the image's name afterwards; nil: names
+	names  []string        // complete
+	remote RemoteOptions
 }
 
 // fetch copies an image from any source into the store.
@@ -236,12 +234,12 @@ func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.
 		return nil, "", err
 	}
 	defer func() { _ = policy.Destroy() }()
-	err = retry(ctx, func() error {
+	err = fo.remote.retry(ctx, func() error {
 		src, err := ref.NewImageSource(ctx, sys)
 		if err != nil {
 			return err
 		}
-		f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell}
+		f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell, remote: fo.remote}
 		if err = f.readManifest(policy); err != nil {
 			src.Close()
 		}

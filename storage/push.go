@@ -26,12 +26,9 @@ import (
 
 // PushOptions say where and how an image goes.
 type PushOptions struct {
+	RemoteOptions
 	Destination string // empty: the image's name; or a name, or TRANSPORT:REFERENCE
 	AllTags     bool
-	TLSVerify   *bool // nil: as registries.conf says
-	Creds       string
-	AuthFile    string
-	CertDir     string
 	Format      string // oci, v2s2 or empty: as the image is
 	Compression string // gzip, zstd, zstd:chunked; empty: gzip for what is not compressed
 	Level       *int
@@ -129,7 +126,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
-	sys, err := s.system(PullOptions{TLSVerify: o.TLSVerify, Creds: o.Creds, AuthFile: o.AuthFile, CertDir: o.CertDir})
+	sys, err := s.system(o.pull())
 	if err != nil {
 		return p, err
 	}
@@ -160,7 +157,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
-	co := copyOptions{sys: sys, format: format, signBy: o.SignBy, progress: o.Progress, force: o.Compression != ""}
+	co := copyOptions{sys: sys, format: format, signBy: o.SignBy, progress: o.Progress, force: o.Compression != "", remote: o.RemoteOptions}
 	if named != nil {
 		co.mountFrom = s.primeCache(at, img, named)
 	}
@@ -190,6 +187,7 @@ func manifestType(format string) (string, error) {
 }
 
 type copyOptions struct {
+	remote   RemoteOptions
 	sys      *types.SystemContext
 	format   string // MIME type; empty: any
 	signBy   string
@@ -222,7 +220,7 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	stop := report(opts, img.ID, co.mountFrom, &teller{p: co.progress})
 	defer stop()
 	var raw []byte
-	err = retry(ctx, func() error {
+	err = co.remote.retry(ctx, func() error {
 		raw, err = copy.Image(ctx, policy, to, from, opts)
 		return err
 	})
@@ -293,16 +291,14 @@ type SearchResult struct {
 
 // SearchOptions say where to look.
 type SearchOptions struct {
-	Limit     int // per registry; 0: 25
-	TLSVerify *bool
-	AuthFile  string
-	Creds     string
-	ListTags  bool // the tags of one repository instead
+	RemoteOptions
+	Limit    int  // per registry; 0: 25
+	ListTags bool // the tags of one repository instead
 }
 
 // Search asks the registry that the term names, else docker.io.
 func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, error) {
-	sys, err := s.system(PullOptions{TLSVerify: o.TLSVerify, AuthFile: o.AuthFile, Creds: o.Creds})
+	sys, err := s.system(o.pull())
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@
 package storage
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/docker/distribution/registry/api/errcode"
 	"go.podman.io/image/v5/docker"
@@ -19,30 +17,6 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
-
-// attempts of one transfer, the pause doubling from the first one.
-const (
-	attempts   = 4
-	firstPause = 300 * time.Millisecond
-)
-
-// retry runs do again where the network or the server failed in a way that may
-// pass. (A 429 with its Retry-After is already handled below us.)
-func retry(ctx context.Context, do func() error) error {
-	pause := firstPause
-	for n := 1; ; n++ {
-		err := do()
-		if err == nil || n == attempts || !transient(err) || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		pause *= 2
-	}
-}
 
 func transient(err error) bool {
 	var status docker.UnexpectedHTTPStatusError

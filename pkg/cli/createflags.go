@@ -12,11 +12,12 @@ import (
 type createFlags struct {
 	set *flagSet
 
-	name, platform string
-	osArch         [3][]string // podman's --os, --arch and --variant
-	pull           spec.PullPolicy
-	replace        bool
-	quiet          bool
+	name     string
+	platform platformFlags
+	registry registryFlags
+	pull     spec.PullPolicy
+	replace  bool
+	quiet    bool
 
 	labels, labelFiles, annotations []string
 
@@ -85,10 +86,9 @@ func (c *createFlags) register(f *flagSet) {
 
 func (c *createFlags) registerGeneral(f *flagSet) {
 	f.text(&c.name, "name", "", "Assign a name to the container")
-	parsed(f, &c.platform, "platform", "", "string", "Set platform if the image is for several", spec.ParsePlatform)
-	f.texts(&c.osArch[0], "os", "", "Operating system of the image, if it is for several").hidden = true
-	f.texts(&c.osArch[1], "arch", "", "Architecture of the image, if it is for several").hidden = true
-	f.texts(&c.osArch[2], "variant", "", "Variant of the architecture, if the image is for several").hidden = true
+	c.platform.register(f)
+	c.registry.register(f)
+	c.registry.registerRetry(f)
 	parsed(f, &c.pull, "pull", "", "string", `Pull image before running ("always", "missing", "never", "newer")`, spec.ParsePullPolicy).def = "missing"
 	f.boolean(&c.replace, "replace", "", "Remove a container of the same name first")
 	f.boolean(&c.quiet, "quiet", "q", "Suppress the pull output")
@@ -227,9 +227,9 @@ func refuseCreate(f *flagSet) {
 	f.refuse("pods are not implemented", "put the containers on one network, or share it with --network container:NAME", "pod", "pod-id-file", "init-ctr")
 	f.refuse("secrets are not implemented", "mount the file read-only: -v ./FILE:/run/secrets/NAME:ro", "secret")
 	f.refuse("there is no conmon process", "use --cidfile and \"proa inspect\"", "conmon-pidfile", "pidfile", "sdnotify")
-	f.refuse("it is not implemented", "leave it away", "authfile", "cert-dir", "creds", "cgroup-conf", "cgroups", "chrootdirs", "decryption-key",
+	f.refuse("it is not implemented", "leave it away", "cgroup-conf", "cgroups", "chrootdirs", "decryption-key",
 		"env-merge", "group-entry", "health-log-destination", "health-max-log-count", "health-max-log-size", "health-on-failure",
 		"health-startup-cmd", "health-startup-interval", "health-startup-retries", "health-startup-success", "health-startup-timeout",
-		"hosts-file", "no-hostname!", "no-hosts!", "passwd-entry", "passwd!", "personality", "rdt-class", "requires", "retry", "retry-delay", "seccomp-policy", "systemd",
-		"timeout", "tls-verify", "umask", "unsetenv-all!", "preserve-fd", "preserve-fds", "rmi!")
+		"hosts-file", "no-hostname!", "no-hosts!", "passwd-entry", "passwd!", "personality", "rdt-class", "requires", "seccomp-policy", "systemd",
+		"timeout", "umask", "unsetenv-all!", "preserve-fd", "preserve-fds", "rmi!")
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -18,8 +17,9 @@ import (
 // container makes the request of the flags and the arguments IMAGE [COMMAND
 // [ARG...]].
 func (c *createFlags) container(ctx context.Context, a *app, args []string) (*spec.Container, error) {
-	s := &spec.Container{Name: strings.TrimPrefix(c.name, "/"), Image: args[0], Platform: c.platform, Pull: c.pull, Resources: c.resources}
-	if err := c.fillPlatform(s); err != nil {
+	s := &spec.Container{Name: strings.TrimPrefix(c.name, "/"), Image: args[0], Pull: c.pull, Resources: c.resources}
+	var err error
+	if s.Platform, err = c.platform.value(); err != nil {
 		return nil, err
 	}
 	if s.Pull == "" {
@@ -43,21 +43,6 @@ func (c *createFlags) container(ctx context.Context, a *app, args []string) (*sp
 		}
 	}
 	return s, c.conflicts(s)
-}
-
-// fillPlatform joins podman's three flags where --platform is not given.
-func (c *createFlags) fillPlatform(s *spec.Container) (err error) {
-	parts := []string{"linux", runtime.GOARCH, ""}
-	given := false
-	for i, values := range c.osArch {
-		if len(values) > 0 {
-			parts[i], given = values[len(values)-1], true
-		}
-	}
-	if given && c.platform == "" {
-		s.Platform, err = spec.ParsePlatform(strings.TrimSuffix(strings.Join(parts, "/"), "/"))
-	}
-	return err
 }
 
 func (c *createFlags) fillLabels(a *app, s *spec.Container) error {

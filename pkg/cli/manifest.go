@@ -21,31 +21,22 @@ func manifestCommand() *command {
 
 // remoteFlags are how a registry is reached.
 type remoteFlags struct {
-	libpod.RemoteOptions
-	tlsVerify, insecure bool
+	registryFlags
+	insecure bool
 }
 
 func (o *remoteFlags) register(f *flagSet) {
-	o.tlsVerify = true
-	f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
-	f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
-	f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
+	o.registryFlags.register(f)
 	f.boolean(&o.insecure, "insecure", "", "Allow a registry without a valid certificate")
-	f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
 }
 
 // options is what was given.
-func (o *remoteFlags) options(f *flagSet, a *app) libpod.RemoteOptions {
-	verify := o.tlsVerify && !o.insecure
-	if f.changed("tls-verify") || o.insecure {
-		o.TLSVerify = &verify
+func (o *remoteFlags) options(a *app) libpod.RemoteOptions {
+	r := o.registryFlags.options(a)
+	if o.insecure {
+		r.TLSVerify = new(bool)
 	}
-	for _, p := range []*string{&o.AuthFile, &o.CertDir} {
-		if *p != "" {
-			*p = a.abs(*p)
-		}
-	}
-	return o.RemoteOptions
+	return r
 }
 
 // entryFlags say what is different about one image of a list.
@@ -94,7 +85,7 @@ func manifestCreateCommand() *command {
 					return err
 				}
 				for _, ref := range args[1:] {
-					if _, err := manifestAdd(ctx, e, args[0], ref, libpod.ManifestEntry{}, all, r.options(f, a)); err != nil {
+					if _, err := manifestAdd(ctx, e, args[0], ref, libpod.ManifestEntry{}, all, r.options(a)); err != nil {
 						return err
 					}
 				}
@@ -142,7 +133,7 @@ func manifestAddCommand() *command {
 					return err
 				}
 				for _, ref := range args[1:] {
-					added, err := manifestAdd(ctx, e, args[0], ref, m, all, r.options(f, a))
+					added, err := manifestAdd(ctx, e, args[0], ref, m, all, r.options(a))
 					if err != nil {
 						return err
 					}
@@ -189,7 +180,7 @@ func manifestInspectCommand() *command {
 				if err != nil {
 					return err
 				}
-				doc, err := e.ManifestInspect(ctx, args[0], r.options(f, a))
+				doc, err := e.ManifestInspect(ctx, args[0], r.options(a))
 				if err == nil {
 					a.out.Println(strings.TrimRight(string(doc), "\n"))
 				}
@@ -224,7 +215,7 @@ func manifestPushCommand() *command {
 				if quiet {
 					w = nil
 				}
-				digest, err := e.ManifestPush(ctx, args[0], dest, format, r.options(f, a), w)
+				digest, err := e.ManifestPush(ctx, args[0], dest, format, r.options(a), w)
 				if err != nil {
 					return err
 				}

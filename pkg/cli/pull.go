@@ -12,7 +12,8 @@ import (
 
 type pullFlags struct {
 	libpod.PullOptions
-	tlsVerify bool
+	platform platformFlags
+	registry registryFlags
 }
 
 func pullCommand() *command {
@@ -23,20 +24,16 @@ func pullCommand() *command {
 		},
 		name: "pull", args: "NAME[:TAG|@DIGEST] [NAME...]", short: "Download an image from a registry", min: 1, max: -1, twin: "image pull",
 		setup: func(f *flagSet) action {
-			o := pullFlags{tlsVerify: true}
+			var o pullFlags
 			f.boolean(&o.AllTags, "all-tags", "a", "Download all tagged images in the repository")
-			parsed(f, &o.Platform, "platform", "", "string", "Set platform if the image is for several", spec.ParsePlatform)
+			o.platform.register(f)
+			o.registry.register(f)
+			o.registry.registerRetry(f)
 			parsed(f, &o.Policy, "policy", "", "string", `When to ask the registry ("always", "missing", "never", "newer")`, spec.ParsePullPolicy).def = "always"
 			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
-			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
 			f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
-			f.refuse("it is not implemented", "leave it away", "arch", "os", "variant", "authfile", "cert-dir", "creds", "decryption-key", "retry", "retry-delay")
-			return func(ctx context.Context, a *app, args []string) error {
-				if f.changed("tls-verify") {
-					o.TLSVerify = &o.tlsVerify
-				}
-				return o.run(ctx, a, args)
-			}
+			f.refuse("it is not implemented", "leave it away", "decryption-key")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
 }
@@ -44,6 +41,11 @@ func pullCommand() *command {
 func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.Policy == "" {
 		o.Policy = spec.PullAlways
+	}
+	o.RemoteOptions = o.registry.options(a)
+	var err error
+	if o.Platform, err = o.platform.value(); err != nil {
+		return err
 	}
 	if !o.Quiet {
 		o.Progress = a.out.OutWriter()

@@ -11,8 +11,8 @@ import (
 
 type pushFlags struct {
 	libpod.PushOptions
-	tlsVerify bool
-	digest    string
+	registry registryFlags
+	digest   string
 }
 
 func pushCommand() *command {
@@ -24,25 +24,18 @@ func pushCommand() *command {
 		},
 		name: "push", args: "NAME[:TAG] [DESTINATION]", short: "Upload an image to a registry", min: 1, max: 2, twin: "image push",
 		setup: func(f *flagSet) action {
-			o := pushFlags{tlsVerify: true}
+			var o pushFlags
 			f.boolean(&o.AllTags, "all-tags", "a", "Push all tags of an image to the repository")
-			f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
-			f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
+			o.registry.register(f)
+			o.registry.registerRetry(f)
 			f.text(&o.Compression, "compression-format", "", `Compress layers with "gzip", "zstd" or "zstd:chunked"`)
 			f.optInt(&o.Level, "compression-level", "", "Level of the compression")
-			f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
 			f.text(&o.digest, "digestfile", "", "Write the digest of the pushed image to the file").path()
 			f.text(&o.Format, "format", "", `Type of the manifest ("oci", "v2s2")`)
 			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
-			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
 			f.accept("no image is signed here by default", "disable-content-trust!", "remove-signatures!")
-			f.refuse("it is not implemented", "leave it away", "sign-by", "sign-by-sigstore", "sign-passphrase-file", "encryption-key", "encrypt-layer", "retry", "retry-delay", "platform", "force-compression!")
-			return func(ctx context.Context, a *app, args []string) error {
-				if f.changed("tls-verify") {
-					o.TLSVerify = &o.tlsVerify
-				}
-				return o.run(ctx, a, args)
-			}
+			f.refuse("it is not implemented", "leave it away", "sign-by", "sign-by-sigstore", "sign-passphrase-file", "encryption-key", "encrypt-layer", "platform", "force-compression!")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
 }
@@ -57,11 +50,7 @@ func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
 	if !o.Quiet {
 		o.Progress = a.out.OutWriter()
 	}
-	for _, p := range []*string{&o.AuthFile, &o.CertDir} {
-		if *p != "" {
-			*p = a.abs(*p)
-		}
-	}
+	o.RemoteOptions = o.registry.options(a)
 	e, err := a.engine(ctx)
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.detach && len(c.Process.Attach) > 0 {
 		return errs.WithHint(errs.New(errs.Invalid, "Conflicting options: -a and -d"), "leave one of the two away")
 	}
-	opts := libpod.RunOptions{Detach: o.detach, Progress: o.progress(a)}
+	opts := libpod.RunOptions{Detach: o.detach, Progress: o.progress(a), Registry: o.registry.options(a)}
 	c.Process.DetachKeys = o.detachKeys
 	if !o.detach {
 		if opts.Streams, err = o.streams(a, c); err != nil {
@@ -153,7 +153,7 @@ func createCommand() *command {
 				if err := o.removeOld(ctx, e, c); err != nil {
 					return err
 				}
-				id, err := e.Create(ctx, c, libpod.CreateOptions{Progress: o.progress(a)})
+				id, err := e.Create(ctx, c, libpod.CreateOptions{Progress: o.progress(a), Registry: o.registry.options(a)})
 				if err == nil {
 					a.out.Println(id)
 				}

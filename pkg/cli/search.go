@@ -13,31 +13,25 @@ import (
 
 type searchFlags struct {
 	libpod.SearchOptions
-	filters            []string
-	format             string
-	noTrunc, tlsVerify bool
+	registry registryFlags
+	filters  []string
+	format   string
+	noTrunc  bool
 }
 
 func searchCommand() *command {
 	return &command{
 		name: "search", args: "TERM", short: "Search a registry for images", min: 1, max: 1,
 		setup: func(f *flagSet) action {
-			o := searchFlags{tlsVerify: true}
-			f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
-			f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
+			var o searchFlags
+			o.registry.register(f)
 			f.texts(&o.filters, "filter", "f", "Filter output: is-official=true|false, stars=NUMBER").typ = "filter"
 			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
 			f.integer(&o.Limit, "limit", "", "Max number of search results")
 			f.boolean(&o.ListTags, "list-tags", "", "List the tags of the repository TERM")
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
-			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
-			f.refuse("it is not implemented", "leave it away", "compatible!", "cert-dir")
-			return func(ctx context.Context, a *app, args []string) error {
-				if f.changed("tls-verify") {
-					o.TLSVerify = &o.tlsVerify
-				}
-				return o.run(ctx, a, args[0])
-			}
+			f.refuse("it is not implemented", "leave it away", "compatible!")
+			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args[0]) }
 		},
 	}
 }
@@ -54,6 +48,7 @@ func (o *searchFlags) run(ctx context.Context, a *app, term string) error {
 	if err != nil {
 		return err
 	}
+	o.RemoteOptions = o.registry.options(a)
 	found, err := e.Search(ctx, term, o.SearchOptions)
 	if err != nil {
 		return err

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// registryFlags are how a registry is reached.
+type registryFlags struct {
+	libpod.RemoteOptions
+	tlsVerify bool
+	set       *flagSet
+}
+
+func (o *registryFlags) register(f *flagSet) {
+	o.set, o.tlsVerify = f, true
+	f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
+	f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
+	f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
+	f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
+}
+
+// registerRetry is for commands that transfer images.
+func (o *registryFlags) registerRetry(f *flagSet) {
+	parsed(f, &o.Retry, "retry", "", "uint", "Number of further attempts where a registry fails", parseRetry).def = "3"
+	parsed(f, &o.RetryDelay, "retry-delay", "", "duration", "Pause before each further attempt (default: it doubles)", parseDelay)
+}
+
+func parseRetry(s string) (*int, error) {
+	var n int
+	if err := setInt(&n, s); err != nil {
+		return nil, err
+	}
+	if n < 0 {
+		return nil, errs.WithHint(errs.New(errs.Invalid, "must not be negative"), "write 0 for one attempt only")
+	}
+	return &n, nil
+}
+
+func parseDelay(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, errs.WithHint(errs.New(errs.Invalid, "it is not a duration"), "write 500ms, 5s or 1m")
+	}
+	return d, nil
+}
+
+// options is what was given.
+func (o *registryFlags) options(a *app) libpod.RemoteOptions {
+	if o.set.changed("tls-verify") {
+		o.TLSVerify = &o.tlsVerify
+	}
+	for _, p := range []*string{&o.AuthFile, &o.CertDir} {
+		if *p != "" {
+			*p = a.abs(*p)
+		}
+	}
+	return o.RemoteOptions
+}
+
+// platformFlags are --platform and podman's three for its parts.
+type platformFlags struct {
+	platform string
+	parts    [3][]string // --os, --arch, --variant
+}
+
+func (o *platformFlags) register(f *flagSet) {
+	parsed(f, &o.platform, "platform", "", "string", "Set platform if the image is for several", spec.ParsePlatform)
+	f.texts(&o.parts[0], "os", "", "Operating system of the image, if it is for several").typ = "string"
+	f.texts(&o.parts[1], "arch", "", "Architecture of the image, if it is for several").typ = "string"
+	f.texts(&o.parts[2], "variant", "", "Variant of the architecture, if the image is for several").typ = "string"
+}
+
+// value is the platform that was asked for, "" without one.
+func (o *platformFlags) value() (string, error) {
+	parts := []string{"linux", runtime.GOARCH, ""}
+	given := false
+	for i, values := range o.parts {
+		if len(values) > 0 {
+			parts[i], given = values[len(values)-1], true
+		}
+	}
+	if !given {
+		return o.platform, nil
+	}
+	if o.platform != "" {
+		return "", errs.WithHint(errs.New(errs.Invalid, "--platform option can not be specified with --arch, --os or --variant"), "leave --platform away")
+	}
+	return spec.ParsePlatform(strings.TrimSuffix(strings.Join(parts, "/"), "/"))
+}
