@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -167,6 +168,7 @@ func (s *Store) commit(st storage.Store, g *staged, parent, kind string) (id str
 		if err == nil {
 			g.out = nil
 			_ = os.RemoveAll(strings.TrimSuffix(out.Target, "/dir"))
+			s.dropMountPoints(id)
 		}
 	} else {
 		if _, err = g.file.Seek(0, io.SeekStart); err != nil {
@@ -180,6 +182,16 @@ func (s *Store) commit(st storage.Store, g *staged, parent, kind string) (id str
 		return "", false, fmt.Errorf("cannot commit layer %s: %w", id[:12], err)
 	}
 	return id, false, nil
+}
+
+// dropMountPoints removes two directories that the driver makes for every layer
+// but only needs for writable ones; where it mounts a layer all the same it
+// makes them again. Two blocks a layer are what the store would use more than
+// that of other tools.
+func (s *Store) dropMountPoints(id string) {
+	for _, d := range []string{"merged", "work"} {
+		_ = os.Remove(filepath.Join(s.home(), id, d)) // only an empty one goes
+	}
 }
 
 // layerID is containers/storage's name for a layer on top of others.
