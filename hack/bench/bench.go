@@ -35,7 +35,7 @@ type peer struct {
 
 type result struct {
 	row, target, measured string
-	pass                  bool
+	pass                  bool // also true of what has no target
 }
 
 func (p peer) cmd(args ...string) *exec.Cmd {
@@ -72,13 +72,25 @@ func (p peer) once(args ...string) (time.Duration, error) {
 type timed struct {
 	peer peer
 	args []string
+	// before is what is done ahead of each run without being timed; nil: nothing.
+	before func() error
 }
 
 // alternate runs A B C A B C ... and returns each one's median.
-func (b *bench) alternate(cols ...timed) ([]time.Duration, error) {
+func (b *bench) alternate(cols ...timed) ([]time.Duration, error) { return alternate(b.n, cols...) }
+
+// few is the number of repetitions of what takes long.
+func (b *bench) few() int { return max(1, min(b.n, 7)) }
+
+func alternate(rounds int, cols ...timed) ([]time.Duration, error) {
 	samples := make([][]time.Duration, len(cols))
-	for i := -1; i < b.n; i++ { // the first round only warms up
+	for i := -1; i < rounds; i++ { // the first round only warms up
 		for c, col := range cols {
+			if col.before != nil {
+				if err := col.before(); err != nil {
+					return nil, err
+				}
+			}
 			d, err := col.peer.once(col.args...)
 			if err != nil {
 				return nil, err
@@ -117,15 +129,15 @@ func (b *bench) print() {
 	for _, r := range b.results {
 		verdict := "pass"
 		switch {
-		case r.target == "":
-			verdict = ""
 		case !r.pass:
 			verdict, missed = "MISS", missed+1
+		case r.target == "":
+			verdict = ""
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.row, r.target, r.measured, verdict)
 	}
 	w.Flush()
-	fmt.Printf("%d rows, %d missed; medians of %d, alternating\n", len(b.results), missed, b.n)
+	fmt.Printf("%d rows, %d missed; medians of %d, of %d where a run takes a second or more, alternating\n", len(b.results), missed, b.n, b.few())
 }
 
 // prepare makes one image, of busybox and iperf3, and gives it to everybody.
@@ -234,7 +246,7 @@ func (b *bench) makeBundle(rootfs string) error {
 }
 
 func (b *bench) crun() timed {
-	return timed{peer{name: "crun", argv: []string{"crun", "--root", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "crun-bench"), "run", "--bundle", filepath.Join(b.dir, "bundle"), "bench"}}, nil}
+	return timed{peer: peer{name: "crun", argv: []string{"crun", "--root", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "crun-bench"), "run", "--bundle", filepath.Join(b.dir, "bundle"), "bench"}}}
 }
 
 func (b *bench) removeContainers() {

@@ -33,6 +33,10 @@ var rows = []row{
 	{"memory", measureMemory},
 	{"port throughput", measureThroughput},
 	{"system calls", measureCalls},
+	{"pull, load, disk", measurePull},
+	{"build", measureBuild},
+	{"parallel stages", measureStages},
+	{"images", measureImages},
 }
 
 // ratio reports a median against a peer's.
@@ -43,7 +47,7 @@ func (b *bench) ratio(row string, own, peer time.Duration, peerName string, limi
 
 func measureRunNone(b *bench, name string) error {
 	args := []string{"run", "--rm", "--network", "none", image, "true"}
-	m, err := b.alternate(timed{b.proa, args}, timed{b.podman, args}, b.crun())
+	m, err := b.alternate(timed{peer: b.proa, args: args}, timed{peer: b.podman, args: args}, b.crun())
 	if err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func measureRunDefault(b *bench, name string) error {
 		}
 	}
 	args := []string{"run", "--rm", image, "true"}
-	m, err := b.alternate(timed{b.proa, args}, timed{b.podman, args})
+	m, err := b.alternate(timed{peer: b.proa, args: args}, timed{peer: b.podman, args: args})
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func measureRunPort(b *bench, name string) error {
 		}
 	}
 	own, other := []string{"run", "--rm", "-p", "38080:80", image, "true"}, []string{"run", "--rm", "-p", "38081:80", image, "true"}
-	m, err := b.alternate(timed{b.proa, own}, timed{b.podman, other})
+	m, err := b.alternate(timed{peer: b.proa, args: own}, timed{peer: b.podman, args: other})
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func measureExec(b *bench, name string) error {
 		}
 	}
 	args := []string{"exec", "x", "true"}
-	m, err := b.alternate(timed{b.proa, args}, timed{b.podman, args})
+	m, err := b.alternate(timed{peer: b.proa, args: args}, timed{peer: b.podman, args: args})
 	if err != nil {
 		return err
 	}
@@ -106,7 +110,7 @@ func measurePS(b *bench, name string) error {
 		}
 	}
 	args := []string{"ps", "-a"}
-	five, err := b.alternate(timed{b.proa, args}, timed{b.podman, args})
+	five, err := b.alternate(timed{peer: b.proa, args: args}, timed{peer: b.podman, args: args})
 	if err != nil {
 		return err
 	}
@@ -116,7 +120,7 @@ func measurePS(b *bench, name string) error {
 			return err
 		}
 	}
-	many, err := b.alternate(timed{b.proa, args}, timed{b.podman, args})
+	many, err := b.alternate(timed{peer: b.proa, args: args}, timed{peer: b.podman, args: args})
 	if err != nil {
 		return err
 	}
@@ -126,7 +130,7 @@ func measurePS(b *bench, name string) error {
 }
 
 func measureVersion(b *bench, name string) error {
-	m, err := b.alternate(timed{b.proa, []string{"version"}}, timed{b.podman, []string{"version"}})
+	m, err := b.alternate(timed{peer: b.proa, args: []string{"version"}}, timed{peer: b.podman, args: []string{"version"}})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// measurePull takes a middling image from a registry on loopback and out of an
+// archive, each time into a store without it.
+func measurePull(b *bench, name string) error {
+	ref, stop, err := serveCorpus()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	without := func(p peer) func() error {
+		return func() error {
+			if _, err := p.do("image", "exists", ref); err != nil {
+				return nil // not there
+			}
+			_, err := p.do("rmi", "-f", ref)
+			return err
+		}
+	}
+	pull := []string{"pull", "-q", "--tls-verify=false", ref}
+	m, err := alternate(b.few(), timed{b.proa, pull, without(b.proa)}, timed{b.podman, pull, without(b.podman)})
+	if err != nil {
+		return err
+	}
+	b.ratio("pull, 250 MB, 5 layers", m[0], m[1], "podman", 0.7)
+	if err := b.compareDisk(ref); err != nil {
+		return err
+	}
+	archive := filepath.Join(b.dir, "corpus.tar")
+	if _, err := b.podman.do("save", "-q", "-o", archive, ref); err != nil {
+		return err
+	}
+	defer os.Remove(archive)
+	load := []string{"load", "-q", "-i", archive}
+	if m, err = alternate(b.few(), timed{b.proa, load, without(b.proa)}, timed{b.podman, load, without(b.podman)}); err != nil {
+		return err
+	}
+	b.ratio("load of it", m[0], m[1], "podman", 0.7)
+	for _, p := range []peer{b.proa, b.podman} {
+		if err := without(p)(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareDisk compares what the two stores grow by.
+func (b *bench) compareDisk(ref string) error {
+	var kb [2]int
+	for i, p := range []peer{b.proa, b.podman} {
+		with, err := b.disk(p)
+		if err != nil {
+			return err
+		}
+		if _, err := p.do("rmi", "-f", ref); err != nil {
+			return err
+		}
+		without, err := b.disk(p)
+		if err != nil {
+			return err
+		}
+		if _, err := p.do("pull", "-q", "--tls-verify=false", ref); err != nil {
+			return err
+		}
+		kb[i] = with - without
+	}
+	r := float64(kb[0]) / float64(kb[1])
+	b.report("disk used by it", "<= 1.00 x podman", fmt.Sprintf("%.3f (%d / %d kB)", r, kb[0], kb[1]), r <= 1)
+	return nil
+}
+
+// disk is what a peer's directory uses, in kB.
+func (b *bench) disk(p peer) (int, error) {
+	out, err := p.do("unshare", "du", "-sk", filepath.Join(b.dir, p.name))
+	if err != nil {
+		return 0, err
+	}
+	n, _, _ := strings.Cut(out, "\t")
+	return strconv.Atoi(n)
+}
+
+const fourSteps = `FROM bench
+RUN echo one >/one
+RUN echo two >/two
+RUN cat /one /two >/three
+RUN echo four >/four
+`
+
+func measureBuild(b *bench, name string) error {
+	ctx, err := b.context("four", fourSteps)
+	if err != nil {
+		return err
+	}
+	cold := []string{"build", "-q", "--no-cache", "-t", "four", ctx}
+	m, err := alternate(b.few(), timed{peer: b.proa, args: cold}, timed{peer: b.podman, args: cold})
+	if err != nil {
+		return err
+	}
+	b.ratio("build, 4 RUN steps, cold", m[0], m[1], "podman", 0.4)
+	cached := []string{"build", "-q", "-t", "four", ctx}
+	if m, err = b.alternate(timed{peer: b.proa, args: cached}, timed{peer: b.podman, args: cached}); err != nil {
+		return err
+	}
+	b.ratio("build, 4 RUN steps, cached", m[0], m[1], "podman", 0.3)
+	return nil
+}
+
+// context writes a directory with a Dockerfile.
+func (b *bench) context(name, dockerfile string) (string, error) {
+	dir := filepath.Join(b.dir, "context-"+name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o644)
+}
+
+// measureStages builds ten stages that need nothing of each other and keep a
+// core busy, side by side and one after the other.
+func measureStages(b *bench, name string) error {
+	const stages = 10
+	var text strings.Builder
+	for i := range stages {
+		fmt.Fprintf(&text, "FROM bench AS s%d\nRUN i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo %d >/out%d\n", i, i, i)
+	}
+	text.WriteString("FROM scratch\n")
+	for i := range stages {
+		fmt.Fprintf(&text, "COPY --from=s%d /out%d /\n", i, i)
+	}
+	ctx, err := b.context("stages", text.String())
+	if err != nil {
+		return err
+	}
+	args := []string{"build", "-q", "--no-cache", "-t", "stages"}
+	m, err := alternate(b.few(), timed{peer: b.proa, args: append(args[:len(args):len(args)], ctx)},
+		timed{peer: b.proa, args: append(args[:len(args):len(args)], "--jobs", "1", ctx)})
+	if err != nil {
+		return err
+	}
+	b.ratio("build, 10 independent stages", m[0], m[1], "--jobs 1", 0.6)
+	return nil
+}
+
+func measureImages(b *bench, name string) error {
+	for i := range 200 {
+		ctx, err := b.context("labels", fmt.Sprintf("FROM bench\nLABEL number=%d\n", i))
+		if err != nil {
+			return err
+		}
+		for _, p := range []peer{b.proa, b.podman} {
+			if _, err := p.do("build", "-q", "-t", fmt.Sprintf("many:%d", i), ctx); err != nil {
+				return err
+			}
+		}
+	}
+	args := []string{"images"}
+	m, err := b.alternate(timed{peer: b.proa, args: args}, timed{peer: b.podman, args: args})
+	if err != nil {
+		return err
+	}
+	b.ratio("images, 200 of them", m[0], m[1], "podman", 0.5)
+	return nil
+}
