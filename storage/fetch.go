@@ -99,7 +99,7 @@ func (f *fetched) readManifest(policy *signature.PolicyContext) error {
 	}
 	if ok, err := policy.IsRunningImageAllowed(f.ctx, unparsed); !ok {
 		return errs.WithHint(errs.New(errs.Denied, "the signature policy does not allow this image: %w", err),
-			"see policy.json in ~/.config/containers or /etc/containers")
+			"see the rules with \"proa image trust show\"")
 	}
 	if f.rawDigest, err = digestOf(raw); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	dockerarchive "go.podman.io/image/v5/docker/archive"
 	"go.podman.io/image/v5/docker/reference"
+	ociarchive "go.podman.io/image/v5/oci/archive"
 	ocilayout "go.podman.io/image/v5/oci/layout"
 	"go.podman.io/image/v5/types"
 
@@ -71,7 +72,7 @@ func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 			return nil, openError(err)
 		}
 		if fi.IsDir() {
-			return s.loadLayout(ctx, o.Path, tell)
+			return s.loadLayout(ctx, o.Path, nil, tell)
 		}
 	}
 	file, done, err := s.plainTar(o)
@@ -86,7 +87,11 @@ func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 	if kind == "docker" {
 		return s.loadDocker(ctx, file, tell)
 	}
-	return s.loadOCIArchive(ctx, file, tell)
+	archive := o.Path
+	if archive == "" {
+		archive = file
+	}
+	return s.loadOCIArchive(ctx, file, archive, tell)
 }
 
 func openError(err error) error {
@@ -198,7 +203,7 @@ func (s *Store) loadDocker(ctx context.Context, file string, tell *teller) ([]Lo
 				names = append(names, n.String())
 			}
 		}
-		l, err := s.loadOne(ctx, sys, refs[0], names, tell)
+		l, err := s.loadOne(ctx, sys, refs[0], fetchOptions{tell: tell, names: names})
 		if err != nil {
 			return out, err
 		}
@@ -207,20 +212,25 @@ func (s *Store) loadDocker(ctx context.Context, file string, tell *teller) ([]Lo
 	return out, nil
 }
 
-func (s *Store) loadOne(ctx context.Context, sys *types.SystemContext, ref types.ImageReference, names []string, tell *teller) (Loaded, error) {
-	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, names: names})
+func (s *Store) loadOne(ctx context.Context, sys *types.SystemContext, ref types.ImageReference, fo fetchOptions) (Loaded, error) {
+	_, id, err := s.fetch(ctx, ref, sys, fo)
 	if err != nil {
 		return Loaded{}, err
 	}
 	l := Loaded{ID: id}
-	for _, n := range names {
+	for _, n := range fo.names {
 		l.Names = append(l.Names, Familiar(n))
 	}
 	return l, nil
 }
 
-// loadOCIArchive unpacks the archive's blobs: an OCI layout is a directory.
-func (s *Store) loadOCIArchive(ctx context.Context, file string, tell *teller) ([]Loaded, error) {
+// loadOCIArchive unpacks the archive's blobs: an OCI layout is a directory. For
+// the signature policy it stays the archive that the user named.
+func (s *Store) loadOCIArchive(ctx context.Context, file, archive string, tell *teller) ([]Loaded, error) {
+	as, err := ociarchive.NewReference(archive, "")
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp(s.tmpDir(), "oci-")
 	if err != nil {
 		return nil, err
@@ -234,11 +244,11 @@ func (s *Store) loadOCIArchive(ctx context.Context, file string, tell *teller) (
 	if _, err := unpack.Tar(dir, f, unpack.Options{IgnoreChown: true, NoDevices: true}); err != nil {
 		return nil, err
 	}
-	return s.loadLayout(ctx, dir, tell)
+	return s.loadLayout(ctx, dir, as, tell)
 }
 
 // loadLayout adds every image of an OCI directory.
-func (s *Store) loadLayout(ctx context.Context, dir string, tell *teller) ([]Loaded, error) {
+func (s *Store) loadLayout(ctx context.Context, dir string, as types.ImageReference, tell *teller) ([]Loaded, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -257,7 +267,7 @@ func (s *Store) loadLayout(ctx context.Context, dir string, tell *teller) ([]Loa
 		if err != nil {
 			return out, err
 		}
-		l, err := s.loadOne(ctx, sys, ref, layoutNames(e.ManifestDescriptor.Annotations), tell)
+		l, err := s.loadOne(ctx, sys, ref, fetchOptions{tell: tell, names: layoutNames(e.ManifestDescriptor.Annotations), as: as})
 		if err != nil {
 			return out, err
 		}

@@ -5,7 +5,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +14,7 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
+	"go.podman.io/storage/pkg/configfile"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -158,11 +158,13 @@ func (s *Store) system(o PullOptions) (*types.SystemContext, error) {
 // as in Docker. The caller destroys it.
 func policyContext(sys *types.SystemContext) (*signature.PolicyContext, error) {
 	p, err := signature.DefaultPolicy(sys)
-	if errors.Is(err, fs.ErrNotExist) {
+	// Only where no file was found: one that was named and is missing must not
+	// open the door.
+	if errors.Is(err, configfile.ErrConfigFileNotFound) {
 		p, err = &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}, nil
 	}
 	if err != nil {
-		return nil, errs.Wrap(err, "read the signature policy", "")
+		return nil, errs.WithHint(errs.Wrap(errs.New(errs.Invalid, "%w", err), "read the signature policy", ""), "correct the file; \"proa image trust show\" reads it too")
 	}
 	return signature.NewPolicyContext(p)
 }
@@ -220,7 +222,18 @@ type fetchOptions struct {
 	named  reference.Named // the image's name afterwards; nil: names
 	names  []string        // complete
 	remote RemoteOptions
+	// as is what the signature policy is asked about where the image is read
+	// from another place than the user named.
+	as types.ImageReference
 }
+
+// renamed is a source that the signature policy knows by another name.
+type renamed struct {
+	types.ImageSource
+	ref types.ImageReference
+}
+
+func (r renamed) Reference() types.ImageReference { return r.ref }
 
 // fetch copies an image from any source into the store.
 func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, fo fetchOptions) (f *fetched, id string, err error) {
@@ -238,6 +251,9 @@ func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.
 		src, err := ref.NewImageSource(ctx, sys)
 		if err != nil {
 			return err
+		}
+		if fo.as != nil {
+			src = renamed{src, fo.as}
 		}
 		f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell, remote: fo.remote}
 		if err = f.readManifest(policy); err != nil {

@@ -63,6 +63,10 @@ type Engine interface {
 	ManifestInspect(ctx context.Context, name string, r libpod.RemoteOptions) ([]byte, error)
 	ManifestPush(ctx context.Context, list, dest, format string, r libpod.RemoteOptions, progress io.Writer) (string, error)
 
+	TrustList(libpod.TrustListOptions) ([]libpod.TrustEntry, error)
+	TrustPolicy(path string) ([]byte, error)
+	TrustSet(libpod.TrustSetting) (path string, err error)
+
 	DiskUsage(context.Context) (*libpod.Disk, error)
 	Check(context.Context, libpod.CheckOptions) ([]libpod.CheckFinding, error)
 

@@ -42,7 +42,7 @@ func imageCommand() *command {
 			buildCommand(),
 			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), historyCommand(), importCommand(),
 			inspector("image", "IMAGE [IMAGE...]", "Display detailed information on one or more images"), loadCommand(),
-			imagesCommand().as("ls", "list"), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), tagCommand(), imageTreeCommand(), untagCommand(),
+			imagesCommand().as("ls", "list"), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), tagCommand(), imageTreeCommand(), imageTrustCommand(), untagCommand(),
 		},
 	}
 }
