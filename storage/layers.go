@@ -3,9 +3,11 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -42,6 +44,15 @@ func (o *op) create(_ context.Context, c CreateOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	n, err := c.describe(chain)
+	if err != nil {
+		return "", err
+	}
+	return o.add(n)
+}
+
+// describe makes the image's documents; chain is its layers, the lowest first.
+func (c CreateOptions) describe(chain []Layer) (*newImage, error) {
 	c.Config.RootFS = imgspec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}
 	m := imgspec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imgspec.MediaTypeImageManifest,
@@ -53,19 +64,55 @@ func (o *op) create(_ context.Context, c CreateOptions) (string, error) {
 	}
 	conf, err := configJSON(&c)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	m.Config = imgspec.Descriptor{MediaType: imgspec.MediaTypeImageConfig, Digest: digest.FromBytes(conf), Size: int64(len(conf))}
 	raw, err := json.Marshal(m)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	n := &newImage{config: conf, manifest: raw, topLayer: c.Top.ID, names: c.Names}
 	n.meta.Parent, n.meta.Intermediate = c.Parent, c.Intermediate
 	if c.Config.Created != nil {
 		n.created = *c.Config.Created
 	}
-	return o.add(n)
+	return n, nil
+}
+
+// unchanged says whether the image is in the store already, with all of its
+// names: a build that found every step in its cache then writes nothing.
+func (s *Store) unchanged(c CreateOptions) (id string, ok bool) {
+	conf, err := configJSON(&c)
+	if err != nil {
+		return "", false
+	}
+	id = digest.FromBytes(conf).Encoded()
+	img, err := s.Resolve(id)
+	if err != nil || img.ID != id || s.TopLayer(img).ID != c.Top.ID {
+		return "", false
+	}
+	n, err := c.describe(img.chain())
+	if err != nil {
+		return "", false
+	}
+	if raw, err := s.RawManifest(img); err != nil || !bytes.Equal(raw, n.manifest) {
+		return "", false
+	}
+	for _, name := range c.Names {
+		if !slices.Contains(img.Names, name) {
+			return "", false
+		}
+	}
+	return id, true
+}
+
+// chain lists the image's layers, the lowest first.
+func (i *Image) chain() []Layer {
+	out := make([]Layer, 0, len(i.DiffIDs))
+	for n, d := range i.DiffIDs {
+		out = append(out, Layer{ID: i.Layers[len(i.Layers)-1-n], DiffID: digest.Digest(d), Size: i.LayerSizes[n]})
+	}
+	return out
 }
 
 // configJSON renders the configuration; Docker keeps a comment beside the

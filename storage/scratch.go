@@ -371,11 +371,11 @@ func (s *Store) LayerExists(id string) bool {
 // TopLayer is an image's topmost layer, the zero Layer for an image without
 // any.
 func (s *Store) TopLayer(img *Image) Layer {
-	if len(img.Layers) == 0 {
+	chain := img.chain()
+	if len(chain) == 0 {
 		return Layer{}
 	}
-	n := len(img.DiffIDs) - 1
-	return Layer{ID: img.Layers[0], DiffID: digest.Digest(img.DiffIDs[n]), Size: img.LayerSizes[n]}
+	return chain[len(chain)-1]
 }
 
 // AddLayer makes a layer of an archive, compressed or not, on top of parent.
@@ -391,6 +391,9 @@ func (s *Store) AddLayer(_ context.Context, r io.Reader, parent Layer) (l Layer,
 // CreateImage stores an image whose layers are in the store, and returns its
 // hex id. An image that is there already gets the names.
 func (s *Store) CreateImage(ctx context.Context, c CreateOptions) (id string, err error) {
+	if id, ok := s.unchanged(c); ok {
+		return id, nil
+	}
 	o, err := s.begin(false)
 	if err != nil {
 		return "", err

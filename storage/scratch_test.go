@@ -15,6 +15,7 @@ import (
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/storage/pack"
 )
@@ -111,6 +112,44 @@ func TestScratch(t *testing.T) {
 	got, err := s.Resolve("built")
 	if err != nil || got.ID != id || len(got.DiffIDs) != 3 || s.TopLayer(got) != first {
 		t.Errorf("%+v %v", got, err)
+	}
+	c.RootFS.Type = "layers"
+	for _, d := range got.DiffIDs {
+		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, digest.Digest(d))
+	}
+	checkUnchanged(t, s, CreateOptions{Config: c, Top: first, Names: []string{"docker.io/library/built:latest"}}, id)
+}
+
+// checkUnchanged makes an image of the store again, which writes nothing, and
+// then with something new, which does.
+func checkUnchanged(t *testing.T, s *Store, o CreateOptions, id string) {
+	t.Helper()
+	record := func() os.FileInfo {
+		fi, err := os.Stat(filepath.Join(s.root, "overlay-images/images.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi
+	}
+	create := func(what string, writes bool) {
+		before := record()
+		got, err := s.CreateImage(context.Background(), o)
+		if err != nil || got != id {
+			t.Errorf("%s: image %s, want %s: %v", what, got, id, err)
+		}
+		if wrote := !os.SameFile(before, record()); wrote != writes {
+			t.Errorf("%s: the record was written: %v", what, wrote)
+		}
+	}
+	create("the same", false)
+	o.Names = append(o.Names, "docker.io/library/built:2")
+	create("another name", true)
+	create("the same two names", false)
+	o.Annotations = map[string]string{"a": "b"}
+	create("an annotation", true)
+	create("the same annotation", false)
+	if img, err := s.Resolve("built:2"); err != nil || img.ID != id {
+		t.Error(img, err)
 	}
 }
 
