@@ -70,9 +70,9 @@ func (t *teller) layer(e LayerEvent) {
 }
 
 // readManifest reads and checks everything but the layers.
-func (f *fetched) readManifest(policy *signature.PolicyContext) error {
+func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyContext) error {
 	unparsed := image.UnparsedInstance(f.src, nil)
-	raw, mime, err := unparsed.Manifest(f.ctx)
+	raw, mime, err := unparsed.Manifest(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,14 +90,14 @@ func (f *fetched) readManifest(policy *signature.PolicyContext) error {
 			return noPlatform(f.sys)
 		}
 		unparsed = image.UnparsedInstance(f.src, &inst)
-		if raw, mime, err = unparsed.Manifest(f.ctx); err != nil {
+		if raw, mime, err = unparsed.Manifest(ctx); err != nil {
 			return err
 		}
 		if manifest.MIMETypeIsMultiImage(mime) {
 			return errs.New(errs.Unsupported, "the index %s names another index", f.topDigest)
 		}
 	}
-	if ok, err := policy.IsRunningImageAllowed(f.ctx, unparsed); !ok {
+	if ok, err := policy.IsRunningImageAllowed(ctx, unparsed); !ok {
 		return errs.WithHint(errs.New(errs.Denied, "the signature policy does not allow this image: %w", err),
 			"see the rules with \"proa image trust show\"")
 	}
@@ -105,7 +105,7 @@ func (f *fetched) readManifest(policy *signature.PolicyContext) error {
 		return err
 	}
 	f.raw = raw
-	return f.parse(mime)
+	return f.parse(ctx, mime)
 }
 
 func digestOf(raw []byte) (digest.Digest, error) {
@@ -120,7 +120,7 @@ func noPlatform(sys *types.SystemContext) error {
 	return errs.New(errs.NotFound, "no matching manifest for %s in the manifest list entries", p)
 }
 
-func (f *fetched) parse(mime string) error {
+func (f *fetched) parse(ctx context.Context, mime string) error {
 	switch manifest.NormalizedMIMEType(mime) {
 	case manifest.DockerV2Schema1MediaType, manifest.DockerV2Schema1SignedMediaType:
 		return errs.WithHint(errs.New(errs.Unsupported, "the image has the obsolete manifest schema 1"),
@@ -145,20 +145,20 @@ func (f *fetched) parse(mime string) error {
 		return errs.New(errs.Invalid, "the image's configuration has %d bytes; at most %d are accepted", info.Size, maxConfig)
 	}
 	f.configID = info.Digest
-	if f.config, err = f.small(info); err != nil {
+	if f.config, err = f.small(ctx, info); err != nil {
 		return err
 	}
 	return f.parseConfig(info.MediaType)
 }
 
 // small reads a whole verified blob.
-func (f *fetched) small(info types.BlobInfo) ([]byte, error) {
-	rc, _, err := f.src.GetBlob(f.ctx, info, none.NoCache)
+func (f *fetched) small(ctx context.Context, info types.BlobInfo) ([]byte, error) {
+	rc, _, err := f.src.GetBlob(ctx, info, none.NoCache)
 	if err != nil {
 		return nil, err
 	}
 	defer rc.Close()
-	v, err := newVerifier(f.ctx, io.LimitReader(rc, maxConfig+1), info.Digest, info.Size, nil)
+	v, err := newVerifier(ctx, io.LimitReader(rc, maxConfig+1), info.Digest, info.Size, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (f *fetched) fetchLayers() (top string, err error) {
 		}
 	}()
 	g, ctx := errgroup.WithContext(f.ctx)
-	g.Go(func() error { return f.download(ctx, g, len(have), ready) })
+	g.Go(func() error { return f.stageAll(ctx, g, len(have), ready) })
 	g.Go(func() (err error) {
 		top, err = f.commitLayers(ctx, top, len(have), ready)
 		return err
@@ -230,8 +230,8 @@ func (f *fetched) fetchLayers() (top string, err error) {
 	return top, err
 }
 
-// download stages the layers from the first one on, some at once.
-func (f *fetched) download(ctx context.Context, g *errgroup.Group, first int, ready []chan *staged) error {
+// stageAll stages the layers from the first one on, some at once.
+func (f *fetched) stageAll(ctx context.Context, g *errgroup.Group, first int, ready []chan *staged) error {
 	slots := make(chan struct{}, f.parallel())
 	for i, c := range ready {
 		select {
@@ -260,6 +260,7 @@ func (f *fetched) commitLayers(ctx context.Context, top string, first int, ready
 			if err != nil {
 				return "", err
 			}
+			f.o.wrote = f.o.wrote || !existed
 			top = id
 			state := LayerDone
 			if existed {
@@ -307,23 +308,7 @@ func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 	if g := f.stageCopy(ctx, want, info.Digest); g != nil {
 		return g, nil
 	}
-	var g *staged
-	err := f.remote.retry(ctx, func() error {
-		rc, size, err := f.src.GetBlob(ctx, info, none.NoCache)
-		if err != nil {
-			return err
-		}
-		defer rc.Close()
-		if info.Size >= 0 {
-			size = info.Size
-		}
-		v, err := newVerifier(ctx, rc, info.Digest, size, f.meter(info.Digest, size))
-		if err != nil {
-			return err
-		}
-		g, err = f.o.s.stage(f.o.store, v, info.Digest)
-		return err
-	})
+	g, err := f.download(ctx, info)
 	if err != nil {
 		return nil, errs.Wrap(err, "fetch layer", info.Digest.String())
 	}
@@ -334,6 +319,22 @@ func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 	}
 	f.tell.layer(LayerEvent{ID: short(info.Digest), State: LayerExtracting, Bytes: max(info.Size, 0), Total: max(info.Size, 0)})
 	return g, nil
+}
+
+func (f *fetched) download(ctx context.Context, info types.BlobInfo) (*staged, error) {
+	rc, size, err := f.openBlob(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	if info.Size >= 0 {
+		size = info.Size
+	}
+	v, err := newVerifier(ctx, rc, info.Digest, size, f.meter(info.Digest, size))
+	if err != nil {
+		return nil, err
+	}
+	return f.o.s.stage(f.o.store, v, info.Digest)
 }
 
 // meter tells about a download ten times a second at most.

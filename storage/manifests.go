@@ -259,13 +259,15 @@ func openRemote(ctx context.Context, sys *types.SystemContext, named reference.N
 		return nil, "", nil, badName(named.String(), err)
 	}
 	err = RemoteOptions{}.retry(ctx, func() error {
-		if src, err = ref.NewImageSource(ctx, sys); err != nil {
+		return within(ctx, func(ctx context.Context) error {
+			if src, err = ref.NewImageSource(ctx, sys); err != nil {
+				return err
+			}
+			if raw, mime, err = image.UnparsedInstance(src, nil).Manifest(ctx); err != nil {
+				src.Close()
+			}
 			return err
-		}
-		if raw, mime, err = image.UnparsedInstance(src, nil).Manifest(ctx); err != nil {
-			src.Close()
-		}
-		return err
+		})
 	})
 	if err != nil {
 		return nil, "", nil, registryError(err, named)

@@ -24,6 +24,7 @@ type op struct {
 	store storage.Store
 	file  *os.File
 	late  bool
+	wrote bool // with late: layers are in the store
 }
 
 // begin opens the store for one writing call; the caller ends it.
@@ -72,19 +73,38 @@ func (o *op) end(err *error) {
 		return
 	}
 	if o.late {
-		if unlock, lerr := o.s.lockFile("ops/lock"); lerr == nil {
-			if cerr := o.clear(); cerr != nil && *err == nil {
-				*err = cerr
-			}
-			unlock()
-		}
+		o.endLate(err)
+	} else {
+		o.forget()
 	}
-	o.forget()
 	if o.s.indexed() {
 		return
 	}
 	if _, ierr := o.s.refresh(true); ierr != nil && *err == nil {
 		*err = ierr
+	}
+}
+
+// endLate clears up behind a call that could use what a killed one had left. What
+// a failed call brought in goes as well, unless it was the network's fault: the
+// same call will then come again.
+func (o *op) endLate(err *error) {
+	unlock, lerr := o.s.lockFile("ops/lock")
+	if lerr != nil {
+		o.forget()
+		return
+	}
+	defer unlock()
+	if *err == nil || !o.wrote {
+		o.forget()
+	} else {
+		o.file.Close() // counts as killed from here on
+		o.file = nil
+	}
+	if !transient(*err) && !errs.Is(*err, errs.Unavailable) {
+		if cerr := o.clear(); cerr != nil && *err == nil {
+			*err = cerr
+		}
 	}
 }
 
@@ -103,10 +123,18 @@ func (s *Store) lockFile(name string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// own is the file of a call that goes on.
+func (o *op) own() string {
+	if o.file == nil {
+		return ""
+	}
+	return o.file.Name()
+}
+
 // clear removes what killed commands left, if no other one is at work. The
 // caller holds ops/lock, so that none can begin meanwhile.
 func (o *op) clear() error {
-	stale, busy := o.s.staleOps(o.file.Name())
+	stale, busy := o.s.staleOps(o.own())
 	if len(stale) == 0 || busy {
 		return nil
 	}

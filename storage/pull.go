@@ -248,18 +248,20 @@ func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.
 	}
 	defer func() { _ = policy.Destroy() }()
 	err = fo.remote.retry(ctx, func() error {
-		src, err := ref.NewImageSource(ctx, sys)
-		if err != nil {
+		return within(ctx, func(watched context.Context) error {
+			src, err := ref.NewImageSource(watched, sys)
+			if err != nil {
+				return err
+			}
+			if fo.as != nil {
+				src = renamed{src, fo.as}
+			}
+			f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell, remote: fo.remote}
+			if err = f.readManifest(watched, policy); err != nil {
+				src.Close()
+			}
 			return err
-		}
-		if fo.as != nil {
-			src = renamed{src, fo.as}
-		}
-		f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell, remote: fo.remote}
-		if err = f.readManifest(policy); err != nil {
-			src.Close()
-		}
-		return err
+		})
 	})
 	if err != nil {
 		return nil, "", err
@@ -316,7 +318,7 @@ func (s *Store) pullAll(ctx context.Context, sys *types.SystemContext, named ref
 	if err != nil {
 		return nil, badName(given, err)
 	}
-	tags, err := docker.GetRepositoryTags(ctx, sys, ref)
+	tags, err := repositoryTags(ctx, sys, ref)
 	if err != nil {
 		return nil, registryError(err, named)
 	}

@@ -221,8 +221,10 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	defer stop()
 	var raw []byte
 	err = co.remote.retry(ctx, func() error {
-		raw, err = copy.Image(ctx, policy, to, from, opts)
-		return err
+		w := watched(ctx, pushPatience*silence)
+		defer w.stop()
+		raw, err = copy.Image(w.ctx, policy, to, from, opts)
+		return w.explain(err)
 	})
 	return raw, err
 }
@@ -313,7 +315,11 @@ func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]Sea
 	if limit == 0 {
 		limit = 25
 	}
-	found, err := docker.SearchRegistry(ctx, sys, registry, query, limit)
+	var found []docker.SearchResult
+	err = within(ctx, func(ctx context.Context) (err error) {
+		found, err = docker.SearchRegistry(ctx, sys, registry, query, limit)
+		return err
+	})
 	if err != nil {
 		if named, nerr := parseName(registry + "/x"); nerr == nil {
 			err = registryError(err, named)
@@ -325,6 +331,14 @@ func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]Sea
 		out = append(out, SearchResult{Registry: registry, Name: f.Name, Description: f.Description, Stars: f.StarCount, Official: f.IsOfficial, Automated: f.IsAutomated})
 	}
 	return out[:min(len(out), limit)], nil
+}
+
+func repositoryTags(ctx context.Context, sys *types.SystemContext, ref types.ImageReference) (tags []string, err error) {
+	err = within(ctx, func(ctx context.Context) error {
+		tags, err = docker.GetRepositoryTags(ctx, sys, ref)
+		return err
+	})
+	return tags, err
 }
 
 func (s *Store) searchTags(ctx context.Context, sys *types.SystemContext, name string) ([]SearchResult, error) {
@@ -340,7 +354,7 @@ func (s *Store) searchTags(ctx context.Context, sys *types.SystemContext, name s
 	if err != nil {
 		return nil, badName(name, err)
 	}
-	tags, err := docker.GetRepositoryTags(ctx, sys, ref)
+	tags, err := repositoryTags(ctx, sys, ref)
 	if err != nil {
 		return nil, registryError(err, named)
 	}

@@ -19,12 +19,15 @@ import (
 )
 
 func transient(err error) bool {
+	if err == nil {
+		return false
+	}
 	var status docker.UnexpectedHTTPStatusError
 	if errors.As(err, &status) {
 		return status.StatusCode >= 500
 	}
 	if errors.Is(err, docker.ErrTooManyRequests) {
-		return true
+		return false // the library has waited and asked again several times
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return false // nobody is there: say so at once
@@ -32,10 +35,13 @@ func transient(err error) bool {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return true
 	}
+	var request *url.Error
+	if errors.As(err, &request) && errors.Is(err, io.EOF) {
+		return true // the server hung up instead of answering
+	}
 	var code errcode.Error
 	if errors.As(err, &code) {
-		return code.Code.Descriptor().HTTPStatusCode >= 500 && code.Code != errcode.ErrorCodeUnknown ||
-			code.Code == errcode.ErrorCodeUnavailable || code.Code == errcode.ErrorCodeTooManyRequests
+		return code.Code.Descriptor().HTTPStatusCode >= 500 && code.Code != errcode.ErrorCodeUnknown || code.Code == errcode.ErrorCodeUnavailable
 	}
 	// The registry client renders other 5xx answers as text only.
 	if text := err.Error(); strings.Contains(text, "StatusCode: 5") || strings.Contains(text, "unexpected HTTP status: 5") {
@@ -70,9 +76,11 @@ func registryError(err error, named reference.Named) error {
 		return errs.New(errs.NotFound, "repository %s not found: %w", repo, err)
 	case httpStatus == http.StatusNotFound, is && code.Code.Descriptor().Value == "MANIFEST_UNKNOWN":
 		return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
-	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests:
+	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests, strings.Contains(err.Error(), "StatusCode: 429"):
 		return errs.WithHint(errs.New(errs.Unavailable, "the registry limits the rate of requests: %w", err),
 			"wait, or log in: proa login %s", reference.Domain(named))
+	case silent(err):
+		return errs.WithHint(errs.New(errs.Unavailable, "%s sent nothing for %s: %w", reference.Domain(named), silence, err), "try again later")
 	case errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return errs.WithHint(errs.New(errs.Unavailable, "%s speaks HTTP, not HTTPS: %w", reference.Domain(named), err),
 			"add --tls-verify=false, or declare the registry insecure in registries.conf")

@@ -298,10 +298,13 @@ func (a *aheadReader) run(z io.Reader, rest io.Reader) {
 				err = io.EOF
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			if _, rerr := io.Copy(io.Discard, rest); rerr != nil {
 				err = rerr
 			}
+		case err != nil && errs.KindOf(err) == errs.Internal:
+			err = errs.New(errs.Corrupt, "cannot decompress: %w", err)
 		}
 		select {
 		case a.full <- chunk{b[:n], err}:

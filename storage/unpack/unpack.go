@@ -168,7 +168,7 @@ func (u *unpacker) all() error {
 			return nil
 		}
 		if err != nil {
-			if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
+			if errs.KindOf(err) == errs.Internal && (errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF)) {
 				return errs.New(errs.Corrupt, "layer is not a valid tar archive: %w", err)
 			}
 			return err
