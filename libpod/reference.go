@@ -7,3 +7,6 @@ import "github.com/proa-containers/proa/storage"
 // NormalizeName makes a complete name of what the user wrote: alpine becomes
 // docker.io/library/alpine:latest.
 func NormalizeName(name string) (string, error) { return storage.Normalize(name) }
+
+// SplitName is the repository, familiar, and the tag of a complete name.
+func SplitName(name string) (repository, tag string) { return storage.SplitName(name) }

@@ -98,8 +98,7 @@ func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyCont
 		}
 	}
 	if ok, err := policy.IsRunningImageAllowed(ctx, unparsed); !ok {
-		return errs.WithHint(errs.New(errs.Denied, "the signature policy does not allow this image: %w", err),
-			"see the rules with \"proa image trust show\"")
+		return denyByPolicy("image", err)
 	}
 	if f.rawDigest, err = digestOf(raw); err != nil {
 		return err

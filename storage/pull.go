@@ -161,12 +161,21 @@ func policyContext(sys *types.SystemContext) (*signature.PolicyContext, error) {
 	// Only where no file was found: one that was named and is missing must not
 	// open the door.
 	if errors.Is(err, configfile.ErrConfigFileNotFound) {
-		p, err = &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}, nil
+		p, err = acceptAnything(), nil
 	}
 	if err != nil {
 		return nil, errs.WithHint(errs.Wrap(errs.New(errs.Invalid, "%w", err), "read the signature policy", ""), "correct the file; \"proa image trust show\" reads it too")
 	}
 	return signature.NewPolicyContext(p)
+}
+
+func acceptAnything() *signature.Policy {
+	return &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}
+}
+
+func denyByPolicy(what string, err error) error {
+	return errs.WithHint(errs.New(errs.Denied, "the signature policy does not allow this %s: %w", what, err),
+		"see the rules with \"proa image trust show\"")
 }
 
 func cutTransport(ref string) (transport, rest string, ok bool) {

@@ -205,7 +205,7 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 		return nil, err
 	}
 	// What goes out was accepted when it came in.
-	policy, err := signature.NewPolicyContext(&signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}})
+	policy, err := signature.NewPolicyContext(acceptAnything())
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	if co.all {
 		opts.ImageListSelection = copy.CopyAllImages
 	}
-	stop := report(opts, img.ID, co.mountFrom, &teller{p: co.progress})
+	stop := report(opts, &pushing, img.ID, co.mountFrom, &teller{p: co.progress})
 	defer stop()
 	var raw []byte
 	err = co.remote.retry(ctx, func() error {
@@ -229,8 +229,17 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	return raw, err
 }
 
+// wording is how the library's events about layers are told.
+type wording struct{ busy, done, skipped LayerState }
+
+var (
+	pushing = wording{LayerPushing, LayerPushed, LayerPresent}
+	pulling = wording{LayerDownloading, LayerDone, LayerExists}
+)
+
 // report translates the library's events about layers until stop is called.
-func report(opts *copy.Options, config, mountFrom string, tell *teller) (stop func()) {
+// The blob with the digest config is none.
+func report(opts *copy.Options, w *wording, config, mountFrom string, tell *teller) (stop func()) {
 	if tell.p == nil {
 		return func() {}
 	}
@@ -243,12 +252,12 @@ func report(opts *copy.Options, config, mountFrom string, tell *teller) (stop fu
 			if e.Artifact.Digest.Encoded() == config {
 				continue
 			}
-			ev := LayerEvent{ID: short(e.Artifact.Digest), State: LayerPushing, Bytes: int64(e.Offset), Total: max(e.Artifact.Size, 0)}
+			ev := LayerEvent{ID: short(e.Artifact.Digest), State: w.busy, Bytes: int64(e.Offset), Total: max(e.Artifact.Size, 0)}
 			switch e.Event {
 			case types.ProgressEventDone:
-				ev.State = LayerPushed
+				ev.State = w.done
 			case types.ProgressEventSkipped:
-				ev.State = LayerPresent
+				ev.State = w.skipped
 				if mountFrom != "" {
 					ev.State, ev.From = LayerMounted, mountFrom
 				}

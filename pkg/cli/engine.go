@@ -66,6 +66,7 @@ type Engine interface {
 	TrustList(libpod.TrustListOptions) ([]libpod.TrustEntry, error)
 	TrustPolicy(path string) ([]byte, error)
 	TrustSet(libpod.TrustSetting) (path string, err error)
+	artifactEngine
 
 	DiskUsage(context.Context) (*libpod.Disk, error)
 	Check(context.Context, libpod.CheckOptions) ([]libpod.CheckFinding, error)

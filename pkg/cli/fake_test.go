@@ -150,6 +150,10 @@ func (f *fakeEngine) ImageInspect(_ context.Context, ref string) (*libpod.ImageD
 		Config: spec.ImageConfig{Volumes: []string{"/data/db"}}}, nil
 }
 
+func (f *fakeEngine) ArtifactInspect(_ context.Context, ref string) (*libpod.Artifact, error) {
+	return nil, errs.New(errs.NotFound, "%s: artifact does not exist", ref)
+}
+
 func (f *fakeEngine) VolumeInspect(_ context.Context, name string) (*libpod.Volume, error) {
 	return nil, errs.New(errs.NotFound, "No such volume: %s", name)
 }

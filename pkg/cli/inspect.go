@@ -30,7 +30,7 @@ func inspectCommand() *command {
 			o.register(f)
 			f.boolean(&o.size, "size", "s", "Display total file sizes if the type is container")
 			latestFlag(f, &o.latest)
-			f.text(&o.typ, "type", "", "Only objects of this type: container, image or volume")
+			f.text(&o.typ, "type", "", "Only objects of this type: container, image, volume or artifact")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -119,15 +119,17 @@ func (o *inspectFlags) lookups() ([]lookup, error) {
 	container := func(ctx context.Context, e Engine, ref string) (any, error) { return o.container(ctx, e, ref) }
 	switch o.typ {
 	case "":
-		return []lookup{container, lookupImage, lookupVolume}, nil
+		return []lookup{container, lookupImage, lookupVolume, lookupArtifact}, nil
 	case "container":
 		return []lookup{container}, nil
 	case "image":
 		return []lookup{lookupImage}, nil
 	case "volume":
 		return []lookup{lookupVolume}, nil
+	case "artifact":
+		return []lookup{lookupArtifact}, nil
 	}
-	return nil, errs.WithHint(errs.New(errs.Invalid, "%q is not a valid value for --type", o.typ), "write --type container, image or volume")
+	return nil, errs.WithHint(errs.New(errs.Invalid, "%q is not a valid value for --type", o.typ), "write --type container, image, volume or artifact")
 }
 
 // first asks one type of object after the other.

@@ -15,7 +15,7 @@ func tree() *command {
 		sub: []*command{
 			runCommand().in(groupCommon), execCommand().in(groupCommon), psCommand().in(groupCommon), buildCommand().in(groupCommon), pullCommand().in(groupCommon),
 			pushCommand().in(groupCommon), imagesCommand().in(groupCommon), searchCommand().in(groupCommon), loginCommand().in(groupCommon), logoutCommand().in(groupCommon), versionCommand().in(groupCommon), infoCommand().in(groupCommon),
-			containerCommand().in(groupManagement), imageCommand().in(groupManagement), builderCommand().in(groupManagement), manifestCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
+			containerCommand().in(groupManagement), imageCommand().in(groupManagement), artifactCommand().in(groupManagement), builderCommand().in(groupManagement), manifestCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
 			attachCommand(), commitCommand(), completionCommand(), createCommand(), diffCommand(), exportCommand(), historyCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(),
 			pauseCommand(), portCommand(), renameCommand(), restartCommand(), rmCommand(), rmiCommand(), saveCommand(), startCommand(), stopCommand(),
 			tagCommand(), topCommand(), unpauseCommand(), unshareCommand(), untagCommand(), waitCommand(),

@@ -110,6 +110,9 @@ func (d Dirs) Storage() string { return filepath.Join(d.Data, "storage") }
 // StorageRun is the store's volatile directory.
 func (d Dirs) StorageRun() string { return filepath.Join(d.Run, "storage") }
 
+// Artifacts is the store of OCI artifacts.
+func (d Dirs) Artifacts() string { return filepath.Join(d.Data, "artifacts") }
+
 // Volumes holds one directory per named volume.
 func (d Dirs) Volumes() string { return filepath.Join(d.Data, "volumes") }
 

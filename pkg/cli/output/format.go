@@ -243,16 +243,21 @@ func JSON(v any, indent string) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
+// Document prints one value as JSON.
+func (p *Printer) Document(value any) error {
+	s, err := JSON(value, "    ")
+	if err != nil {
+		return err
+	}
+	p.Println(s)
+	return nil
+}
+
 // Documents prints the array that inspect prints.
 func (p *Printer) Documents(values []any) error {
 	if len(values) == 0 {
 		p.Println("[]")
 		return nil
 	}
-	s, err := JSON(values, "    ")
-	if err != nil {
-		return err
-	}
-	p.Println(s)
-	return nil
+	return p.Document(values)
 }
