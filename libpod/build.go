@@ -151,6 +151,18 @@ type Step struct {
 	Started        func(id string) // may be nil
 }
 
+// CheckStep refuses what steps with the settings of c cannot have on this host.
+func (e *Engine) CheckStep(ctx context.Context, c *spec.Container) error {
+	s := *c
+	for i := range s.Mounts {
+		if err := checkBind(&s.Mounts[i]); err != nil {
+			return err
+		}
+	}
+	s.Process.Entrypoint, s.Process.Args = &[]string{}, []string{"true"}
+	return e.tryBuild(ctx, "check", &s, spec.ImageConfig{})
+}
+
 // RunStep runs a command on top of layers, without a record: when this process
 // ends, so does the step, and nothing is left of it. It returns the exit code.
 func (e *Engine) RunStep(ctx context.Context, s Step) (code int, err error) {

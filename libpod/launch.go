@@ -199,8 +199,7 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 		return nil, nil, err
 	}
 	run := e.dirs.ContainerRun(id)
-	files := monitor.Files{Hostname: filepath.Join(run, "hostname"), Hosts: filepath.Join(run, "hosts"), ResolvConf: filepath.Join(run, "resolv.conf"),
-		ExtraHosts: b.Spec.Network.ExtraHosts, Domain: b.Spec.Process.Domainname}
+	files := generatedFiles(run, &b.Spec)
 	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: l.join.Join, AutoStart: autoStart(&b.Spec),
 		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf}})
 	if err != nil {
@@ -217,6 +216,19 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,
 		Process: monitor.Process(out.Process), Network: plan, Volumes: fill, Files: files}
 	return out, cfg, nil
+}
+
+// generatedFiles are those that the monitor mounts over the image's.
+func generatedFiles(run string, c *spec.Container) monitor.Files {
+	f := monitor.Files{Hostname: filepath.Join(run, "hostname"), Hosts: filepath.Join(run, "hosts"), ResolvConf: filepath.Join(run, "resolv.conf"),
+		ExtraHosts: c.Network.ExtraHosts, Domain: c.Process.Domainname}
+	if c.Network.NoHosts {
+		f.Hosts = ""
+	}
+	if c.Network.NoHostname {
+		f.Hostname = ""
+	}
+	return f
 }
 
 // config is everything that the monitor has to know.

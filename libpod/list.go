@@ -276,22 +276,26 @@ func (e *Engine) mountPoint(m spec.Mount) MountPoint {
 // checkSpec builds a container's configuration and throws it away: what this
 // host cannot do is refused at its creation.
 func (e *Engine) checkSpec(ctx context.Context, d *draft) error {
+	return e.tryBuild(ctx, d.row.ID, &d.body.Spec, d.body.Image)
+}
+
+func (e *Engine) tryBuild(ctx context.Context, id string, c *spec.Container, img spec.ImageConfig) error {
 	ns, err := e.namespace(ctx)
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
-	host, err := e.hostFacts(ns, &d.body.Spec)
+	host, err := e.hostFacts(ns, c)
 	if err != nil {
 		return err
 	}
 	cgroupFacts(&host, cgroup.Find(), "")
-	mounts, _, err := e.hostMounts(&d.body.Spec)
+	mounts, _, err := e.hostMounts(c)
 	if err != nil {
 		return err
 	}
 	// Other containers' namespaces are looked for at the start.
 	join := ocispec.Join{PID: "/proc/self/ns/pid", IPC: "/proc/self/ns/ipc", UTS: "/proc/self/ns/uts", Shm: "/dev/shm"}
-	_, err = ocispec.Build(&ocispec.Input{ID: d.row.ID, Spec: d.body.Spec, Image: d.body.Image, Host: host, Mounts: mounts, Join: join, AutoStart: 1})
+	_, err = ocispec.Build(&ocispec.Input{ID: id, Spec: *c, Image: img, Host: host, Mounts: mounts, Join: join, AutoStart: 1})
 	return err
 }

@@ -40,22 +40,35 @@ type Options struct {
 	NoCacheFilter  []string // stages that must not use the cache
 	Pull           spec.PullPolicy
 	Squash         bool
-	Epoch          *time.Time // --timestamp or SOURCE_DATE_EPOCH
-	Network        string     // of RUN: default, none, host
-	ExtraHosts     []spec.HostEntry
-	Resources      spec.Resources
+	Epoch          *time.Time     // --timestamp or SOURCE_DATE_EPOCH
+	KeepTimes      bool           // with Epoch: files keep their times, only image and history show it
+	Network        string         // of RUN: default, none, host
+	Run            spec.Container // what else the containers of RUN steps get: limits, mounts, hosts
+	PassProxy      bool           // RUN sees the caller's proxy variables; no image keeps them
+	Edits          Edits
 	Secrets        map[string]Secret
 	SSH            map[string]string // id -> agent socket
-	CapAdd         []string
-	CapDrop        []string
-	ShmSize        int64
-	AllowInsecure  bool // RUN --security=insecure is allowed
-	KeepFailed     bool // keep the layer of a failed RUN and say how to enter it
-	CheckOnly      bool // --check: lint and stop
-	MeasureContext bool // tell the reporter how large the context is
-	Jobs           int  // stages that may run at once; 0: one per CPU
+	AllowInsecure  bool              // RUN --security=insecure is allowed
+	KeepFailed     bool              // keep the layer of a failed RUN and say how to enter it
+	CheckOnly      bool              // --check: lint and stop
+	MeasureContext bool              // tell the reporter how large the context is
+	Jobs           int               // stages that may run at once; 0: one per CPU
+	From           string            // instead of the first FROM's image
+	IgnoreFile     string            // instead of .dockerignore
+	AllStages      bool              // build what the target does not need as well
 	Output         Output
 	Getenv         func(string) (string, bool)
+}
+
+// Edits change the image beyond what the Dockerfile says.
+type Edits struct {
+	Env          []string // KEY=VALUE, set where a stage starts from an image
+	UnsetEnv     []string // taken out of the finished image
+	UnsetLabels  []string
+	DropLabels   bool // labels of base images are not inherited
+	DropHistory  bool
+	SquashAll    bool // one layer, the base image's included
+	NoteCreation bool // annotate when it was created
 }
 
 // Secret is one --secret.
@@ -116,18 +129,10 @@ type Scratch interface {
 
 // RunStep is one RUN.
 type RunStep struct {
-	Rootfs          spec.Rootfs
-	Config          dockerspec.DockerOCIImageConfig // env, user, workdir
-	Args            []string
-	Env             []string // on top of Config.Env
-	Mounts          []spec.Mount
-	Network         string // default, none, host
-	Hosts           []spec.HostEntry
-	Resources       spec.Resources
-	CapAdd, CapDrop []string
-	ShmSize         int64
-	Insecure        bool
-	Stdout, Stderr  io.Writer
+	Rootfs         spec.Rootfs
+	Config         dockerspec.DockerOCIImageConfig // env, user, workdir
+	Container      spec.Container                  // Process.Env comes on top of Config.Env
+	Stdout, Stderr io.Writer
 	// Started is told the id of the container, for the progress display.
 	Started func(id string)
 }
@@ -150,6 +155,9 @@ type Engine interface {
 	NewScratch(ctx context.Context, parent Layer) (Scratch, error)
 	// MountLayer mounts a layer chain read-only; release unmounts.
 	MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error)
+	// CheckRun refuses, before anything is done, settings of RUN steps that
+	// this host cannot give.
+	CheckRun(ctx context.Context, c spec.Container) error
 	// Run executes one step and returns its exit code.
 	Run(ctx context.Context, step RunStep) (int, error)
 	// CreateImage stores an image and returns its hex id and its names as they

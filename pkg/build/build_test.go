@@ -106,6 +106,8 @@ func (e *dirEngine) MountLayer(_ context.Context, top Layer) (string, func() err
 	return filepath.Join(e.dir, top.ID), func() error { return nil }, nil
 }
 
+func (e *dirEngine) CheckRun(context.Context, spec.Container) error { return nil }
+
 func (e *dirEngine) Run(_ context.Context, step RunStep) (int, error) {
 	e.mu.Lock()
 	e.runs = append(e.runs, step)
@@ -118,7 +120,7 @@ func (e *dirEngine) Run(_ context.Context, step RunStep) (int, error) {
 		return 0, err
 	}
 	defer f.Close()
-	_, err = fmt.Fprintf(f, "%s\n", strings.Join(step.Args, " "))
+	_, err = fmt.Fprintf(f, "%s\n", strings.Join(step.Container.Process.Args, " "))
 	return 0, err
 }
 
@@ -420,7 +422,7 @@ func TestRunMountsLeaveNoStubs(t *testing.T) {
 	needRoot(t)
 	e := newDirEngine(t)
 	e.run = func(step RunStep, root string) int {
-		for _, m := range step.Mounts {
+		for _, m := range step.Container.Mounts {
 			if err := os.MkdirAll(filepath.Join(root, m.Target), 0o755); err != nil {
 				return 1
 			}
@@ -432,7 +434,7 @@ func TestRunMountsLeaveNoStubs(t *testing.T) {
 	if got := e.files(t, r.Top); got != "" {
 		t.Errorf("left in the layer:\n%s", got)
 	}
-	src := e.runs[0].Mounts[1].Source
+	src := e.runs[0].Container.Mounts[1].Source
 	if _, err := os.Stat(src); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the copy for the bind mount is still there: %v", err)
 	}

@@ -5,15 +5,20 @@ package build
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
@@ -64,6 +69,9 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 		stages: map[*stagePlan]*stage{}, warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
 	}
 	defer b.closeTrees()
+	if err := b.checkRun(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
@@ -75,6 +83,14 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 		return nil, err
 	}
 	return b.finish(ctx)
+}
+
+// checkRun refuses what RUN steps cannot have here before the first one runs.
+func (b *builder) checkRun(ctx context.Context) error {
+	if b.engine == nil || reflect.ValueOf(b.o.Run).IsZero() {
+		return nil
+	}
+	return b.engine.CheckRun(ctx, b.o.Run)
 }
 
 // open loads the context and the Dockerfile and makes the plan.
@@ -279,31 +295,67 @@ func (b *builder) finish(ctx context.Context) (*Result, error) {
 	if b.o.Output.Kind != "" {
 		return &Result{Top: s.top, Warnings: b.warns}, b.export(ctx, s.top)
 	}
-	img := s.image
+	img := cloneImage(s.image)
 	if img.Created == nil || b.o.Epoch != nil {
 		img.Created = b.now()
 	}
-	if len(b.o.Labels) > 0 {
-		img.Config.Labels = cloneMap(img.Config.Labels)
-		if img.Config.Labels == nil {
-			img.Config.Labels = map[string]string{}
-		}
-		for k, v := range b.o.Labels {
-			img.Config.Labels[k] = v
-		}
+	b.edit(&img)
+	top, err := s.top, error(nil)
+	switch {
+	case b.o.Edits.SquashAll:
+		top, err = b.squash(ctx, s, origin{}, &img)
+	case b.o.Squash:
+		top, err = b.squash(ctx, s, s.origin, &img)
 	}
-	top := s.top
-	if b.o.Squash {
-		var err error
-		if top, err = b.squash(ctx, s, &img); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
-	id, names, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: b.o.Tags, Annotations: b.o.Annotations})
+	if b.o.Edits.DropHistory {
+		img.History = nil
+	}
+	annotations := b.o.Annotations
+	if b.o.Edits.NoteCreation {
+		annotations = cloneMap(annotations)
+		setDefault(&annotations, v1.AnnotationCreated, img.Created.Format(time.RFC3339Nano))
+	}
+	id, names, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: b.o.Tags, Annotations: annotations})
 	if err != nil {
 		return nil, err
 	}
 	return &Result{ImageID: id, Names: names, Config: img, Top: top, Warnings: b.warns}, nil
+}
+
+// edit applies what the command line says about the finished image.
+func (b *builder) edit(img *dockerspec.DockerOCIImage) {
+	c, e := &img.Config, &b.o.Edits
+	for _, name := range e.UnsetLabels {
+		delete(c.Labels, name)
+	}
+	c.Env = slices.DeleteFunc(c.Env, func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(e.UnsetEnv, name)
+	})
+	if len(b.o.Labels) > 0 && c.Labels == nil {
+		c.Labels = map[string]string{}
+	}
+	maps.Copy(c.Labels, b.o.Labels)
+}
+
+func setDefault(m *map[string]string, key, value string) {
+	if *m == nil {
+		*m = map[string]string{}
+	}
+	if _, ok := (*m)[key]; !ok {
+		(*m)[key] = value
+	}
+}
+
+// layerEpoch is the time that no file of a new layer may be newer than.
+func (b *builder) layerEpoch() *time.Time {
+	if b.o.KeepTimes {
+		return nil
+	}
+	return b.o.Epoch
 }
 
 func digestOf(s string) digest.Digest { return digest.Digest(s) }

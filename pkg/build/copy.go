@@ -295,7 +295,7 @@ func (s *stage) writeItems(sc Scratch, j copyJob, items []item, dest string, mod
 	defer r.Close()
 	c := newCopier(r)
 	defer c.Close()
-	c.chmod, c.epoch = mode, s.b.o.Epoch
+	c.chmod, c.epoch = mode, s.b.layerEpoch()
 	if c.own, err = s.copyOwner(r, j); err != nil {
 		return err
 	}

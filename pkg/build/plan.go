@@ -40,9 +40,7 @@ type stagePlan struct {
 	line     int
 	first    int // number of its first step
 	text     string
-	// chain is the stages that it is built on, itself last: ONBUILD triggers
-	// and COPY --from=NAME of a later stage look here.
-	needed bool
+	needed   bool // by the target
 }
 
 // predefinedArgs need no ARG line and do not enter the cache key of a RUN that
@@ -77,6 +75,9 @@ func parsePlan(text []byte, name string, o *Options) (*plan, error) {
 	if len(stages) == 0 {
 		return nil, errs.New(errs.Invalid, "no build stage in %s: it has no FROM line", name)
 	}
+	if o.From != "" {
+		stages[0].BaseName = o.From
+	}
 	lintStages(stages, lint)
 	if p.global, err = globalArgs(meta, p.escape, o); err != nil {
 		return nil, lineError(name, text, err)
@@ -85,7 +86,7 @@ func parsePlan(text []byte, name string, o *Options) (*plan, error) {
 		return nil, lineError(name, text, err)
 	}
 	p.unusedArgs(meta, o)
-	if err := p.selectTarget(o.Target); err != nil {
+	if err := p.selectTarget(o.Target, o.AllStages); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -318,7 +319,7 @@ func fromNames(c instructions.Command) []string {
 
 // selectTarget marks what the target needs, drops the rest and numbers the
 // steps: FROM is a step too.
-func (p *plan) selectTarget(target string) error {
+func (p *plan) selectTarget(target string, all bool) error {
 	p.target = p.stages[len(p.stages)-1]
 	if target != "" {
 		t := p.findFrom(target, len(p.stages))
@@ -328,6 +329,11 @@ func (p *plan) selectTarget(target string) error {
 		p.target = t
 	}
 	p.target.mark()
+	if all {
+		for _, st := range p.stages {
+			st.needed = true
+		}
+	}
 	kept := p.stages[:0]
 	for _, st := range p.stages {
 		if st.needed {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
@@ -41,13 +42,23 @@ func (s *stage) runRun(ctx context.Context, ref StepRef, c *instructions.RunComm
 	}
 	created := "RUN " + s.argText() + strings.Join(args, " ")
 	return s.layerStep(ctx, ref, key, created, func(sc Scratch) error {
-		step := RunStep{
-			Rootfs: sc.Rootfs(), Config: s.image.Config, Args: args, Env: s.runEnv(), Network: network,
-			Hosts: s.b.o.ExtraHosts, Resources: s.b.o.Resources, ShmSize: s.b.o.ShmSize,
-			CapAdd: s.b.o.CapAdd, CapDrop: s.b.o.CapDrop, Insecure: security == "insecure",
-		}
+		step := RunStep{Rootfs: sc.Rootfs(), Config: s.image.Config, Container: s.container(args, network)}
+		step.Container.Security.Privileged = security == "insecure"
 		return s.execute(ctx, ref, sc, step, mounts, script)
 	})
+}
+
+// container is what a step runs in, but for the mounts of its own.
+func (s *stage) container(args []string, network string) spec.Container {
+	c := s.b.o.Run
+	c.Process.Entrypoint, c.Process.Args, c.Process.Env = &[]string{}, args, s.runEnv()
+	switch network {
+	case "none", "host":
+		c.Network.Mode = spec.NetworkMode(network)
+	default:
+		c.Network.Mode = spec.NetBridge
+	}
+	return c
 }
 
 // runArgs is the command line of a RUN. A heredoc that is the whole command is
@@ -100,7 +111,11 @@ func (s *stage) argText() string {
 func (s *stage) runEnv() []string {
 	env := envList(nil)
 	for _, name := range predefinedArgs {
-		if v, ok := buildArg(&s.b.o, name); ok {
+		v, ok := buildArg(&s.b.o, name)
+		if !ok && s.b.o.PassProxy && s.b.o.Getenv != nil {
+			v, ok = s.b.o.Getenv(name)
+		}
+		if ok {
 			env = env.with(name, v)
 		}
 	}
@@ -120,6 +135,7 @@ func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []s
 	for _, f := range c.Files {
 		k.add(f.Name, f.Data)
 	}
+	s.addSettings(k)
 	for _, m := range mounts {
 		text := *m
 		text.Env, text.Mode, text.UID, text.GID = nil, nil, nil, nil
@@ -140,6 +156,21 @@ func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []s
 		}
 	}
 	return k.sum(), nil
+}
+
+// addSettings adds those flags of the build that change what a command can
+// see or do. Limits are not among them: a step that ended well within them is
+// the same without. Nothing is added where none is given.
+func (s *stage) addSettings(k keyer) {
+	r := &s.b.o.Run
+	for _, given := range []struct {
+		name  string
+		value any
+	}{{"hosts", r.Network.ExtraHosts}, {"mounts", r.Mounts}, {"security", r.Security}, {"groups", r.Process.GroupAdd}} {
+		if v := reflect.ValueOf(given.value); !v.IsZero() {
+			k.add(given.name, jsonText(given.value))
+		}
+	}
 }
 
 func (s *stage) addBindContent(ctx context.Context, k keyer, lazy *lazyTree, m *instructions.Mount) error {
@@ -174,10 +205,10 @@ func (s *stage) execute(ctx context.Context, ref StepRef, sc Scratch, step RunSt
 			return err
 		}
 	}
-	step.Mounts = ms.mounts
-	step.Env = append(step.Env, ms.env...)
+	step.Container.Mounts = slices.Concat(step.Container.Mounts, ms.mounts)
+	step.Container.Process.Env = append(step.Container.Process.Env, ms.env...)
 	targets := slices.Clone(stubTargets)
-	for _, m := range ms.mounts {
+	for _, m := range step.Container.Mounts {
 		targets = append(targets, m.Target)
 	}
 	stubs, err := missingTargets(sc, targets)
@@ -197,7 +228,7 @@ func (s *stage) execute(ctx context.Context, ref StepRef, sc Scratch, step RunSt
 		return err
 	}
 	if code != 0 {
-		return s.runFailed(step.Args, code)
+		return s.runFailed(step.Container.Process.Args, code)
 	}
 	return nil
 }

@@ -234,6 +234,9 @@ func (t *tree) dockerfile(o *Options) (text []byte, name string, err error) {
 			return nil, "", err
 		}
 	}
+	if o.IgnoreFile != "" {
+		return text, name, t.readIgnore(o.IgnoreFile)
+	}
 	return text, name, t.loadIgnore(name)
 }
 
@@ -273,22 +276,28 @@ func (t *tree) loadIgnore(dockerfile string) error {
 		own = filepath.Join(t.root, own)
 	}
 	for _, path := range []string{own, filepath.Join(t.root, ".containerignore"), filepath.Join(t.root, ".dockerignore")} {
-		f, err := os.Open(path)
-		if err != nil {
-			continue
+		if _, err := os.Stat(path); err == nil {
+			return t.readIgnore(path)
 		}
-		patterns, err := ignorefile.ReadAll(f)
-		f.Close()
-		if err != nil {
-			return errs.New(errs.Invalid, "cannot read %s: %v", filepath.Base(path), err)
-		}
-		if len(patterns) == 0 {
-			return nil
-		}
-		if t.ignore, err = patternmatcher.New(patterns); err != nil {
-			return errs.New(errs.Invalid, "bad pattern in %s: %v", filepath.Base(path), err)
-		}
+	}
+	return nil
+}
+
+func (t *tree) readIgnore(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return errs.New(errs.NotFound, "cannot read the ignore file: %v", err)
+	}
+	patterns, err := ignorefile.ReadAll(f)
+	f.Close()
+	if err != nil {
+		return errs.New(errs.Invalid, "cannot read %s: %v", filepath.Base(path), err)
+	}
+	if len(patterns) == 0 {
 		return nil
+	}
+	if t.ignore, err = patternmatcher.New(patterns); err != nil {
+		return errs.New(errs.Invalid, "bad pattern in %s: %v", filepath.Base(path), err)
 	}
 	return nil
 }

@@ -20,19 +20,19 @@ type origin struct {
 	layers, history int // of the image
 }
 
-// squash replaces the layers that the build added by one. The cached layers
-// stay what they are. History keeps its lines, now without layers.
-func (b *builder) squash(ctx context.Context, s *stage, img *dockerspec.DockerOCIImage) (Layer, error) {
-	if len(img.RootFS.DiffIDs) <= s.origin.layers+1 {
+// squash replaces the layers above base by one. The cached layers stay what
+// they are. History keeps its lines, now without layers.
+func (b *builder) squash(ctx context.Context, s *stage, base origin, img *dockerspec.DockerOCIImage) (Layer, error) {
+	if len(img.RootFS.DiffIDs) <= base.layers+1 {
 		return s.top, nil
 	}
-	layer, err := b.mergedLayer(ctx, s.origin.top, s.top)
+	layer, err := b.mergedLayer(ctx, base.top, s.top)
 	if err != nil {
 		return Layer{}, err
 	}
-	img.RootFS.DiffIDs = append(slices.Clone(img.RootFS.DiffIDs[:s.origin.layers]), digestOf(layer.DiffID))
+	img.RootFS.DiffIDs = append(slices.Clone(img.RootFS.DiffIDs[:base.layers]), digestOf(layer.DiffID))
 	img.History = slices.Clone(img.History)
-	for i := s.origin.history; i < len(img.History); i++ {
+	for i := base.history; i < len(img.History); i++ {
 		img.History[i].EmptyLayer = true
 	}
 	img.History = append(img.History, v1.History{Created: img.Created, Comment: "squashed by proa"})
@@ -56,7 +56,7 @@ func (b *builder) mergedLayer(ctx context.Context, base, top Layer) (Layer, erro
 	if err != nil {
 		return Layer{}, joinDiscard(err, sc)
 	}
-	layer, err := sc.Commit(ctx, b.o.Epoch)
+	layer, err := sc.Commit(ctx, b.layerEpoch())
 	if err != nil {
 		return Layer{}, joinDiscard(err, sc)
 	}

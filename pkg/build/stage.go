@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -177,6 +178,7 @@ func (s *stage) loadBase(ctx context.Context) error {
 		s.image.RootFS.Type = "layers"
 		s.image.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 		s.key = newKey("scratch", os, arch, variant).sum()
+		s.inherit()
 		return nil
 	}
 	base, err := s.b.base(ctx, s.plan.base, platform)
@@ -184,10 +186,20 @@ func (s *stage) loadBase(ctx context.Context) error {
 		return err
 	}
 	s.image = cloneImage(base.Config)
+	s.inherit()
 	s.top = base.Top
 	s.key = base.ID
 	s.origin = origin{base.Top, len(base.Config.RootFS.DiffIDs), len(base.Config.History)}
 	return nil
+}
+
+// inherit applies what the command line says about the configuration of base
+// images.
+func (s *stage) inherit() {
+	if s.b.o.Edits.DropLabels {
+		s.image.Config.Labels = nil
+	}
+	s.image.Config.Env = envList(s.image.Config.Env).over(s.b.o.Edits.Env)
 }
 
 func cloneImage(img dockerspec.DockerOCIImage) dockerspec.DockerOCIImage {
@@ -268,6 +280,9 @@ var errNoFiles = errors.New("no files")
 // layerStep runs work in a new layer, or takes the layer that the cache has
 // for key. Without work no file can change. createdBy goes into the history.
 func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy string, work func(Scratch) error) error {
+	if e := s.b.layerEpoch(); e != nil && work != nil {
+		key = newKey(key, "epoch", strconv.FormatInt(e.Unix(), 10)).sum() // the times of the files differ
+	}
 	if s.cacheOn {
 		if r, ok := s.b.cache.get(key); ok {
 			s.key = key
@@ -306,7 +321,7 @@ func (s *stage) newLayer(ctx context.Context, work func(Scratch) error) (Layer, 
 	if err := sc.Unmount(); err != nil {
 		return Layer{}, false, joinDiscard(err, sc)
 	}
-	layer, err := sc.Commit(ctx, s.b.o.Epoch)
+	layer, err := sc.Commit(ctx, s.b.layerEpoch())
 	if err != nil {
 		return Layer{}, false, joinDiscard(err, sc)
 	}

@@ -4,8 +4,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/atomicfile"
@@ -32,11 +34,14 @@ type buildFlags struct {
 	pull      string
 	progress  string
 	iidFile   string
-	timestamp string
+	iidRaw    string
+	logFile   string
+	call      string
 	quiet     bool
 	check     bool
 
 	steps buildRunFlags
+	image buildImageFlags
 }
 
 func buildCommand() *command {
@@ -54,11 +59,13 @@ func (o *buildFlags) register(f *flagSet) {
 	f.texts(&o.o.Tags, "tag", "t", `Name and optionally a tag ("name:tag")`)
 	f.text(&o.file, "file", "f", `Name of the Dockerfile (default: "PATH/Dockerfile")`)
 	f.texts(&o.args, "build-arg", "", "Set build-time variables")
+	f.text(&o.o.IgnoreFile, "ignorefile", "", "Name of the file to use instead of .dockerignore")
 	f.texts(&o.argFiles, "build-arg-file", "", "Read build-time variables from a file")
 	f.texts(&o.contexts, "build-context", "", "Additional build contexts (name=path)")
 	f.text(&o.o.Target, "target", "", "Set the target build stage to build")
 	f.texts(&o.labels, "label", "", "Set metadata for an image")
 	f.texts(&o.annots, "annotation", "", "Add annotation to the image")
+	o.image.register(f, &o.o)
 	f.boolean(&o.o.NoCache, "no-cache", "", "Do not use cache when building the image")
 	f.texts(&o.filters, "no-cache-filter", "", "Do not cache specified stages")
 	f.text(&o.pull, "pull", "", `Always attempt to pull all referenced images ("always", "missing", "never", "newer")`).def = "missing"
@@ -66,36 +73,70 @@ func (o *buildFlags) register(f *flagSet) {
 	f.texts(&o.platforms, "platform", "", "Set target platform for build")
 	f.texts(&o.outputs, "output", "o", `Output destination (format: "type=local,dest=path")`)
 	f.text(&o.iidFile, "iidfile", "", "Write the image ID to the file")
+	f.text(&o.iidRaw, "iidfile-raw", "", "Write the image ID without the algorithm to the file")
+	f.text(&o.logFile, "logfile", "", "Write the progress to the file")
 	f.texts(&o.secrets, "secret", "", `Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")`)
 	f.texts(&o.ssh, "ssh", "", `SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")`)
 	f.texts(&o.allow, "allow", "", `Allow extra privileged entitlement ("network.host", "security.insecure")`)
 	f.text(&o.progress, "progress", "", `Set type of progress output ("auto", "plain", "tty", "json")`).def = "auto"
 	f.boolean(&o.quiet, "quiet", "q", "Suppress the build output and print image ID on success")
 	f.boolean(&o.check, "check", "", "Check the Dockerfile and stop")
-	f.text(&o.timestamp, "timestamp", "", "Set the time of everything in the image, in seconds since 1970")
-	f.alias(f.named["timestamp"], "source-date-epoch")
-	f.boolean(&o.o.Squash, "squash", "", "Squash newly built layers into a single new layer")
+	parsed(f, &o.call, "call", "", "string", `What to do: "build", or "check" the Dockerfile`, parseCall)
 	f.boolean(&o.o.KeepFailed, "keep-failed", "", "Keep the files of a failed RUN and say where they are")
 	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once")
 	o.steps.register(f, &o.o)
-	f.accept("intermediate containers are always removed", "rm!", "force-rm!")
-	f.accept("the result is always an image of the local store", "load!")
-	f.accept("layers are always cached", "layers!")
+	refuseBuild(f)
 	var form string
 	parsed(f, &form, "format", "", "string", `Form of the image: only "oci"`, parseImageForm)
-	f.refuse("it is not implemented", "use a last stage that copies the files: FROM scratch, COPY --from=build / /", "squash-all!")
 	f.refuse("there is one builder", "leave it away", "builder")
 	f.refuse("registry caches are not implemented", "the local cache is always used", "cache-from", "cache-to")
 	f.refuse("attestations are not implemented", "leave it away", "attest", "provenance", "sbom", "metadata-file")
 	f.refuse("it is not implemented", "build, then: proa push NAME", "push!")
-	f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
+}
+
+// refuseBuild names what Docker and podman have and builds here do not, with
+// the reason.
+func refuseBuild(f *flagSet) {
+	f.fixed("rm", true, "no intermediate containers are kept", "use --keep-failed to look into a failed step")
+	f.accept("no intermediate containers are kept", "force-rm!")
+	f.fixed("load", true, "the result is always an image of the local store, or what --output says", "leave it away")
+	f.fixed("layers", true, "layers are always cached", "use --no-cache, or --squash for a single layer")
+	f.accept("the context is not sent anywhere", "compress!", "stream!")
+	f.fixed("disable-compression", true, "layers of the local store are not compressed", "push compresses them")
+	f.fixed("identity-label", false, "images get no label with the name of the program", "write --label NAME=VALUE")
+	f.fixed("inherit-annotations", false, "annotations belong to one image and are not inherited", "write --annotation NAME=VALUE")
+	f.accept("annotations of base images are not inherited", "unsetannotation")
+	f.fixed("compat-volumes", false, "what RUN writes to the directories of VOLUME is kept, as BuildKit does", "mount a tmpfs: RUN --mount=type=tmpfs,target=DIR")
+	f.fixed("stdin", false, "RUN reads nothing from the terminal: a build must not depend on who starts it", "use a heredoc, or RUN --mount=type=secret")
+	f.refuse("there are no images of intermediate steps", "use --target STAGE to name one", "layer-label", "save-stages!", "stage-labels!")
+	f.refuse("one build writes one log", "use --logfile", "logsplit!")
+	f.refuse("Dockerfiles are not run through the C preprocessor", "write the result to a file: cpp -P Dockerfile.in >Dockerfile", "cpp-flag")
+	f.refuse("confidential workloads need a key server and special hardware", "leave it away", "cw")
+	f.refuse("images are signed when they are pushed", "leave it away", "sign-by")
+	f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!", "signature-policy")
+	f.refuse("encrypted images are not supported", "leave it away", "decryption-key")
+	f.refuse("Proa has one runtime, built in, without hooks", "leave it away", "hooks-dir", "runtime", "runtime-flag")
+	f.refuse("ids are mapped by one map per user", "leave it away", "userns-uid-map", "userns-gid-map", "userns-uid-map-user", "userns-gid-map-group")
+	f.refuse("Linux images have no such property", "leave it away", "os-feature", "os-version")
+	f.refuse("source policies are not implemented", "pin the base image: FROM NAME@sha256:...", "source-policy-file", "policy")
+	f.refuse("storage options belong to the driver that the kernel offers", "leave it away", "storage-opt")
+	f.refuse("attestations are not implemented", "leave it away", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
+		"sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image")
+}
+
+// parseCall accepts those of buildx's methods that say something here.
+func parseCall(s string) (string, error) {
+	if method, _, _ := strings.Cut(s, ","); method == "build" || method == "check" {
+		return method, nil
+	}
+	return "", errs.WithHint(errs.New(errs.Unsupported, "method %q is not implemented", s), "use build or check")
 }
 
 func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := o.fill(a); err != nil {
 		return err
 	}
-	if o.check {
+	if o.check || o.call == "check" {
 		return o.lint(ctx, a, args)
 	}
 	pod, err := a.pod(ctx)
@@ -109,14 +150,18 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := o.fillContext(a, args); err != nil {
 		return err
 	}
-	rep := o.reporter(a)
+	rep, closeLog, err := o.reporter(a)
+	if err != nil {
+		return err
+	}
+	defer closeLog() //nolint:errcheck // the second time; the first result counts
 	var pulls io.Writer
 	if !o.quiet {
 		pulls = a.out.ErrWriter()
 	}
 	r, err := build.Build(ctx, o.o, local.New(pod, pulls), rep)
 	rep.Finish(r, err)
-	if err != nil {
+	if err = errors.Join(err, closeLog()); err != nil {
 		return err
 	}
 	if r.ImageID == "" {
@@ -125,10 +170,19 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.quiet {
 		a.out.Println("sha256:" + r.ImageID)
 	}
-	if o.iidFile == "" {
-		return nil
+	return o.writeIDs(a, r.ImageID)
+}
+
+func (o *buildFlags) writeIDs(a *app, id string) error {
+	for _, w := range []struct{ file, text string }{{o.iidFile, "sha256:" + id}, {o.iidRaw, id}} {
+		if w.file == "" {
+			continue
+		}
+		if err := atomicfile.Write(a.abs(w.file), []byte(w.text), 0o644, atomicfile.Volatile); err != nil {
+			return err
+		}
 	}
-	return atomicfile.Write(a.abs(o.iidFile), []byte("sha256:"+r.ImageID), 0o644, atomicfile.Volatile)
+	return nil
 }
 
 // lint reports what the linter finds; it needs no images.
@@ -137,8 +191,12 @@ func (o *buildFlags) lint(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	o.o.CheckOnly = true
-	r, err := build.Build(ctx, o.o, nil, o.reporter(a))
+	rep, closeLog, err := o.reporter(a)
 	if err != nil {
+		return err
+	}
+	r, err := build.Build(ctx, o.o, nil, rep)
+	if err = errors.Join(err, closeLog()); err != nil {
 		return err
 	}
 	if n := len(r.Warnings); n > 0 {
@@ -160,15 +218,24 @@ func (o *buildFlags) fill(a *app) error {
 	default:
 		return errs.WithHint(errs.New(errs.Invalid, "invalid progress mode %q", o.progress), "use auto, plain, tty or json")
 	}
-	for _, set := range []func(*app) error{o.fillArgs, o.fillPull, o.fillMaps, o.fillSecrets, o.fillTime, o.fillOutputs} {
+	for _, set := range []func(*app) error{o.fillArgs, o.fillPull, o.fillMaps, o.fillSecrets, o.fillOutputs} {
 		if err := set(a); err != nil {
 			return err
 		}
 	}
 	for _, al := range o.allow {
-		o.o.AllowInsecure = o.o.AllowInsecure || al == "security.insecure"
+		switch al {
+		case "security.insecure":
+			o.o.AllowInsecure = true
+		case "network.host": // needs no permission: it is the user's own
+		default:
+			return errs.WithHint(errs.New(errs.Invalid, "invalid entitlement %q", al), "use network.host or security.insecure")
+		}
 	}
-	return o.steps.fill(&o.o)
+	if err := o.image.fill(a, &o.o); err != nil {
+		return err
+	}
+	return o.steps.fill(a, &o.o)
 }
 
 func (o *buildFlags) fillPull(*app) error {

@@ -5,9 +5,7 @@ package cli
 import (
 	"io"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -157,21 +155,4 @@ func parseSecret(a *app, s string) (id string, sec build.Secret, err error) {
 		}
 	}
 	return id, sec, nil
-}
-
-func (o *buildFlags) fillTime(a *app) error {
-	v := o.timestamp
-	if v == "" {
-		v, _ = a.std.Lookup("SOURCE_DATE_EPOCH")
-	}
-	if v == "" {
-		return nil
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 {
-		return errs.New(errs.Invalid, "invalid timestamp %q: it should be seconds since 1970", v)
-	}
-	t := time.Unix(n, 0).UTC()
-	o.o.Epoch = &t
-	return nil
 }

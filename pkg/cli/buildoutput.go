@@ -4,6 +4,7 @@ package cli
 
 import (
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,22 +14,31 @@ import (
 )
 
 // reporter shows progress as asked: on a terminal one line per step, else
-// Docker's classic text.
-func (o *buildFlags) reporter(a *app) buildReporter {
+// Docker's classic text. close ends the log file, if there is one.
+func (o *buildFlags) reporter(a *app) (rep buildReporter, closeLog func() error, err error) {
+	out, errOut := a.out.OutWriter(), a.out.ErrWriter()
+	if o.o.Output.Dest == "-" {
+		out = errOut // standard output is the archive
+	}
+	closeLog = func() error { return nil }
+	terminal := o.progress == "auto" && o.o.Output.Dest != "-" && output.IsTerminal(a.std.Out)
+	if o.logFile != "" {
+		f, err := os.Create(a.abs(o.logFile))
+		if err != nil {
+			return nil, nil, errs.WithHint(errs.New(errs.Invalid, "cannot write the log: %v", err), "check the path of --logfile")
+		}
+		out, errOut, closeLog, terminal = f, f, f.Close, false
+	}
 	switch {
-	case o.quiet:
-		return output.NewBuildPlain(io.Discard, a.out.ErrWriter())
+	case o.quiet && o.logFile == "":
+		return output.NewBuildPlain(io.Discard, errOut), closeLog, nil
 	case o.progress == "json", o.progress == "rawjson":
-		return output.NewBuildJSON(a.out.OutWriter())
-	case o.progress == "tty", o.progress == "auto" && o.o.Output.Dest != "-" && output.IsTerminal(a.std.Out):
-		return output.NewBuildTTY(a.out.OutWriter(), func() (int, int) { return output.TerminalSize(a.std.Out) })
+		return output.NewBuildJSON(out), closeLog, nil
+	case o.progress == "tty", terminal:
+		return output.NewBuildTTY(out, func() (int, int) { return output.TerminalSize(a.std.Out) }), closeLog, nil
 	}
 	o.o.MeasureContext = true
-	out := a.out.OutWriter()
-	if o.o.Output.Dest == "-" {
-		out = a.out.ErrWriter() // standard output is the archive
-	}
-	return output.NewBuildPlain(out, a.out.ErrWriter())
+	return output.NewBuildPlain(out, errOut), closeLog, nil
 }
 
 type buildReporter interface {

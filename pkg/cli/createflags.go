@@ -52,6 +52,7 @@ type networkFlags struct {
 	publish, expose            []string
 	publishAll                 bool
 	hosts                      []string
+	noHosts, noHostname        bool
 	dns, dnsSearch, dnsOptions []string
 }
 
@@ -78,7 +79,7 @@ func (c *createFlags) register(f *flagSet) {
 	c.registerProcess(f)
 	c.registerMounts(f)
 	c.registerNetwork(f)
-	c.registerResources(f)
+	resourceFlags(f, &c.resources)
 	c.registerSecurity(f)
 	c.registerLife(f)
 	refuseCreate(f)
@@ -145,13 +146,15 @@ func (c *createFlags) registerNetwork(f *flagSet) {
 	f.boolean(&n.publishAll, "publish-all", "P", "Publish all exposed ports to random ports")
 	f.texts(&n.expose, "expose", "", "Expose a port or a range of ports")
 	f.texts(&n.hosts, "add-host", "", "Add a custom host-to-IP mapping (host:ip)")
+	f.boolean(&n.noHosts, "no-hosts", "", "Leave the image's own /etc/hosts in place")
+	f.boolean(&n.noHostname, "no-hostname", "", "Leave the image's own /etc/hostname in place")
 	f.texts(&n.dns, "dns", "", "Set custom DNS servers")
 	f.texts(&n.dnsSearch, "dns-search", "", "Set custom DNS search domains")
 	f.alias(f.texts(&n.dnsOptions, "dns-option", "", "Set DNS options"), "dns-opt")
 }
 
-func (c *createFlags) registerResources(f *flagSet) {
-	r := &c.resources
+// resourceFlags are the limits of a container.
+func resourceFlags(f *flagSet, r *spec.Resources) {
 	parsed(f, &r.Memory, "memory", "m", "bytes", "Memory limit", spec.ParseSize)
 	parsed(f, &r.MemoryReservation, "memory-reservation", "", "bytes", "Memory soft limit", spec.ParseSize)
 	parsed(f, &r.MemorySwap, "memory-swap", "", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap", spec.ParseMemorySwap)
@@ -230,6 +233,6 @@ func refuseCreate(f *flagSet) {
 	f.refuse("it is not implemented", "leave it away", "cgroup-conf", "cgroups", "chrootdirs", "decryption-key",
 		"env-merge", "group-entry", "health-log-destination", "health-max-log-count", "health-max-log-size", "health-on-failure",
 		"health-startup-cmd", "health-startup-interval", "health-startup-retries", "health-startup-success", "health-startup-timeout",
-		"hosts-file", "no-hostname!", "no-hosts!", "passwd-entry", "passwd!", "personality", "rdt-class", "requires", "seccomp-policy", "systemd",
+		"hosts-file", "passwd-entry", "passwd!", "personality", "rdt-class", "requires", "seccomp-policy", "systemd",
 		"timeout", "umask", "unsetenv-all!", "preserve-fd", "preserve-fds", "rmi!")
 }

@@ -249,7 +249,7 @@ func (c *createFlags) fillNetwork(s *spec.Container) error {
 		}
 		n.ExtraHosts = append(n.ExtraHosts, h...)
 	}
-	n.PublishAll = f.publishAll
+	n.PublishAll, n.NoHosts, n.NoHostname = f.publishAll, f.noHosts, f.noHostname
 	n.DNS, err = spec.ParseDNS(f.dns, f.dnsSearch, f.dnsOptions)
 	s.Network = n
 	return err
@@ -257,22 +257,29 @@ func (c *createFlags) fillNetwork(s *spec.Container) error {
 
 func (c *createFlags) fillSecurity(a *app, s *spec.Container) (err error) {
 	f := &c.security
-	sec := f.Security
-	if sec.CapAdd, err = spec.ParseCaps(f.capAdd); err != nil {
+	if s.Security, err = f.security(a); err != nil {
 		return err
 	}
+	s.Security.Sysctls, err = spec.ParseSysctls(f.sysctls)
+	return err
+}
+
+// security adds the capabilities and --security-opt to what the flags have set.
+func (f *securityFlags) security(a *app) (sec spec.Security, err error) {
+	sec = f.Security
+	if sec.CapAdd, err = spec.ParseCaps(f.capAdd); err != nil {
+		return sec, err
+	}
 	if sec.CapDrop, err = spec.ParseCaps(f.capDrop); err != nil {
-		return err
+		return sec, err
 	}
 	host := spec.SecurityHost{ReadFile: func(p string) ([]byte, error) { return os.ReadFile(a.abs(p)) }, SELinux: selinux()}
 	for _, o := range f.opts {
 		if err := sec.ApplySecurityOpt(o, host); err != nil {
-			return err
+			return sec, err
 		}
 	}
-	sec.Sysctls, err = spec.ParseSysctls(f.sysctls)
-	s.Security = sec
-	return err
+	return sec, nil
 }
 
 func selinux() bool {
@@ -315,6 +322,8 @@ func (c *createFlags) conflicts(s *spec.Container) error {
 		return bad("leave --hostname away", "conflicting options: hostname and the network mode")
 	case s.Network.Mode == spec.NetContainer && len(s.Network.ExtraHosts) > 0:
 		return bad("give --add-host to the container whose network this one shares", "conflicting options: custom host-to-IP mapping and the network mode")
+	case s.Network.NoHosts && len(s.Network.ExtraHosts) > 0:
+		return bad("leave one of the two away", "conflicting options: --no-hosts and --add-host")
 	case s.Network.Mode == spec.NetContainer && len(s.Network.DNS.Servers) > 0:
 		return bad("give --dns to the container whose network this one shares", "conflicting options: dns and the network mode")
 	case s.Resources.NanoCPUs > 0 && (s.Resources.CPUPeriod > 0 || s.Resources.CPUQuota > 0):

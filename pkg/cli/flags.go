@@ -184,6 +184,18 @@ func (f *flagSet) accept(why string, names ...string) {
 	}
 }
 
+// fixed names a switch that stands at want here: the other way is refused with
+// the reason.
+func (f *flagSet) fixed(name string, want bool, reason, hint string) {
+	f.add(&flagDef{name: name, isBool: true, hidden: true, set: func(s string) error {
+		b, err := strconv.ParseBool(s)
+		if err == nil && b != want {
+			err = errs.WithHint(errs.New(errs.Unsupported, "%s", reason), "%s", hint)
+		}
+		return err
+	}})
+}
+
 // parseWhen understands a point in time: RFC 3339 with or without the zone,
 // a date, seconds since 1970, or a duration before now ("10m").
 func parseWhen(now time.Time) func(string) (time.Time, error) {

@@ -28,6 +28,8 @@ type Network struct {
 	Expose     []Port          `json:"expose,omitempty"`
 	ExtraHosts []HostEntry     `json:"extraHosts,omitempty"`
 	DNS        DNS             `json:"dns"`
+	NoHosts    bool            `json:"noHosts,omitempty"`    // the image's own /etc/hosts stays
+	NoHostname bool            `json:"noHostname,omitempty"` // and its /etc/hostname
 }
 
 // NetworkAttach is one --network NAME with its options.

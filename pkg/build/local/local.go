@@ -13,7 +13,6 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
-	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -70,21 +69,13 @@ func (e *Engine) MountLayer(ctx context.Context, top build.Layer) (string, func(
 
 // Run implements build.Engine.
 func (e *Engine) Run(ctx context.Context, s build.RunStep) (int, error) {
-	c := spec.Container{Mounts: s.Mounts, Resources: s.Resources}
-	c.Process = spec.Process{Entrypoint: &[]string{}, Args: s.Args, Env: s.Env}
-	c.Security = spec.Security{CapAdd: s.CapAdd, CapDrop: s.CapDrop, Privileged: s.Insecure}
-	c.Resources.ShmSize = s.ShmSize
-	c.Network.ExtraHosts = s.Hosts
-	switch s.Network {
-	case "", "default", "bridge":
-		c.Network.Mode = spec.NetBridge
-	case "none", "host":
-		c.Network.Mode = spec.NetworkMode(s.Network)
-	default:
-		return 0, errs.WithHint(errs.New(errs.Invalid, "unsupported network mode %q for RUN", s.Network), "use default, none or host")
-	}
 	img := spec.ImageConfig{Env: s.Config.Env, User: s.Config.User, WorkingDir: s.Config.WorkingDir}
-	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: c, Image: img, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
+	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: s.Container, Image: img, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
+}
+
+// CheckRun implements build.Engine.
+func (e *Engine) CheckRun(ctx context.Context, c spec.Container) error {
+	return e.pod.CheckStep(ctx, &c)
 }
 
 // CreateImage implements build.Engine.
