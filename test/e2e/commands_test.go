@@ -21,18 +21,19 @@ import (
 // commands are what scripts can say beyond testscript's own.
 func (b *bench) commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"proa":        runNamed("proa"),
-		"docker":      runNamed("docker"),
-		"status":      cmdStatus,
-		"wait-for":    cmdWaitFor,
-		"within":      cmdWithin,
-		"tty":         cmdTTY,
-		"killmonitor": cmdKillMonitor,
-		"root":        b.cmdRoot,
-		"freeport":    cmdFreePort,
-		"leakcheck":   b.cmdLeakCheck,
-		"count":       cmdCount,
-		"skip-for":    b.cmdSkipFor,
+		"proa":         runNamed("proa"),
+		"docker":       runNamed("docker"),
+		"status":       cmdStatus,
+		"wait-for":     cmdWaitFor,
+		"within":       cmdWithin,
+		"tty":          cmdTTY,
+		"killmonitor":  cmdKillMonitor,
+		"root":         b.cmdRoot,
+		"freeport":     cmdFreePort,
+		"leakcheck":    b.cmdLeakCheck,
+		"count":        cmdCount,
+		"npm-registry": cmdNpmRegistry,
+		"skip-for":     b.cmdSkipFor,
 	}
 }
 

@@ -21,6 +21,9 @@ var trees = []tree{
 	{name: "debian", build: debianTree, net: true},
 	{name: "nginx", build: withPackages("debian", nginxFiles, "nginx-light"), net: true},
 	{name: "postgres", build: postgresTree, net: true},
+	{name: "python", build: pythonTree, net: true},
+	{name: "node", build: nodeTree, net: true},
+	{name: "golang", build: golangTree},
 }
 
 // catalogue lists the images under their public names.
@@ -87,6 +90,25 @@ var catalogue = []image{
 			ExposedPorts: map[string]struct{}{"5432/tcp": {}},
 			Volumes:      map[string]struct{}{"/var/lib/postgresql/data": {}},
 			StopSignal:   "SIGINT",
+		},
+	},
+	{
+		refs:   []string{"docker.io/library/python:latest", "docker.io/library/python:3"},
+		layers: []string{"debian", "python"},
+		config: v1.Config{Cmd: []string{"python3"}},
+	},
+	{
+		refs:   []string{"docker.io/library/node:latest", "docker.io/library/node:18"},
+		layers: []string{"debian", "node"},
+		config: v1.Config{Cmd: []string{"node"}},
+	},
+	{
+		refs:   []string{"docker.io/library/golang:latest", "docker.io/library/golang:alpine"},
+		layers: []string{"alpine", "golang"},
+		config: v1.Config{
+			Env:        []string{"PATH=/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "GOPATH=/go", "GOTOOLCHAIN=local"},
+			Cmd:        []string{"sh"},
+			WorkingDir: "/go",
 		},
 	},
 }

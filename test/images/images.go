@@ -44,6 +44,8 @@ type tree struct {
 var (
 	//go:embed trees.go
 	treesSource string
+	//go:embed toolchains.go
+	toolchainsSource string
 	//go:embed layer.go
 	layerSource string
 	//go:embed catalogue.go
@@ -68,6 +70,7 @@ func DefaultDir() string {
 func key() string {
 	h := sha256.New()
 	h.Write([]byte(treesSource))
+	h.Write([]byte(toolchainsSource))
 	h.Write([]byte(layerSource))
 	h.Write([]byte(catalogueSource))
 	return hex.EncodeToString(h.Sum(nil))[:12]
@@ -94,6 +97,7 @@ func (c Cache) Build() (missing map[string]error, err error) {
 		return nil, err
 	}
 	missing = map[string]error{}
+	defer os.RemoveAll(filepath.Join(c.root(), sharedLists))
 	for _, t := range trees {
 		if err := c.buildTree(t); err != nil {
 			if !t.net {

@@ -201,9 +201,20 @@ func scrub(dir string) error {
 	return nil
 }
 
-// withPackages makes a builder for a layer on top of Debian's tree: packages
-// installed in an overlay mount, whose upper directory is the layer.
+// withPackages makes a builder for a layer on top of a base's tree: packages,
+// without what they recommend and without documentation, and files.
 func withPackages(base string, files map[string]string, packages ...string) func(string) error {
+	return layerOn(base, func(root string) error {
+		if err := install(root, packages...); err != nil {
+			return err
+		}
+		return writeFiles(root, files)
+	})
+}
+
+// layerOn makes a builder for a layer on top of a base's tree: fill works in an
+// overlay mount, whose upper directory is the layer.
+func layerOn(base string, fill func(root string) error) func(string) error {
 	return func(dir string) (err error) {
 		lower := filepath.Join(filepath.Dir(dir), base)
 		work, merged := dir+".work", dir+".merged"
@@ -223,20 +234,51 @@ func withPackages(base string, files map[string]string, packages ...string) func
 				return err
 			}
 		}
-		if err := run(merged, "apt-get", "update", "-q"); err != nil {
-			return err
-		}
-		if err := run(merged, "apt-get", append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)...); err != nil {
-			return err
-		}
-		if err := run(merged, "apt-get", "clean"); err != nil {
-			return err
-		}
-		if err := writeFiles(merged, files); err != nil {
+		if err := fill(merged); err != nil {
 			return err
 		}
 		return scrub(merged)
 	}
+}
+
+// aptGet runs apt-get in root, on package lists that the layers of one run
+// share: fetching and parsing them takes longer than many a package.
+func aptGet(root string, args ...string) error {
+	lists := filepath.Join(filepath.Dir(root), sharedLists)
+	at := filepath.Join(root, "var/lib/apt/lists")
+	_, err := os.Stat(lists)
+	fresh := os.IsNotExist(err)
+	if err := os.MkdirAll(lists, 0o755); err != nil {
+		return err
+	}
+	if err := syscall.Mount(lists, at, "", syscall.MS_BIND, ""); err != nil {
+		return fmt.Errorf("cannot mount %s on %s: %w", lists, at, err)
+	}
+	defer syscall.Unmount(at, syscall.MNT_DETACH)
+	if fresh {
+		if err := run(root, "apt-get", "update", "-q"); err != nil {
+			os.RemoveAll(lists)
+			return err
+		}
+	}
+	return run(root, "apt-get", append([]string{"-q", "-o", "Dpkg::Options::=--force-unsafe-io"}, args...)...)
+}
+
+// sharedLists is beside the trees, and removed with the end of a run: lists
+// that are older name packages that the archive has no more.
+const sharedLists = "apt-lists"
+
+// install installs packages in root. What was there before has its
+// documentation; what comes has none.
+func install(root string, packages ...string) error {
+	noDocs := filepath.Join(root, "etc/dpkg/dpkg.cfg.d/no-documentation")
+	if err := os.WriteFile(noDocs, []byte("path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\n"), 0o644); err != nil {
+		return err
+	}
+	if err := aptGet(root, append([]string{"install", "-y", "--no-install-recommends"}, packages...)...); err != nil {
+		return err
+	}
+	return aptGet(root, "clean")
 }
 
 // postgresTree leaves out LLVM, 110 MB that only just-in-time compilation uses.
