@@ -120,6 +120,9 @@ func noPlatform(sys *types.SystemContext) error {
 }
 
 func (f *fetched) parse(ctx context.Context, mime string) error {
+	if !json.Valid(f.raw) {
+		return errs.New(errs.Corrupt, "cannot read the manifest: it is no JSON, and its type is %q", mime)
+	}
 	switch manifest.NormalizedMIMEType(mime) {
 	case manifest.DockerV2Schema1MediaType, manifest.DockerV2Schema1SignedMediaType:
 		return errs.WithHint(errs.New(errs.Unsupported, "the image has the obsolete manifest schema 1"),
@@ -135,7 +138,13 @@ func (f *fetched) parse(ctx context.Context, mime string) error {
 			return errs.WithHint(errs.New(errs.Unsupported, "the image's layers are encrypted"),
 				"decrypt it first: skopeo copy --decryption-key KEY docker://IMAGE oci:DIRECTORY")
 		}
+		if err := f.checkBlob(l.BlobInfo); err != nil {
+			return err
+		}
 		f.layers = append(f.layers, l.BlobInfo)
+	}
+	if err := f.checkBlob(info); err != nil {
+		return err
 	}
 	if len(f.layers) > maxLayers {
 		return errs.New(errs.Invalid, "the image has %d layers; at most %d are accepted", len(f.layers), maxLayers)
@@ -148,6 +157,18 @@ func (f *fetched) parse(ctx context.Context, mime string) error {
 		return err
 	}
 	return f.parseConfig(info.MediaType)
+}
+
+// checkBlob refuses what a manifest cannot mean. (Of archives the library makes
+// the manifest up, and may not know sizes.)
+func (f *fetched) checkBlob(b types.BlobInfo) error {
+	if err := b.Digest.Validate(); err != nil {
+		return errs.New(errs.Corrupt, "invalid digest %q in the manifest: %w", b.Digest, err)
+	}
+	if b.Size < 0 && f.src.Reference().Transport().Name() == "docker" {
+		return errs.New(errs.Corrupt, "invalid size %d in the manifest", b.Size)
+	}
+	return nil
 }
 
 // small reads a whole verified blob.

@@ -358,9 +358,20 @@ func childMain() int {
 	s := Open(dirs.Dirs{Data: os.Getenv("PROA_TEST_DATA"), Run: os.Getenv("PROA_TEST_RUN")})
 	if _, err := s.Pull(context.Background(), os.Getenv("PROA_TEST_CHILD"), PullOptions{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		peak()
 		return 1
 	}
+	peak()
 	return 0
+}
+
+// peak prints how much memory this process needed at most. (What the kernel
+// tells its parent begins with what the parent had.)
+func peak() {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	line, _, _ := strings.Cut(rest, "\n")
+	fmt.Println(strings.Fields(line)[0])
 }
 
 func child(s *Store, ref string, env ...string) *exec.Cmd {

@@ -74,11 +74,19 @@ func registryError(err error, named reference.Named) error {
 		return denied(named, err)
 	case is && code.Code.Descriptor().Value == "NAME_UNKNOWN":
 		return errs.New(errs.NotFound, "repository %s not found: %w", repo, err)
+	case is && code.Code.Descriptor().Value == "BLOB_UNKNOWN":
+		return errs.New(errs.NotFound, "a part of %s is missing at the registry: %w", name, err)
 	case httpStatus == http.StatusNotFound, is && code.Code.Descriptor().Value == "MANIFEST_UNKNOWN":
 		return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
 	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests, strings.Contains(err.Error(), "StatusCode: 429"):
 		return errs.WithHint(errs.New(errs.Unavailable, "the registry limits the rate of requests: %w", err),
 			"wait, or log in: proa login %s", reference.Domain(named))
+	case strings.Contains(err.Error(), "exceeded maximum allowed size"):
+		return errs.New(errs.Invalid, "the answer of %s is too long: %w", reference.Domain(named), err)
+	case strings.Contains(err.Error(), "does not match provided manifest digest"):
+		return errs.New(errs.Corrupt, "%s sent another manifest than that of the digest: %w", reference.Domain(named), err)
+	case strings.Contains(err.Error(), "decoding bearer token"):
+		return errs.New(errs.Unavailable, "the token server of %s sent no token: %w", reference.Domain(named), err)
 	case silent(err):
 		return errs.WithHint(errs.New(errs.Unavailable, "%s sent nothing for %s: %w", reference.Domain(named), silence, err), "try again later")
 	case errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):

@@ -39,6 +39,10 @@ type staged struct {
 	file *os.File
 }
 
+// maxWindow is the memory that a zstd stream may ask for: as much as the zstd
+// program grants.
+const maxWindow = 128 << 20
+
 // stage unpacks an archive (compressed or not) for st. Nothing takes the
 // store's locks, so any number of layers can be staged at once. The stream is
 // read to its end; its own verification is the caller's.
@@ -230,7 +234,7 @@ func decompress(r io.Reader) (io.Reader, func(), error) {
 		}
 		return ahead(z, br)
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(br, zstd.WithDecoderMaxMemory(1<<30), zstd.WithDecoderConcurrency(1))
+		z, err := zstd.NewReader(br, zstd.WithDecoderMaxMemory(maxWindow), zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, nil, errs.New(errs.Corrupt, "cannot decompress: %w", err)
 		}

@@ -59,7 +59,6 @@ func (u *unpacker) parent(dir string) (int, error) {
 		if err := chmodAt(up, path.Base(dir), 0o755); err != nil {
 			return -1, err
 		}
-		u.made[dir] = true
 		fd, err = u.openDir(dir)
 	}
 	if err != nil {
@@ -247,6 +246,9 @@ func (u *unpacker) directory(dir int, name string, h *tar.Header) error {
 		return err
 	}
 	// Its files will change the time again: set it at the end.
+	if u.held += len(name); u.held > maxHeld {
+		return errs.New(errs.Invalid, "the names of its directories take more than %d bytes", maxHeld)
+	}
 	u.dirs = append(u.dirs, dirTime{name, h.ModTime})
 	if hides {
 		// Removed, then made anew: what lower layers have there stays removed.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"hash"
 	"hash/crc64"
+	"hash/maphash"
 	"io"
 	"path"
 	"strconv"
@@ -25,13 +26,14 @@ type splitter struct {
 	pos  int
 	line []byte
 	sum  []byte
-	seen map[string]struct{}
-	dup  bool // a path twice: tar-split cannot put such an archive together again
+	seed maphash.Seed
+	seen map[uint64]struct{} // hashes of the paths: there may be millions
+	dup  bool                // a path twice: tar-split cannot put such an archive together again
 	err  error
 }
 
 func newSplitter(w io.Writer) *splitter {
-	return &splitter{w: bufio.NewWriterSize(w, 256<<10), seen: map[string]struct{}{}}
+	return &splitter{w: bufio.NewWriterSize(w, 256<<10), seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
 }
 
 // segment records the raw bytes since the last call: headers and padding.
@@ -58,7 +60,7 @@ func (s *splitter) file(h *tar.Header, crc hash.Hash64) {
 	if s == nil {
 		return
 	}
-	clean := path.Clean(h.Name)
+	clean := maphash.String(s.seed, path.Clean(h.Name))
 	if _, ok := s.seen[clean]; ok {
 		s.dup = true
 	}

@@ -47,6 +47,8 @@ type Result struct {
 const (
 	defaultMaxEntries = 10_000_000
 	defaultMaxBytes   = 1 << 40
+	maxName           = 4096 // PATH_MAX
+	maxHeld           = 512 << 20
 	whPrefix          = ".wh."
 	whOpaque          = ".wh..wh..opq"
 )
@@ -63,8 +65,8 @@ type unpacker struct {
 	split   *splitter
 	res     Result
 	bytes   int64
-	made    map[string]bool // directories that the archive did not list
 	dirs    []dirTime
+	held    int // bytes of their names
 	uids    map[uint32]bool
 	gids    map[uint32]bool
 	// recordOnly leaves the disk alone.
@@ -93,7 +95,7 @@ func Tar(dir string, r io.Reader, o Options) (Result, error) {
 	count := &counter{r: r}
 	u := &unpacker{
 		o: o, root: root, dirFD: -1, tr: tar.NewReader(count), crc: crc64.New(crcTable),
-		buf: make([]byte, 128<<10), made: map[string]bool{}, uids: map[uint32]bool{}, gids: map[uint32]bool{},
+		buf: make([]byte, 128<<10), uids: map[uint32]bool{}, gids: map[uint32]bool{},
 	}
 	defer u.forgetDir()
 	if o.Split != nil {
@@ -178,10 +180,18 @@ func (u *unpacker) all() error {
 		}
 		u.split.segment(u.tr)
 		if err := u.entry(h); err != nil {
-			return fmt.Errorf("cannot unpack %q: %w", h.Name, err)
+			return fmt.Errorf("cannot unpack %q: %w", shown(h.Name), err)
 		}
 		u.split.segment(u.tr)
 	}
+}
+
+// shown is a name as a message can hold it.
+func shown(name string) string {
+	if len(name) <= 200 {
+		return name
+	}
+	return name[:150] + "..." + name[len(name)-40:]
 }
 
 // drain reads what follows the end mark: tar pads, and the digest covers it.
@@ -202,6 +212,9 @@ func (u *unpacker) drain(r io.Reader) error {
 
 // entry writes one entry and records it.
 func (u *unpacker) entry(h *tar.Header) error {
+	if len(h.Name) > maxName {
+		return errs.New(errs.Invalid, "its name has %d bytes; at most %d are possible", len(h.Name), maxName)
+	}
 	name := path.Clean("/" + h.Name)[1:]
 	base := path.Base(name)
 	u.crc.Reset()

@@ -27,6 +27,7 @@ type Registry struct {
 	Around   func(w http.ResponseWriter, r *http.Request) http.ResponseWriter
 	NoRanges bool
 
+	host      string
 	mu        sync.Mutex
 	manifests map[string]document // by REPOSITORY:TAG and REPOSITORY@DIGEST
 	blobs     map[string][]byte
@@ -47,8 +48,12 @@ func New() *Registry {
 // Start serves it on loopback, over HTTP. The caller closes the server.
 func (g *Registry) Start() (srv *httptest.Server, host string) {
 	srv = httptest.NewServer(g)
-	return srv, strings.TrimPrefix(srv.URL, "http://")
+	g.host = strings.TrimPrefix(srv.URL, "http://")
+	return srv, g.host
 }
+
+// Host is where Start serves it.
+func (g *Registry) Host() string { return g.host }
 
 // Add serves an image under REPOSITORY:TAG.
 func (g *Registry) Add(name string, img v1.Image) error {
