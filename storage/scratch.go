@@ -5,14 +5,10 @@ package storage
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -111,21 +107,6 @@ func (w *Scratch) Unmount() error {
 	return unmount(filepath.Join(w.dir, "merged"), w.rootfs.Driver)
 }
 
-func unmount(dir, driver string) error {
-	if driver == "fuse-overlayfs" {
-		if exec.Command("fusermount3", "-u", dir).Run() == nil {
-			return nil
-		}
-	}
-	if err := unix.Unmount(dir, 0); err != nil {
-		// Something still runs in there; the mount goes with it.
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			return errs.Wrap(err, "unmount", dir)
-		}
-	}
-	return nil
-}
-
 // Commit turns the changes into a read-only layer. The scratch is gone
 // afterwards. With epoch no file is newer than it.
 func (w *Scratch) Commit(_ context.Context, epoch *time.Time) (Layer, error) {
@@ -218,140 +199,6 @@ func (d *dirDiffer) ApplyDiff(dest string, _ *archive.TarOptions, do *drivers.Di
 		out.RootDirMode = &m
 	}
 	return out, nil
-}
-
-// MountLayer mounts a layer with all below it, for reading, in the caller's
-// mount namespace. release unmounts; calling it twice is fine.
-func (s *Store) MountLayer(_ context.Context, top Layer) (dir string, release func() error, err error) {
-	o, err := s.begin(false)
-	if err != nil {
-		return "", nil, err
-	}
-	defer func() {
-		if err != nil {
-			o.end(&err)
-		}
-	}()
-	base, err := os.MkdirTemp(s.tmpDir(), "mount-")
-	if err != nil {
-		return "", nil, err
-	}
-	r, err := s.mountReadOnly(top, base)
-	if err != nil {
-		_ = os.Remove(base)
-		return "", nil, err
-	}
-	var once sync.Once
-	return base, func() (err error) {
-		once.Do(func() {
-			err = unmount(base, r.Driver)
-			if rerr := os.Remove(base); err == nil {
-				err = rerr
-			}
-			o.end(&err)
-		})
-		return err
-	}, nil
-}
-
-func (s *Store) mountReadOnly(top Layer, dir string) (spec.Rootfs, error) {
-	r := spec.Rootfs{Driver: "overlay", Home: s.home(), ReadOnly: true}
-	if s.driver() == "vfs" && top.ID != "" {
-		return r, bindReadOnly(filepath.Join(s.root, "vfs", "dir", top.ID), dir)
-	}
-	if top.ID == "" {
-		return r, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_RDONLY, "mode=0755")
-	}
-	lowers, _, ok := s.lowers(top.ID)
-	if !ok {
-		return r, errs.New(errs.NotFound, "layer %s is not in the store", top.ID)
-	}
-	r.Lowers = lowers
-	if len(lowers) == 1 {
-		return r, bindReadOnly(filepath.Join(s.home(), lowers[0]), dir)
-	}
-	if p, err := s.fuseProgram(); err != nil {
-		return r, err
-	} else if p != "" {
-		r.Driver, r.Program = "fuse-overlayfs", p
-	}
-	return r, mountOverlay(r, dir)
-}
-
-func bindReadOnly(src, dir string) error {
-	if err := unix.Mount(src, dir, "", unix.MS_BIND, ""); err != nil {
-		return errs.Wrap(err, "mount", src)
-	}
-	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		_ = unix.Unmount(dir, unix.MNT_DETACH)
-		return errs.Wrap(err, "mount read-only", src)
-	}
-	return nil
-}
-
-// mountOverlay mounts r at dir in this mount namespace.
-func mountOverlay(r spec.Rootfs, dir string) error {
-	var lowers []string
-	for _, l := range r.Lowers {
-		if !filepath.IsAbs(l) {
-			l = filepath.Join(r.Home, l)
-		}
-		lowers = append(lowers, l)
-	}
-	opts := []string{"lowerdir=" + strings.Join(lowers, ":")}
-	if r.Upper != "" {
-		opts = append(opts, "upperdir="+r.Upper, "workdir="+r.Work)
-	}
-	if r.Driver == "fuse-overlayfs" {
-		out, err := exec.Command(r.Program, "-o", strings.Join(opts, ","), dir).CombinedOutput()
-		if err != nil {
-			return errs.New(errs.Internal, "fuse-overlayfs: %v: %s", err, strings.TrimSpace(string(out)))
-		}
-		return nil
-	}
-	if rootless() {
-		opts = append(opts, "userxattr")
-	}
-	text := strings.Join(opts, ",")
-	var err error
-	if len(text) < os.Getpagesize() {
-		err = unix.Mount("overlay", dir, "overlay", 0, text)
-	} else {
-		// mount(2) takes one page of options; this call takes one at a time.
-		err = mountLong(lowers, r, dir)
-	}
-	return errs.Wrap(err, "mount the layers at", dir)
-}
-
-func mountLong(lowers []string, r spec.Rootfs, dir string) error {
-	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fs)
-	for _, l := range lowers {
-		if err := unix.FsconfigSetString(fs, "lowerdir+", l); err != nil {
-			return fmt.Errorf("so many layers need Linux 6.5: %w", err)
-		}
-	}
-	if r.Upper != "" {
-		err = errors.Join(unix.FsconfigSetString(fs, "upperdir", r.Upper), unix.FsconfigSetString(fs, "workdir", r.Work))
-	}
-	if rootless() {
-		err = errors.Join(err, unix.FsconfigSetFlag(fs, "userxattr"))
-	}
-	if err != nil {
-		return err
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return err
-	}
-	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(m)
-	return unix.MoveMount(m, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 // LayerExists reports whether a layer is in the store: a few microseconds, and

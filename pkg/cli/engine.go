@@ -67,6 +67,7 @@ type Engine interface {
 	TrustPolicy(path string) ([]byte, error)
 	TrustSet(libpod.TrustSetting) (path string, err error)
 	artifactEngine
+	mountEngine
 
 	DiskUsage(context.Context) (*libpod.Disk, error)
 	Check(context.Context, libpod.CheckOptions) ([]libpod.CheckFinding, error)

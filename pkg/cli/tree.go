@@ -16,9 +16,9 @@ func tree() *command {
 			runCommand().in(groupCommon), execCommand().in(groupCommon), psCommand().in(groupCommon), buildCommand().in(groupCommon), pullCommand().in(groupCommon),
 			pushCommand().in(groupCommon), imagesCommand().in(groupCommon), searchCommand().in(groupCommon), loginCommand().in(groupCommon), logoutCommand().in(groupCommon), versionCommand().in(groupCommon), infoCommand().in(groupCommon),
 			containerCommand().in(groupManagement), imageCommand().in(groupManagement), artifactCommand().in(groupManagement), builderCommand().in(groupManagement), manifestCommand().in(groupManagement), systemCommand().in(groupManagement), volumeCommand().in(groupManagement),
-			attachCommand(), commitCommand(), completionCommand(), createCommand(), diffCommand(), exportCommand(), historyCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(),
+			attachCommand(), commitCommand(), completionCommand(), createCommand(), diffCommand(), exportCommand(), historyCommand(), importCommand(), inspectCommand(), killCommand(), loadCommand(), logsCommand(), mountCommand(),
 			pauseCommand(), portCommand(), renameCommand(), restartCommand(), rmCommand(), rmiCommand(), saveCommand(), startCommand(), stopCommand(),
-			tagCommand(), topCommand(), unpauseCommand(), unshareCommand(), untagCommand(), waitCommand(),
+			tagCommand(), topCommand(), unmountCommand(), unpauseCommand(), unshareCommand(), untagCommand(), waitCommand(),
 			completeCommand(),
 		},
 	}
@@ -29,8 +29,8 @@ func containerCommand() *command {
 		name: "container", short: "Manage containers",
 		sub: []*command{
 			attachCommand(), commitCommand(), createCommand(), diffCommand(), execCommand(), exportCommand(), exister("CONTAINER", "Tell by the exit status whether a container exists", lookupContainer),
-			containerInspectCommand(), killCommand(), logsCommand(), psCommand().as("ls", "list", "ps"), pauseCommand(), portCommand(), containerPruneCommand(),
-			renameCommand(), restartCommand(), rmCommand(), runCommand(), startCommand(), stopCommand(), topCommand(), unpauseCommand(), waitCommand(),
+			containerInspectCommand(), killCommand(), logsCommand(), mountCommand(), psCommand().as("ls", "list", "ps"), pauseCommand(), portCommand(), containerPruneCommand(),
+			renameCommand(), restartCommand(), rmCommand(), runCommand(), startCommand(), stopCommand(), topCommand(), unmountCommand(), unpauseCommand(), waitCommand(),
 		},
 	}
 }
@@ -42,7 +42,7 @@ func imageCommand() *command {
 			buildCommand(),
 			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), historyCommand(), importCommand(),
 			inspector("image", "IMAGE [IMAGE...]", "Display detailed information on one or more images"), loadCommand(),
-			imagesCommand().as("ls", "list"), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), tagCommand(), imageTreeCommand(), imageTrustCommand(), untagCommand(),
+			imagesCommand().as("ls", "list"), imageMountCommand(), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), tagCommand(), imageTreeCommand(), imageTrustCommand(), imageUnmountCommand(), untagCommand(),
 		},
 	}
 }

@@ -126,5 +126,9 @@ func (d Dirs) ContainerRun(id string) string { return filepath.Join(d.Run, "c", 
 // ContainersRun is the parent of every ContainerRun.
 func (d Dirs) ContainersRun() string { return filepath.Join(d.Run, "c") }
 
+// Mounts is where "proa mount" and "proa image mount" mount, in the mount
+// namespace of their shell: always empty from outside.
+func (d Dirs) Mounts() string { return filepath.Join(d.Run, "mnt") }
+
 // Net is the volatile directory of the user's shared network.
 func (d Dirs) Net() string { return filepath.Join(d.Run, "net") }
