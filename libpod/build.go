@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -64,22 +66,51 @@ type BaseImage struct {
 	Top    storage.Layer
 }
 
-// BaseImage finds an image for a platform, pulling it as the policy says.
-func (e *Engine) BaseImage(ctx context.Context, ref, platform string, pull spec.PullPolicy, progress io.Writer) (*BaseImage, error) {
-	img, err := e.images.Resolve(ref)
+// BaseOptions say where a base image comes from.
+type BaseOptions struct {
+	Platform string // os/arch[/variant]; empty: the host's
+	Pull     spec.PullPolicy
+	Remote   RemoteOptions
+	Progress io.Writer
+}
+
+// BaseImage finds an image for a platform, pulling it as the policy says. One
+// for another platform than the host's leaves the name to the host's image.
+func (e *Engine) BaseImage(ctx context.Context, ref string, o BaseOptions) (*BaseImage, error) {
+	img, remote, err := e.resolveFor(ref, o.Platform)
 	if err != nil && !errs.Is(err, errs.NotFound) {
 		return nil, err
 	}
-	missing := err != nil || !e.fits(img, platform)
-	if missing && pull == spec.PullNever {
+	if remote != "" {
+		ref, img, err = remote, nil, errs.New(errs.NotFound, "No such image: %s", ref) //nolint:staticcheck // Docker's sentence
+	}
+	foreign := o.Platform != "" && !hostPlatform(o.Platform)
+	if foreign && (err != nil || !e.fits(img, o.Platform)) {
+		if aside, aerr := e.images.FindAside(ref, o.Platform); aerr == nil {
+			img, err = aside, nil
+		}
+	}
+	missing := err != nil || !e.fits(img, o.Platform)
+	if missing && o.Pull == spec.PullNever {
 		return nil, errs.WithHint(errs.New(errs.NotFound, "No such image: %s", ref), "proa pull %s", ref) //nolint:staticcheck // Docker's sentence
 	}
-	if missing || pull == spec.PullAlways || pull == spec.PullNewer {
-		img, err = e.images.Pull(ctx, ref, storage.PullOptions{Policy: pull, Platform: platform, Progress: e.progress(progress)})
+	if missing || o.Pull == spec.PullAlways || o.Pull == spec.PullNewer {
+		img, err = e.images.Pull(ctx, ref, storage.PullOptions{RemoteOptions: o.Remote, Policy: o.Pull, Platform: o.Platform, Aside: foreign,
+			Progress: e.progress(o.Progress)})
 		if err != nil {
 			return nil, err
 		}
 	}
+	return e.baseImage(ref, img)
+}
+
+func hostPlatform(p string) bool {
+	osName, arch, _ := strings.Cut(p, "/")
+	arch, variant, _ := strings.Cut(arch, "/")
+	return osName == "linux" && arch == runtime.GOARCH && variant == ""
+}
+
+func (e *Engine) baseImage(ref string, img *storage.Image) (*BaseImage, error) {
 	b := &BaseImage{ID: img.ID, Top: e.images.TopLayer(img)}
 	raw, err := e.images.RawConfig(img)
 	if err != nil {
@@ -134,6 +165,35 @@ func (e *Engine) CreateImage(ctx context.Context, n NewImage) (id string, shown 
 	n.Names = full
 	id, err = e.images.CreateImage(ctx, n)
 	return id, shown, err
+}
+
+// NewList describes a manifest list to be made of images.
+type NewList = storage.ListOptions
+
+// CreateList makes a manifest list; names are treated as by CreateImage.
+func (e *Engine) CreateList(ctx context.Context, l NewList) (id string, shown []string, err error) {
+	full := make([]string, 0, len(l.Names))
+	for _, name := range l.Names {
+		f, err := storage.Normalize(name)
+		if err != nil {
+			return "", nil, err
+		}
+		full = append(full, f)
+		shown = append(shown, storage.Familiar(f))
+	}
+	l.Names = full
+	id, _, err = e.images.CreateList(ctx, l)
+	if l.Add != "" && err == nil {
+		var f string
+		f, err = storage.Normalize(l.Add)
+		shown = append(shown, storage.Familiar(f))
+	}
+	return id, shown, err
+}
+
+// Platforms are those that a base image is available for.
+func (e *Engine) Platforms(ctx context.Context, ref string, r RemoteOptions) ([]string, error) {
+	return e.images.Platforms(ctx, ref, r)
 }
 
 // BuildCacheDir is where builds keep their records and cache mounts.

@@ -150,7 +150,11 @@ func (e *Engine) findImage(ctx context.Context, d *draft, pull PullOptions) erro
 	switch c.Pull {
 	case spec.PullAlways, spec.PullNewer:
 	default:
-		d.image, err = e.images.Resolve(c.Image)
+		remote := ""
+		d.image, remote, err = e.resolveFor(c.Image, c.Platform)
+		if remote != "" {
+			return e.pullInto(ctx, d, remote, how, pull)
+		}
 		if err == nil && e.fits(d.image, c.Platform) {
 			return nil
 		}
@@ -164,10 +168,26 @@ func (e *Engine) findImage(ctx context.Context, d *draft, pull PullOptions) erro
 			fmt.Fprintf(pull.Progress, "Unable to find image '%s' locally\n", withTag(c.Image))
 		}
 	}
+	return e.pullInto(ctx, d, c.Image, how, pull)
+}
+
+// resolveFor finds an image of the store; of a manifest list that for the
+// platform. Where the list only names it at a registry, remote is the name
+// there.
+func (e *Engine) resolveFor(ref, platform string) (img *storage.Image, remote string, err error) {
+	img, err = e.images.Resolve(ref)
+	if err != nil || !img.List {
+		return img, "", err
+	}
+	return e.images.Instance(img, platform)
+}
+
+func (e *Engine) pullInto(ctx context.Context, d *draft, ref string, how int, pull PullOptions) error {
+	c := &d.body.Spec
 	// A pull takes long and must not hold rmi up.
 	_ = d.images.Close()
 	pull.Platform, pull.Policy = c.Platform, c.Pull
-	id, err := e.Pull(ctx, c.Image, pull)
+	id, err := e.Pull(ctx, ref, pull)
 	if err != nil {
 		return err
 	}

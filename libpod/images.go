@@ -111,15 +111,29 @@ func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, 
 		return nil, err
 	}
 	out := make([]ImageSummary, 0, len(list))
+	inList := storage.InLists(list)
 	for i := range list {
-		if list[i].Intermediate && !o.All || !f(&list[i]) {
+		// The images of a list are shown as the list.
+		hidden := list[i].Intermediate || inList[list[i].ID] && len(list[i].Names) == 0
+		if hidden && !o.All || !f(&list[i]) {
 			continue
 		}
 		s := imageSummary(&list[i])
+		s.Size += instanceSize(list, list[i].Instances)
 		s.Containers = use[list[i].ID]
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// instanceSize adds up the images of a manifest list.
+func instanceSize(list []storage.Summary, ids []string) (size int64) {
+	for i := range list {
+		if slices.Contains(ids, list[i].ID) {
+			size += list[i].Size
+		}
+	}
+	return size
 }
 
 func imageSummary(i *storage.Summary) ImageSummary {

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"io"
 
+	"github.com/opencontainers/go-digest"
+	"go.podman.io/image/v5/manifest"
+
 	"github.com/proa-containers/proa/storage"
 )
 
@@ -87,6 +90,22 @@ func (e *Engine) ManifestRemove(ctx context.Context, list, entry string) error {
 // a registry.
 func (e *Engine) ManifestInspect(ctx context.Context, name string, ro RemoteOptions) (doc []byte, err error) {
 	return doc, e.inside(ctx, "manifest-inspect", manifestRequest{List: name, Remote: ro}, &doc, nil, nil)
+}
+
+// Descriptor names a manifest.
+type Descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+// ManifestDescriptor names the manifest of an image or list of the store.
+func (e *Engine) ManifestDescriptor(ctx context.Context, ref string) (Descriptor, error) {
+	doc, err := e.ManifestInspect(ctx, ref, RemoteOptions{})
+	if err != nil {
+		return Descriptor{}, err
+	}
+	return Descriptor{manifest.GuessMIMEType(doc), digest.FromBytes(doc).String(), int64(len(doc))}, nil
 }
 
 // ManifestPush sends a list and its images to a registry (empty dest: that of

@@ -108,7 +108,10 @@ func (o *op) extend(id string, n *newImage, data []storage.ImageBigDataOption) e
 	}
 	var md metadata
 	_ = json.Unmarshal([]byte(img.Metadata), &md)
-	changed := false
+	changed := md.PulledAs == "" && n.meta.PulledAs != ""
+	if changed {
+		md.PulledAs = n.meta.PulledAs
+	}
 	for _, r := range n.meta.RepoDigests {
 		if !slices.Contains(md.RepoDigests, r) {
 			md.RepoDigests = append(md.RepoDigests, r)

@@ -52,6 +52,9 @@ type metadata struct {
 	Parent      string   `json:"proa-parent,omitempty"`
 	// Intermediate marks a step of a build that only the cache knows.
 	Intermediate bool `json:"proa-intermediate,omitempty"`
+	// PulledAs is the name that a build asked for, for another platform: the
+	// name itself stays with the host's image.
+	PulledAs string `json:"proa-pulled-as,omitempty"`
 }
 
 // flagPending marks an image that is created without its name, which follows in
@@ -158,7 +161,8 @@ func (s *Store) describe(r *imageRecord, layers map[string]*layerRecord) *Image 
 	var md metadata
 	_ = json.Unmarshal([]byte(r.Metadata), &md)
 	img.RepoDigests = md.RepoDigests
-	img.Parent, img.Intermediate = md.Parent, md.Intermediate
+	img.Parent, img.PulledAs = md.Parent, md.PulledAs
+	img.Intermediate = md.Intermediate && len(r.Names) == 0
 	img.Digest = r.BigDataDigests["manifest"]
 	man, err := s.bigData(r.ID, "manifest")
 	if err != nil {
@@ -177,6 +181,7 @@ func (s *Store) describe(r *imageRecord, layers map[string]*layerRecord) *Image 
 	img.MediaType = m.MediaType
 	if m.Manifests != nil {
 		img.List = true
+		img.Instances = instancesOf(man)
 		return img
 	}
 	conf, err := s.bigData(r.ID, m.Config.Digest)

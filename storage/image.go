@@ -24,6 +24,8 @@ type Summary struct {
 	TopLayer     string            `json:"topLayer,omitempty"` // id in the store; empty: no layers
 	Parent       string            `json:"parent,omitempty"`   // id of the local image that it was made from
 	Intermediate bool              `json:"intermediate,omitempty"`
+	PulledAs     string            `json:"pulledAs,omitempty"`  // complete name under which a build fetched it for another platform
+	Instances    []string          `json:"instances,omitempty"` // of a list: the ids of its images that are in the store
 }
 
 // Image is everything known about one image.

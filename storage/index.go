@@ -36,7 +36,7 @@ type index struct {
 	images map[string]*Image
 }
 
-const indexVersion = "proa-index 3"
+const indexVersion = "proa-index 4"
 
 func (s *Store) indexDir() string { return filepath.Join(s.root, "index") }
 

@@ -357,7 +357,7 @@ func hideSources(ix *imgspec.Index) {
 
 // ManifestPush sends a list and its images to a registry and returns the list's
 // digest there. format is "oci", "v2s2" or empty (oci).
-func (s *Store) ManifestPush(ctx context.Context, list, dest, format string, ro RemoteOptions, progress Progress) (d digest.Digest, err error) {
+func (s *Store) ManifestPush(ctx context.Context, list, dest, format string, ro RemoteOptions, progress Progress) (digest.Digest, error) {
 	if dest == "" {
 		dest = list
 	}
@@ -365,39 +365,46 @@ func (s *Store) ManifestPush(ctx context.Context, list, dest, format string, ro 
 	if err != nil {
 		return "", err
 	}
-	op, err := s.begin(false)
+	raw, err := s.manifestPush(ctx, list, named, format, ro, progress)
 	if err != nil {
 		return "", err
+	}
+	return digest.FromBytes(raw), nil
+}
+
+// manifestPush returns the index as it was put at the registry.
+func (s *Store) manifestPush(ctx context.Context, list string, named reference.Named, format string, ro RemoteOptions, progress Progress) (raw []byte, err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return nil, err
 	}
 	defer op.end(&err)
 	img, ix, err := s.readIndex(list)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	sys, err := s.system(ro.pull())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	p, err := placeOf(sys, named)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	at := p.of(named)
 	for i := range ix.Manifests {
 		if err := op.pushEntry(ctx, sys, at, &ix.Manifests[i], format, progress); err != nil {
-			return "", pushError(err, named)
+			return nil, pushError(err, named)
 		}
 	}
 	hideSources(ix)
-	raw, err := indexBytes(ix, format)
-	if err != nil {
-		return "", err
+	if raw, err = indexBytes(ix, format); err != nil {
+		return nil, err
 	}
 	if err := putIndex(ctx, sys, at, raw); err != nil {
-		return "", pushError(err, named)
+		return nil, pushError(err, named)
 	}
-	d = digest.FromBytes(raw)
-	return d, op.addRepoDigest(img.ID, named.Name()+"@"+d.String())
+	return raw, op.addRepoDigest(img.ID, named.Name()+"@"+digest.FromBytes(raw).String())
 }
 
 // pushEntry sends one image and notes how it is known there: compressing its

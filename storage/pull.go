@@ -26,6 +26,10 @@ type PullOptions struct {
 	Policy   spec.PullPolicy // empty: always
 	Platform string          // os/arch[/variant]; empty: the host's
 	AllTags  bool
+	// Aside keeps the image without a name and out of lists, to be found by
+	// FindAside: what a build needs for another platform must not take the name
+	// from the host's image.
+	Aside    bool
 	Progress Progress // nil: nothing is told
 }
 
@@ -211,7 +215,7 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 	} else {
 		head = named.String() + ": Pulling from " + reference.Path(named)
 	}
-	f, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, head: head, named: named, remote: o.RemoteOptions})
+	f, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, head: head, named: named, remote: o.RemoteOptions, aside: o.Aside})
 	if err != nil {
 		return nil, registryError(err, named)
 	}
@@ -233,7 +237,8 @@ type fetchOptions struct {
 	remote RemoteOptions
 	// as is what the signature policy is asked about where the image is read
 	// from another place than the user named.
-	as types.ImageReference
+	as    types.ImageReference
+	aside bool // see PullOptions.Aside
 }
 
 // renamed is a source that the signature policy knows by another name.
@@ -290,8 +295,11 @@ func (f *fetched) store(fo fetchOptions) (string, error) {
 		n.index = f.top
 	}
 	if fo.named != nil {
-		if _, digested := fo.named.(reference.Digested); !digested {
+		if _, digested := fo.named.(reference.Digested); !digested && !fo.aside {
 			n.names = []string{fo.named.String()}
+		}
+		if fo.aside {
+			n.meta.Intermediate, n.meta.PulledAs = true, fo.named.String()
 		}
 		n.meta.RepoDigests = []string{fo.named.Name() + "@" + f.topDigest.String()}
 		if f.rawDigest != f.topDigest {

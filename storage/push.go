@@ -126,9 +126,15 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
+	if img.List && named != nil {
+		return s.pushList(ctx, img, named, o)
+	}
 	sys, err := s.system(o.pull())
 	if err != nil {
 		return p, err
+	}
+	if img.List {
+		return p, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list, which %s cannot hold", ref, dest), "proa save --format oci-archive -o FILE %s", ref)
 	}
 	at, where := &place{}, dest
 	if named != nil {
@@ -172,6 +178,19 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	}
 	p.Name = reference.FamiliarString(named)
 	return p, op.addRepoDigest(img.ID, named.Name()+"@"+p.Digest.String())
+}
+
+// pushList sends a manifest list with all its images.
+func (s *Store) pushList(ctx context.Context, list *Image, named reference.Named, o PushOptions) (Pushed, error) {
+	if o.Compression != "" || o.Level != nil || o.SignBy != "" {
+		return Pushed{}, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list: its images cannot be compressed or signed on the way", reference.FamiliarString(named)),
+			"push its images one by one, and then the list")
+	}
+	raw, err := s.manifestPush(ctx, list.ID, named, o.Format, o.RemoteOptions, o.Progress)
+	if err != nil {
+		return Pushed{}, err
+	}
+	return Pushed{Name: reference.FamiliarString(named), Digest: digest.FromBytes(raw), Size: len(raw)}, nil
 }
 
 func manifestType(format string) (string, error) {

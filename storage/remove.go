@@ -169,6 +169,9 @@ func (o *op) remove(img *Image, ro RemoveOptions, out *Removal) error {
 		return errs.Wrap(err, "delete image", img.ID[:12])
 	}
 	out.Deleted = append(out.Deleted, "sha256:"+img.ID)
+	if img.List {
+		return o.removeInstances(img.Instances, ro, out)
+	}
 	chains := chainIDs(img.DiffIDs)
 	sizes := layerSizes(img)
 	for i, l := range img.Layers { // topmost first
@@ -243,9 +246,12 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (out *Removal, err er
 		return nil, err
 	}
 	out = &Removal{}
+	inList := InLists(list)
 	for i := range list {
 		m := &list[i]
 		switch {
+		case inList[m.ID] && len(m.Names) == 0:
+			continue // goes with its list
 		case len(m.Names) > 0 && !o.All:
 			continue
 		case m.Intermediate && hasChild(list, m.ID) && !o.All:

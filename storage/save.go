@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/directory"
@@ -34,7 +35,7 @@ func (s *Store) Save(ctx context.Context, refs []string, o SaveOptions) (err err
 		return err
 	}
 	defer op.end(&err)
-	list, err := s.toSave(refs)
+	list, err := s.toSave(refs, strings.HasPrefix(o.Format, "oci"))
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,9 @@ type saveItem struct {
 	names []reference.NamedTagged
 }
 
-func (s *Store) toSave(refs []string) ([]saveItem, error) {
+// toSave finds the images. Of a list all images are saved where the format has
+// indexes, else the one for this machine.
+func (s *Store) toSave(refs []string, indexes bool) ([]saveItem, error) {
 	if len(refs) == 0 {
 		return nil, errs.New(errs.Invalid, "no image was named")
 	}
@@ -72,13 +75,23 @@ func (s *Store) toSave(refs []string) ([]saveItem, error) {
 		if err != nil {
 			return nil, err
 		}
+		name := givenName(img, r)
+		if img.List && !indexes {
+			remote := ""
+			if img, remote, err = s.Instance(img, ""); err == nil && img == nil {
+				err = errs.WithHint(errs.New(errs.NotFound, "the image of list %s for this machine is not here", r), "proa pull %s", remote)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
 		i, ok := at[img.ID]
 		if !ok {
 			i = len(out)
 			at[img.ID] = i
 			out = append(out, saveItem{img: img})
 		}
-		if n := givenName(img, r); n != "" {
+		if n := name; n != "" {
 			if named, err := parseName(n); err == nil {
 				if t, ok := named.(reference.NamedTagged); ok {
 					out[i].names = append(out[i].names, t)
@@ -196,6 +209,12 @@ func (o *op) writeLayout(ctx context.Context, sys *types.SystemContext, list []s
 			for _, n := range i.names {
 				names = append(names, n.String())
 			}
+		}
+		if i.img.List {
+			if err := o.writeListLayout(ctx, sys, i.img, names, dir); err != nil {
+				return err
+			}
+			continue
 		}
 		for _, n := range names {
 			to, err := ocilayout.NewReference(dir, n)

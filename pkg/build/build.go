@@ -35,7 +35,9 @@ type Options struct {
 	Args           map[string]*string // --build-arg; nil value: from Env
 	Labels         map[string]string
 	Annotations    map[string]string
-	Platform       string // os/arch[/variant]; empty: the host's
+	Platforms      []string // os/arch[/variant]; none: the host's
+	AllPlatforms   bool     // instead: those that the base images have
+	Manifest       string   // name of a manifest list that gets the images
 	NoCache        bool
 	NoCacheFilter  []string // stages that must not use the cache
 	Pull           spec.PullPolicy
@@ -56,7 +58,8 @@ type Options struct {
 	From           string            // instead of the first FROM's image
 	IgnoreFile     string            // instead of .dockerignore
 	AllStages      bool              // build what the target does not need as well
-	Output         Output
+	NoImage        bool              // only Exports
+	Exports        []Export
 	Getenv         func(string) (string, bool)
 }
 
@@ -79,11 +82,18 @@ type Secret struct {
 
 // Result is a finished build.
 type Result struct {
-	ImageID  string // hex
+	ImageID  string // hex; of the manifest list where several platforms or a list were asked for
 	Names    []string
+	Images   []PlatformImage // one per platform, in the order asked for
+	Warnings []Warning
+}
+
+// PlatformImage is the image of one platform.
+type PlatformImage struct {
+	Platform string // os/arch[/variant]
+	ID       string // hex
 	Config   dockerspec.DockerOCIImage
 	Top      Layer // the last layer of the target stage
-	Warnings []Warning
 }
 
 // Warning is one finding of the linter.
@@ -145,6 +155,14 @@ type ImageSpec struct {
 	Annotations map[string]string
 }
 
+// ListSpec is a manifest list to be made of images.
+type ListSpec struct {
+	Images      []string // hex ids
+	Names       []string
+	Add         string // name of a list that gets the images; it is made if there is none
+	Annotations map[string]string
+}
+
 // Engine is what the executor needs of the rest of Proa. Everything is called
 // inside the user's namespace. All methods may be called concurrently.
 type Engine interface {
@@ -163,6 +181,12 @@ type Engine interface {
 	// CreateImage stores an image and returns its hex id and its names as they
 	// are shown: with a tag.
 	CreateImage(ctx context.Context, s ImageSpec) (id string, names []string, err error)
+	// CreateList stores a manifest list and returns its hex id and its names as
+	// they are shown.
+	CreateList(ctx context.Context, l ListSpec) (id string, names []string, err error)
+	// Platforms are those that an image is available for, here or at its
+	// registry.
+	Platforms(ctx context.Context, ref string) ([]string, error)
 	// LayerExists says whether a layer remembered by the cache is still there.
 	LayerExists(id string) bool
 	// CacheDir is where the build cache lives: records and cache mounts.
@@ -188,10 +212,12 @@ type Reporter interface {
 
 // StageInfo describes one stage of the plan.
 type StageInfo struct {
-	Index int
-	Name  string
-	Base  string
-	Steps int
+	Index    int // unique in the build
+	Name     string
+	Base     string
+	Steps    int
+	First    int    // number of its first step
+	Platform string // with several platforms: what it is for ("linux/arm64", "linux/amd64->arm64")
 }
 
 // StepRef names one instruction: Number counts from 1 over the whole plan.

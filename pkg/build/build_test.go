@@ -27,12 +27,13 @@ import (
 // dirEngine is an Engine whose layers are whole directories: slow, simple, and
 // without any privilege. RUN copies its arguments into /ran.
 type dirEngine struct {
-	dir  string
-	mu   sync.Mutex
-	n    int
-	runs []RunStep
-	imgs []ImageSpec
-	run  func(step RunStep, root string) int
+	dir   string
+	mu    sync.Mutex
+	n     int
+	runs  []RunStep
+	imgs  []ImageSpec
+	lists []ListSpec
+	run   func(step RunStep, root string) int
 }
 
 func newDirEngine(t *testing.T) *dirEngine {
@@ -127,6 +128,15 @@ func (e *dirEngine) Run(_ context.Context, step RunStep) (int, error) {
 func (e *dirEngine) CreateImage(_ context.Context, s ImageSpec) (string, []string, error) {
 	e.imgs = append(e.imgs, s)
 	return fmt.Sprintf("image%d", len(e.imgs)), s.Names, nil
+}
+
+func (e *dirEngine) CreateList(_ context.Context, l ListSpec) (string, []string, error) {
+	e.lists = append(e.lists, l)
+	return "listid", l.Names, nil
+}
+
+func (e *dirEngine) Platforms(context.Context, string) ([]string, error) {
+	return []string{"linux/amd64", "linux/arm64", "linux/s390x"}, nil
 }
 
 func (e *dirEngine) LayerExists(id string) bool {
@@ -269,7 +279,7 @@ func TestCopyRules(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e := newDirEngine(t)
 			r, _ := mustBuild(t, e, "# syntax=docker/dockerfile:1-labs\nFROM scratch\n"+tc.lines, files, nil)
-			if got := e.files(t, r.Top); got != tc.want {
+			if got := e.files(t, r.Images[0].Top); got != tc.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tc.want)
 			}
 		})
@@ -322,7 +332,7 @@ ENTRYPOINT ["/e"]
 HEALTHCHECK --interval=5s CMD true
 ONBUILD RUN echo later
 `, nil, func(o *Options) { o.Labels = map[string]string{"cli": "1"} })
-	c := r.Config.Config
+	c := r.Images[0].Config.Config
 	check := func(what string, got, want any) {
 		t.Helper()
 		if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -338,7 +348,7 @@ ONBUILD RUN echo later
 	check("stop", c.StopSignal, "SIGINT")
 	check("onbuild", c.OnBuild, []string{"RUN echo later"})
 	check("health", c.Healthcheck.Interval, 5*time.Second)
-	check("layers", len(r.Config.RootFS.DiffIDs), 1)
+	check("layers", len(r.Images[0].Config.RootFS.DiffIDs), 1)
 	_ = dockerspec.HealthcheckConfig{}
 }
 
@@ -354,8 +364,8 @@ func TestCache(t *testing.T) {
 	if len(e.runs) != 2 || l.cached() != 5 { // with ARG, and the base's ONBUILD LABEL
 		t.Errorf("second build: %d runs and %d cached, want 2 and 5", len(e.runs), l.cached())
 	}
-	if jsonText(first.Config) != jsonText(again.Config) {
-		t.Errorf("a cached build made another image:\n%s\n%s", jsonText(first.Config), jsonText(again.Config))
+	if jsonText(first.Images[0].Config) != jsonText(again.Images[0].Config) {
+		t.Errorf("a cached build made another image:\n%s\n%s", jsonText(first.Images[0].Config), jsonText(again.Images[0].Config))
 	}
 	mustBuild(t, e, df, map[string]string{"a": "2"}, nil)
 	if len(e.runs) != 3 {
@@ -385,14 +395,14 @@ COPY --from=0 /one/a /by-number
 FROM two
 COPY a /last
 `, map[string]string{"a": "A"}, nil)
-	got := e.files(t, r.Top)
+	got := e.files(t, r.Images[0].Top)
 	for _, want := range []string{"/from-one/a A", "/by-number A", "/last A", "/etc/passwd"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("missing %s in\n%s", want, got)
 		}
 	}
 	r, _ = mustBuild(t, e, "FROM scratch AS x\nCOPY a /a\nFROM x AS y\nCOPY missing /\n", map[string]string{"a": "A"}, func(o *Options) { o.Target = "x" })
-	if got := e.files(t, r.Top); got != "/a A" {
+	if got := e.files(t, r.Images[0].Top); got != "/a A" {
 		t.Errorf("target: %s", got)
 	}
 	_, _, err := buildIt(t, e, "FROM scratch AS x\n", nil, func(o *Options) { o.Target = "nope" })
@@ -431,7 +441,7 @@ func TestRunMountsLeaveNoStubs(t *testing.T) {
 		return 0
 	}
 	r, _ := mustBuild(t, e, "FROM scratch\nRUN --mount=type=cache,target=/root/.cache/x --mount=type=bind,target=/src,rw --mount=type=tmpfs,target=/t true\n", map[string]string{"f": "x"}, nil)
-	if got := e.files(t, r.Top); got != "" {
+	if got := e.files(t, r.Images[0].Top); got != "" {
 		t.Errorf("left in the layer:\n%s", got)
 	}
 	src := e.runs[0].Container.Mounts[1].Source
@@ -496,12 +506,12 @@ func TestExport(t *testing.T) {
 	needRoot(t)
 	e := newDirEngine(t)
 	dest := filepath.Join(t.TempDir(), "out")
-	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Output = Output{Kind: "local", Dest: dest} })
+	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Exports, o.NoImage = []Export{{Kind: "local", Dest: dest}}, true })
 	if text, err := os.ReadFile(filepath.Join(dest, "d/a")); err != nil || string(text) != "A" {
 		t.Errorf("local: %q, %v", text, err)
 	}
 	var buf bytes.Buffer
-	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Output = Output{Kind: "tar", Dest: "-", Stdout: &buf} })
+	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Exports, o.NoImage = []Export{{Kind: "tar", Dest: "-", Stdout: &buf}}, true })
 	var names []string
 	for tr := tar.NewReader(&buf); ; {
 		h, err := tr.Next()

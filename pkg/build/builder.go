@@ -25,23 +25,20 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-// builder is one build under way.
-type builder struct {
-	o      Options
-	engine Engine
-	report Reporter
-	cache  *cache
-	plan   *plan
-	name   string // of the Dockerfile, for messages
-	text   []byte
-	tmp    string
-	// secrets is where the directories for secrets are made, in memory.
-	secrets string
+// session is one call of Build: what the builders of all its platforms share.
+type session struct {
+	o       Options
+	engine  Engine
+	out     Reporter
+	cache   *cache
+	name    string // of the Dockerfile, for messages
+	text    []byte
+	tmp     string
+	secrets string // where the directories for secrets are made, in memory
 	main    *tree
 	start   time.Time
-
-	stages map[*stagePlan]*stage
-	slots  chan struct{} // one per step that may run at once
+	slots   chan struct{} // one per step that may run at once
+	shared  flights
 
 	mu     sync.Mutex
 	warned map[Warning]bool
@@ -51,8 +48,18 @@ type builder struct {
 	trees  map[string]*lazyTree // contexts and mounted stages
 }
 
+// builder executes the Dockerfile for one platform.
+type builder struct {
+	*session
+	platform string // empty: the host's
+	report   Reporter
+	plan     *plan
+	stages   map[*stagePlan]*stage
+}
+
 // Build executes a Dockerfile and creates the image that its target stage
-// describes. With CheckOnly engine may be nil. On an error everything that was started is gone, layers of
+// describes; for several platforms one image each, and a manifest list of
+// them. With CheckOnly engine may be nil. On an error everything that was started is gone, layers of
 // finished steps stay in the cache.
 func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Result, error) {
 	dir, secrets := os.TempDir(), os.TempDir()
@@ -64,68 +71,67 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 		return nil, err
 	}
 	defer removeTmp()
-	b := &builder{
-		o: o, engine: engine, report: report, tmp: tmp, secrets: secrets, start: time.Now().UTC(),
-		stages: map[*stagePlan]*stage{}, warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
+	b := &session{
+		o: o, engine: engine, out: report, tmp: tmp, secrets: secrets, start: time.Now().UTC(),
+		warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
 	}
 	defer b.closeTrees()
 	if err := b.checkRun(ctx); err != nil {
 		return nil, err
 	}
-	if err := b.open(ctx); err != nil {
+	builders, err := b.open(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if o.CheckOnly {
 		return &Result{Warnings: b.warns}, nil
 	}
 	b.cache = &cache{dir: engine.CacheDir(), exists: engine.LayerExists, off: o.NoCache}
-	if err := b.runStages(ctx); err != nil {
+	if err := b.run(ctx, builders); err != nil {
 		return nil, err
 	}
-	return b.finish(ctx)
+	return b.finish(ctx, builders)
 }
 
 // checkRun refuses what RUN steps cannot have here before the first one runs.
-func (b *builder) checkRun(ctx context.Context) error {
+func (b *session) checkRun(ctx context.Context) error {
 	if b.engine == nil || reflect.ValueOf(b.o.Run).IsZero() {
 		return nil
 	}
 	return b.engine.CheckRun(ctx, b.o.Run)
 }
 
-// open loads the context and the Dockerfile and makes the plan.
-func (b *builder) open(ctx context.Context) error {
+// open loads the context and the Dockerfile and plans for every platform.
+func (b *session) open(ctx context.Context) ([]*builder, error) {
 	t, err := b.o.Context.open(ctx, b.tmp)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b.main = t
 	b.trees["context"] = readyTree(t)
 	if b.text, b.name, err = t.dockerfile(&b.o); err != nil {
-		return err
+		return nil, err
 	}
-	if b.plan, err = parsePlan(b.text, b.name, &b.o); err != nil {
-		return err
+	platforms, err := b.platforms(ctx)
+	if err != nil {
+		return nil, err
 	}
-	for _, w := range b.plan.warnings {
-		b.warn(w)
+	builders, err := b.newBuilders(platforms)
+	if err != nil {
+		return nil, err
 	}
 	if b.o.MeasureContext && b.o.Context.Dir != "" {
 		if err := b.measureContext(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	infos := make([]StageInfo, 0, len(b.plan.stages))
-	for _, st := range b.plan.stages {
-		infos = append(infos, StageInfo{Index: st.index, Name: st.name, Base: st.base, Steps: 1 + len(st.commands)})
-	}
-	b.report.Plan(infos, b.plan.steps)
-	return nil
+	b.tellPlan(builders)
+	return builders, nil
 }
 
 // measureContext adds up the sizes that a context of this kind would have as an
 // archive: a header of 512 bytes per file, contents rounded up.
-func (b *builder) measureContext() error {
+func (b *session) measureContext() error {
 	r, err := openRoot(b.main.root)
 	if err != nil {
 		return err
@@ -142,11 +148,11 @@ func (b *builder) measureContext() error {
 			size += (st.Size + 511) &^ 511
 		}
 	}
-	b.report.Context(size)
+	b.out.Context(size)
 	return nil
 }
 
-func (b *builder) warn(w Warning) {
+func (b *session) warn(w Warning) {
 	b.mu.Lock()
 	seen := b.warned[w]
 	if !seen {
@@ -155,13 +161,13 @@ func (b *builder) warn(w Warning) {
 	}
 	b.mu.Unlock()
 	if !seen {
-		b.report.Warn(w)
+		b.out.Warn(w)
 	}
 }
 
-// runStages executes every stage as soon as the ones it needs are done. The
-// first failure cancels the others.
-func (b *builder) runStages(ctx context.Context) error {
+// run executes every stage of every platform as soon as the ones it needs are
+// done. The first failure cancels the others.
+func (b *session) run(ctx context.Context, builders []*builder) error {
 	jobs := b.o.Jobs
 	if jobs <= 0 {
 		jobs = runtime.NumCPU()
@@ -169,21 +175,23 @@ func (b *builder) runStages(ctx context.Context) error {
 	b.slots = make(chan struct{}, jobs)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	for _, p := range b.plan.stages {
-		b.stages[p] = b.newStage(p)
-	}
 	var wg sync.WaitGroup
-	for _, p := range b.plan.stages {
-		s := b.stages[p]
-		wg.Go(func() {
-			defer close(s.done)
-			if s.err = b.runStage(ctx, s); s.err != nil {
-				cancel(s.err)
-			}
-		})
+	for _, one := range builders {
+		for _, p := range one.plan.stages {
+			one.stages[p] = one.newStage(p)
+		}
+		for _, p := range one.plan.stages {
+			s := one.stages[p]
+			wg.Go(func() {
+				defer close(s.done)
+				if s.err = one.runStage(ctx, s); s.err != nil {
+					cancel(s.err)
+				}
+			})
+		}
 	}
 	wg.Wait()
-	return b.firstError()
+	return firstError(builders)
 }
 
 func (b *builder) newStage(p *stagePlan) *stage {
@@ -216,16 +224,20 @@ func (b *builder) runStage(ctx context.Context, s *stage) error {
 var errDependency = errors.New("a stage that this one needs failed")
 
 // firstError is the failure to tell: not the ones that follow from it.
-func (b *builder) firstError() error {
+func firstError(builders []*builder) error {
 	var other error
-	for _, p := range b.plan.stages {
-		err := b.stages[p].err
-		switch {
-		case err == nil:
-		case errors.Is(err, errDependency), errors.Is(err, context.Canceled):
-			other = err
-		default:
-			return err
+	for _, b := range builders {
+		for _, p := range b.plan.stages {
+			err := b.stages[p].err
+			switch {
+			case err == nil:
+			case errors.Is(err, errDependency), errors.Is(err, context.Canceled):
+				other = err
+			case len(builders) > 1:
+				return errs.Wrap(err, "build for", b.platform)
+			default:
+				return err
+			}
 		}
 	}
 	return other
@@ -234,7 +246,7 @@ func (b *builder) firstError() error {
 func (b *builder) stage(p *stagePlan) *stage { return b.stages[p] }
 
 // base resolves an image once per build, so that all stages see the same.
-func (b *builder) base(ctx context.Context, ref, platform string) (*Base, error) {
+func (b *session) base(ctx context.Context, ref, platform string) (*Base, error) {
 	key := ref + "\x00" + platform
 	b.baseMu.Lock()
 	defer b.baseMu.Unlock()
@@ -260,18 +272,15 @@ func (b *builder) base(ctx context.Context, ref, platform string) (*Base, error)
 	return base, nil
 }
 
-func (b *builder) platformOr(p string) string {
-	if p != "" {
-		return p
+func orHost(platform string) string {
+	if platform == "" {
+		return hostPlatform()
 	}
-	if b.o.Platform != "" {
-		return b.o.Platform
-	}
-	return "linux/" + runtime.GOARCH
+	return platform
 }
 
 // now is the time that images and history show: fixed in a reproducible build.
-func (b *builder) now() *time.Time {
+func (b *session) now() *time.Time {
 	if b.o.Epoch != nil {
 		return b.o.Epoch
 	}
@@ -280,7 +289,7 @@ func (b *builder) now() *time.Time {
 }
 
 // locate points err at a line of the Dockerfile unless it already says one.
-func (b *builder) locate(line int, err error) error {
+func (b *session) locate(line int, err error) error {
 	var ee *errs.ExitError
 	if errors.As(err, &ee) || line == 0 || errors.Is(err, context.Canceled) || errors.Is(err, errDependency) {
 		return err
@@ -289,12 +298,42 @@ func (b *builder) locate(line int, err error) error {
 	return atLine(b.name, b.text, line, kind, err)
 }
 
-// finish creates the image of the target stage.
-func (b *builder) finish(ctx context.Context) (*Result, error) {
-	s := b.stages[b.plan.target]
-	if b.o.Output.Kind != "" {
-		return &Result{Top: s.top, Warnings: b.warns}, b.export(ctx, s.top)
+// finish exports the files of the target stages and creates their images.
+func (b *session) finish(ctx context.Context, builders []*builder) (*Result, error) {
+	for _, e := range b.o.Exports {
+		if err := b.export(ctx, e, builders); err != nil {
+			return nil, err
+		}
 	}
+	r := &Result{Warnings: b.warns}
+	if b.o.NoImage {
+		for _, one := range builders {
+			r.Images = append(r.Images, PlatformImage{Platform: orHost(one.platform), Top: one.stages[one.plan.target].top})
+		}
+		return r, nil
+	}
+	list := len(builders) > 1 || b.o.AllPlatforms || b.o.Manifest != ""
+	names := b.o.Tags
+	if list && len(builders) > 1 {
+		names = nil // they are the list's
+	}
+	for _, one := range builders {
+		img, shown, err := one.image(ctx, names)
+		if err != nil {
+			return nil, err
+		}
+		r.Images = append(r.Images, *img)
+		r.ImageID, r.Names = img.ID, shown
+	}
+	if list {
+		return r, b.list(ctx, r, len(names) > 0)
+	}
+	return r, nil
+}
+
+// image creates the image of the target stage.
+func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []string, error) {
+	s := b.stages[b.plan.target]
 	img := cloneImage(s.image)
 	if img.Created == nil || b.o.Epoch != nil {
 		img.Created = b.now()
@@ -308,7 +347,7 @@ func (b *builder) finish(ctx context.Context) (*Result, error) {
 		top, err = b.squash(ctx, s, s.origin, &img)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if b.o.Edits.DropHistory {
 		img.History = nil
@@ -318,11 +357,11 @@ func (b *builder) finish(ctx context.Context) (*Result, error) {
 		annotations = cloneMap(annotations)
 		setDefault(&annotations, v1.AnnotationCreated, img.Created.Format(time.RFC3339Nano))
 	}
-	id, names, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: b.o.Tags, Annotations: annotations})
+	id, shown, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: names, Annotations: annotations})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &Result{ImageID: id, Names: names, Config: img, Top: top, Warnings: b.warns}, nil
+	return &PlatformImage{Platform: orHost(b.platform), ID: id, Config: img, Top: top}, shown, nil
 }
 
 // edit applies what the command line says about the finished image.
@@ -351,7 +390,7 @@ func setDefault(m *map[string]string, key, value string) {
 }
 
 // layerEpoch is the time that no file of a new layer may be newer than.
-func (b *builder) layerEpoch() *time.Time {
+func (b *session) layerEpoch() *time.Time {
 	if b.o.KeepTimes {
 		return nil
 	}

@@ -65,7 +65,7 @@ func FuzzPlan(f *testing.F) {
 		f.Add([]byte(s), "")
 	}
 	f.Fuzz(func(t *testing.T, text []byte, target string) {
-		p, err := parsePlan(text, "Dockerfile", &Options{Target: target})
+		p, err := parsePlan(text, "Dockerfile", &Options{Target: target}, "")
 		if err != nil {
 			return
 		}

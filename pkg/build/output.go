@@ -8,46 +8,57 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Output is where the files of the target stage go instead of an image.
-type Output struct {
-	Kind   string    // "": an image; local: a directory; tar: an archive
+// Export is where the files of the target stage go beside, or instead of, an
+// image.
+type Export struct {
+	Kind   string    // local: a directory; tar: an archive
 	Dest   string    // path, or "-" for Stdout
 	Stdout io.Writer // with Dest "-"
 }
 
-// export writes the files of a finished stage.
-func (b *builder) export(ctx context.Context, top Layer) error {
-	dir, release, err := b.engine.MountLayer(ctx, top)
-	if err != nil {
-		return err
-	}
-	src, err := openRoot(dir)
-	if err != nil {
-		return errors.Join(err, release())
-	}
-	w := &walker{src: src}
-	err = w.add("", "")
-	if err == nil {
-		if b.o.Output.Kind == "local" {
-			err = b.exportDir(w)
-		} else {
-			err = b.exportTar(w)
+// export writes the files of the finished target stages: of one as they are, of
+// several platforms below one directory each.
+func (b *session) export(ctx context.Context, e Export, builders []*builder) error {
+	var all []*walker
+	for _, one := range builders {
+		dir, release, err := b.engine.MountLayer(ctx, one.stages[one.plan.target].top)
+		if err != nil {
+			return err
 		}
+		defer release() //nolint:errcheck // read-only, in the build's own namespace
+		src, err := openRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		below := ""
+		if len(builders) > 1 {
+			below = strings.ReplaceAll(one.platform, "/", "_")
+		}
+		w := &walker{src: src}
+		if err := w.add("", below); err != nil {
+			return err
+		}
+		all = append(all, w)
 	}
-	return errors.Join(err, src.Close(), release())
+	if e.Kind == "local" {
+		return b.exportDir(e, all)
+	}
+	return b.exportTar(e, all)
 }
 
 // exportDir copies to a directory of the host; everything belongs to the user.
-func (b *builder) exportDir(w *walker) error {
-	if err := os.MkdirAll(b.o.Output.Dest, 0o755); err != nil {
+func (b *session) exportDir(e Export, all []*walker) error {
+	if err := os.MkdirAll(e.Dest, 0o755); err != nil {
 		return err
 	}
-	dst, err := openRoot(b.o.Output.Dest)
+	dst, err := openRoot(e.Dest)
 	if err != nil {
 		return err
 	}
@@ -55,23 +66,30 @@ func (b *builder) exportDir(w *walker) error {
 	c := newCopier(dst)
 	defer c.Close()
 	c.own, c.epoch = &owner{}, b.o.Epoch
-	return c.copyAll(w, "/")
+	for _, w := range all {
+		if err := c.copyAll(w, "/"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (b *builder) exportTar(w *walker) error {
-	out := b.o.Output.Stdout
+func (b *session) exportTar(e Export, all []*walker) error {
+	out := e.Stdout
 	var f *os.File
-	if b.o.Output.Dest != "-" {
+	if e.Dest != "-" {
 		var err error
-		if f, err = os.Create(b.o.Output.Dest); err != nil {
+		if f, err = os.Create(e.Dest); err != nil {
 			return err
 		}
 		out = f
 	}
 	tw := tar.NewWriter(out)
-	for i := range w.entries {
-		if err := b.tarEntry(tw, w.src, &w.entries[i]); err != nil {
-			return err
+	for _, w := range all {
+		for i := range w.entries {
+			if err := b.tarEntry(tw, w.src, &w.entries[i]); err != nil {
+				return err
+			}
 		}
 	}
 	err := tw.Close()
@@ -81,7 +99,7 @@ func (b *builder) exportTar(w *walker) error {
 	return err
 }
 
-func (b *builder) tarEntry(tw *tar.Writer, src *root, e *entry) error {
+func (b *session) tarEntry(tw *tar.Writer, src *root, e *entry) error {
 	hdr := &tar.Header{
 		Name: e.rel, Mode: int64(e.st.Mode & 0o7777), Uid: int(e.st.Uid), Gid: int(e.st.Gid), Linkname: e.link,
 		ModTime: time.Unix(e.st.Mtim.Sec, 0), Format: tar.FormatPAX,

@@ -50,8 +50,8 @@ var predefinedArgs = []string{
 	"NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy",
 }
 
-// parsePlan reads a Dockerfile and keeps what the target needs.
-func parsePlan(text []byte, name string, o *Options) (*plan, error) {
+// parsePlan reads a Dockerfile and keeps what the target needs for a platform.
+func parsePlan(text []byte, name string, o *Options, platform string) (*plan, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, errs.New(errs.Invalid, "the Dockerfile (%s) cannot be empty", name)
 	}
@@ -79,7 +79,7 @@ func parsePlan(text []byte, name string, o *Options) (*plan, error) {
 		stages[0].BaseName = o.From
 	}
 	lintStages(stages, lint)
-	if p.global, err = globalArgs(meta, p.escape, o); err != nil {
+	if p.global, err = globalArgs(meta, p.escape, o, platform); err != nil {
 		return nil, lineError(name, text, err)
 	}
 	if err := p.addStages(stages, o); err != nil {
@@ -149,8 +149,8 @@ func (p *plan) warn(rule, msg, url string, at *parser.Range) {
 
 // globalArgs are the ARGs before the first FROM: visible to FROM lines, and the
 // defaults of an ARG without a value inside a stage.
-func globalArgs(meta []instructions.ArgCommand, escape rune, o *Options) (envList, error) {
-	env := platformArgs(o)
+func globalArgs(meta []instructions.ArgCommand, escape rune, o *Options, platform string) (envList, error) {
+	env := platformArgs(o, platform)
 	lex := shell.NewLex(escape)
 	for _, cmd := range meta {
 		for _, a := range cmd.Args {
@@ -188,9 +188,8 @@ func buildArg(o *Options, key string) (string, bool) {
 }
 
 // platformArgs are BUILDPLATFORM, TARGETARCH and friends.
-func platformArgs(o *Options) envList {
-	host := "linux/" + runtime.GOARCH
-	target := o.Platform
+func platformArgs(o *Options, target string) envList {
+	host := hostPlatform()
 	if target == "" {
 		target = host
 	}
@@ -206,6 +205,8 @@ func platformArgs(o *Options) envList {
 	}
 	return append(env, "TARGETSTAGE="+stage)
 }
+
+func hostPlatform() string { return "linux/" + runtime.GOARCH }
 
 func splitPlatform(p string) (os, arch, variant string) {
 	parts := strings.SplitN(p, "/", 3)

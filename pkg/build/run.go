@@ -227,6 +227,9 @@ func (s *stage) execute(ctx context.Context, ref StepRef, sc Scratch, step RunSt
 	if err := removeStubs(sc.Upper(), stubs); err != nil {
 		return err
 	}
+	if err := s.foreignProgram(sc, step, code); err != nil {
+		return err
+	}
 	if code != 0 {
 		return s.runFailed(step.Container.Process.Args, code)
 	}

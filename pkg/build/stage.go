@@ -170,10 +170,10 @@ func (s *stage) loadBase(ctx context.Context) error {
 	}
 	platform := s.plan.platform
 	if platform == "" {
-		platform = s.b.o.Platform
+		platform = s.b.platform
 	}
 	if s.plan.base == "scratch" {
-		os, arch, variant := splitPlatform(s.b.platformOr(platform))
+		os, arch, variant := splitPlatform(orHost(platform))
 		s.image = dockerspec.DockerOCIImage{Image: v1.Image{Platform: v1.Platform{OS: os, Architecture: arch, Variant: variant}}}
 		s.image.RootFS.Type = "layers"
 		s.image.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -283,15 +283,18 @@ func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy strin
 	if e := s.b.layerEpoch(); e != nil && work != nil {
 		key = newKey(key, "epoch", strconv.FormatInt(e.Unix(), 10)).sum() // the times of the files differ
 	}
-	if s.cacheOn {
-		if r, ok := s.b.cache.get(key); ok {
-			s.key = key
-			s.finishStep(createdBy, r)
-			s.b.report.Step(StepEvent{StepRef: ref, State: StepCached, Result: s.shortID()})
-			return nil
-		}
+	unlock, r, known := s.b.shared.begin(s.b, key)
+	defer unlock()
+	if !known && s.cacheOn {
+		r, known = s.b.cache.get(key)
 	}
-	r := record{Empty: true, Command: createdBy, Created: s.b.start}
+	if known {
+		s.key = key
+		s.finishStep(createdBy, r)
+		s.b.report.Step(StepEvent{StepRef: ref, State: StepCached, Result: s.shortID()})
+		return nil
+	}
+	r = record{Empty: true, Command: createdBy, Created: s.b.start}
 	if work != nil {
 		var err error
 		if r.Layer, r.Empty, err = s.newLayer(ctx, work); err != nil {
@@ -300,6 +303,7 @@ func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy strin
 	}
 	s.key = key
 	s.finishStep(createdBy, r)
+	s.b.shared.done(s.b, key, r)
 	return s.b.cache.put(key, r)
 }
 

@@ -28,7 +28,7 @@ func (l *lazyTree) get(ctx context.Context) (*tree, error) {
 	return l.t, l.err
 }
 
-func (b *builder) closeTrees() {
+func (b *session) closeTrees() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.trees {
@@ -67,7 +67,7 @@ func (b *builder) lazy(key string, open func(context.Context) (*tree, error)) *l
 }
 
 func (b *builder) imageTree(ref string) (*lazyTree, string, error) {
-	base, err := b.base(context.Background(), ref, b.o.Platform)
+	base, err := b.base(context.Background(), ref, b.platform)
 	if err != nil {
 		return nil, "", err
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/local"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -18,30 +17,27 @@ import (
 )
 
 type buildFlags struct {
-	o         build.Options
-	file      string
-	args      []string
-	argFiles  []string
-	labels    []string
-	annots    []string
-	contexts  []string
-	secrets   []string
-	ssh       []string
-	platforms []string
-	outputs   []string
-	filters   []string
-	allow     []string
-	pull      string
-	progress  string
-	iidFile   string
-	iidRaw    string
-	logFile   string
-	call      string
-	quiet     bool
-	check     bool
+	o        build.Options
+	file     string
+	args     []string
+	argFiles []string
+	labels   []string
+	annots   []string
+	contexts []string
+	secrets  []string
+	ssh      []string
+	filters  []string
+	allow    []string
+	pull     string
+	progress string
+	logFile  string
+	call     string
+	quiet    bool
+	check    bool
 
 	steps buildRunFlags
 	image buildImageFlags
+	out   buildOutputFlags
 }
 
 func buildCommand() *command {
@@ -70,10 +66,6 @@ func (o *buildFlags) register(f *flagSet) {
 	f.texts(&o.filters, "no-cache-filter", "", "Do not cache specified stages")
 	f.text(&o.pull, "pull", "", `Always attempt to pull all referenced images ("always", "missing", "never", "newer")`).def = "missing"
 	f.list[len(f.list)-1].isBool = true
-	f.texts(&o.platforms, "platform", "", "Set target platform for build")
-	f.texts(&o.outputs, "output", "o", `Output destination (format: "type=local,dest=path")`)
-	f.text(&o.iidFile, "iidfile", "", "Write the image ID to the file")
-	f.text(&o.iidRaw, "iidfile-raw", "", "Write the image ID without the algorithm to the file")
 	f.text(&o.logFile, "logfile", "", "Write the progress to the file")
 	f.texts(&o.secrets, "secret", "", `Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")`)
 	f.texts(&o.ssh, "ssh", "", `SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")`)
@@ -86,12 +78,11 @@ func (o *buildFlags) register(f *flagSet) {
 	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once")
 	o.steps.register(f, &o.o)
 	refuseBuild(f)
+	o.out.register(f, &o.o)
 	var form string
 	parsed(f, &form, "format", "", "string", `Form of the image: only "oci"`, parseImageForm)
 	f.refuse("there is one builder", "leave it away", "builder")
 	f.refuse("registry caches are not implemented", "the local cache is always used", "cache-from", "cache-to")
-	f.refuse("attestations are not implemented", "leave it away", "attest", "provenance", "sbom", "metadata-file")
-	f.refuse("it is not implemented", "build, then: proa push NAME", "push!")
 }
 
 // refuseBuild names what Docker and podman have and builds here do not, with
@@ -99,7 +90,6 @@ func (o *buildFlags) register(f *flagSet) {
 func refuseBuild(f *flagSet) {
 	f.fixed("rm", true, "no intermediate containers are kept", "use --keep-failed to look into a failed step")
 	f.accept("no intermediate containers are kept", "force-rm!")
-	f.fixed("load", true, "the result is always an image of the local store, or what --output says", "leave it away")
 	f.fixed("layers", true, "layers are always cached", "use --no-cache, or --squash for a single layer")
 	f.accept("the context is not sent anywhere", "compress!", "stream!")
 	f.fixed("disable-compression", true, "layers of the local store are not compressed", "push compresses them")
@@ -159,30 +149,12 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if !o.quiet {
 		pulls = a.out.ErrWriter()
 	}
-	r, err := build.Build(ctx, o.o, local.New(pod, pulls), rep)
+	r, err := build.Build(ctx, o.o, local.New(pod, pulls, o.out.remote.options(a)), rep)
 	rep.Finish(r, err)
-	if err = errors.Join(err, closeLog()); err != nil {
-		return err
+	if err = errors.Join(err, closeLog()); err != nil || r.ImageID == "" {
+		return err // without an image: a directory or an archive of files
 	}
-	if r.ImageID == "" {
-		return nil // a directory or an archive
-	}
-	if o.quiet {
-		a.out.Println("sha256:" + r.ImageID)
-	}
-	return o.writeIDs(a, r.ImageID)
-}
-
-func (o *buildFlags) writeIDs(a *app, id string) error {
-	for _, w := range []struct{ file, text string }{{o.iidFile, "sha256:" + id}, {o.iidRaw, id}} {
-		if w.file == "" {
-			continue
-		}
-		if err := atomicfile.Write(a.abs(w.file), []byte(w.text), 0o644, atomicfile.Volatile); err != nil {
-			return err
-		}
-	}
-	return nil
+	return o.deliver(ctx, a, pod, r)
 }
 
 // lint reports what the linter finds; it needs no images.
@@ -218,7 +190,7 @@ func (o *buildFlags) fill(a *app) error {
 	default:
 		return errs.WithHint(errs.New(errs.Invalid, "invalid progress mode %q", o.progress), "use auto, plain, tty or json")
 	}
-	for _, set := range []func(*app) error{o.fillArgs, o.fillPull, o.fillMaps, o.fillSecrets, o.fillOutputs} {
+	for _, set := range []func(*app) error{o.fillArgs, o.fillPull, o.fillMaps, o.fillSecrets} {
 		if err := set(a); err != nil {
 			return err
 		}
@@ -231,6 +203,9 @@ func (o *buildFlags) fill(a *app) error {
 		default:
 			return errs.WithHint(errs.New(errs.Invalid, "invalid entitlement %q", al), "use network.host or security.insecure")
 		}
+	}
+	if err := o.out.fill(a, &o.o); err != nil {
+		return err
 	}
 	if err := o.image.fill(a, &o.o); err != nil {
 		return err

@@ -90,13 +90,7 @@ func (o *buildFlags) fillMaps(*app) (err error) {
 	for _, f := range o.filters {
 		o.o.NoCacheFilter = append(o.o.NoCacheFilter, strings.Split(f, ",")...)
 	}
-	if len(o.platforms) > 1 || len(o.platforms) == 1 && strings.Contains(o.platforms[0], ",") {
-		return errs.WithHint(errs.New(errs.Unsupported, "several platforms in one build are not supported"), "build once per platform and join them with: proa manifest create")
-	}
-	if len(o.platforms) == 1 {
-		o.o.Platform, err = spec.ParsePlatform(o.platforms[0])
-	}
-	return err
+	return nil
 }
 
 // fillSecrets reads --secret id=ID[,src=FILE|,env=VAR] and --ssh ID[=SOCKET].

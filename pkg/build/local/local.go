@@ -21,16 +21,20 @@ import (
 type Engine struct {
 	pod      *libpod.Engine
 	progress io.Writer
+	remote   libpod.RemoteOptions
 }
 
-// New makes an Engine. progress takes what pulls print; nil: nothing.
-func New(pod *libpod.Engine, progress io.Writer) *Engine { return &Engine{pod, progress} }
+// New makes an Engine. progress takes what pulls print (nil: nothing); remote
+// is how registries are reached.
+func New(pod *libpod.Engine, progress io.Writer, remote libpod.RemoteOptions) *Engine {
+	return &Engine{pod, progress, remote}
+}
 
 var _ build.Engine = (*Engine)(nil)
 
 // Base implements build.Engine.
 func (e *Engine) Base(ctx context.Context, ref, platform string, pull spec.PullPolicy) (*build.Base, error) {
-	b, err := e.pod.BaseImage(ctx, ref, platform, pull, e.progress)
+	b, err := e.pod.BaseImage(ctx, ref, libpod.BaseOptions{Platform: platform, Pull: pull, Remote: e.remote, Progress: e.progress})
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +85,16 @@ func (e *Engine) CheckRun(ctx context.Context, c spec.Container) error {
 // CreateImage implements build.Engine.
 func (e *Engine) CreateImage(ctx context.Context, s build.ImageSpec) (id string, shown []string, err error) {
 	return e.pod.CreateImage(ctx, libpod.NewImage{Config: s.Config, Top: toStore(s.Top), Names: s.Names, Annotations: s.Annotations})
+}
+
+// CreateList implements build.Engine.
+func (e *Engine) CreateList(ctx context.Context, l build.ListSpec) (id string, shown []string, err error) {
+	return e.pod.CreateList(ctx, libpod.NewList{Images: l.Images, Names: l.Names, Add: l.Add, Annotations: l.Annotations})
+}
+
+// Platforms implements build.Engine.
+func (e *Engine) Platforms(ctx context.Context, ref string) ([]string, error) {
+	return e.pod.Platforms(ctx, ref, e.remote)
 }
 
 // LayerExists implements build.Engine.

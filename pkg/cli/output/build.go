@@ -31,14 +31,14 @@ type BuildPlain struct {
 	left   map[int]int // steps to come, per stage
 	held   map[int]*bytes.Buffer
 	run    map[int]string // container of the step under way, per stage
-	cached map[int]bool
+	stages map[int]build.StageInfo
 }
 
 // NewBuildPlain prints steps to out and findings of the linter to warn.
 func NewBuildPlain(out, warn io.Writer) *BuildPlain {
 	return &BuildPlain{
 		out: out, warn: warn, left: map[int]int{}, held: map[int]*bytes.Buffer{},
-		run: map[int]string{}, cached: map[int]bool{},
+		run: map[int]string{}, stages: map[int]build.StageInfo{},
 	}
 }
 
@@ -46,8 +46,10 @@ func NewBuildPlain(out, warn io.Writer) *BuildPlain {
 func (p *BuildPlain) Plan(stages []build.StageInfo, _ int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.order = nil
 	for _, s := range stages {
 		p.order = append(p.order, s.Index)
+		p.stages[s.Index] = s
 		p.left[s.Index] = s.Steps
 		p.held[s.Index] = &bytes.Buffer{}
 	}
@@ -77,6 +79,18 @@ func printBuildWarning(out io.Writer, w build.Warning) {
 	fmt.Fprintf(out, "WARN: %s%s%s\n", rule, w.Message, where)
 }
 
+// stepName is how BuildKit writes a step of one of several platforms.
+func stepName(s build.StageInfo, number int) string {
+	return fmt.Sprintf("[%s %s %d/%d]", s.Platform, stageName(s), number-s.First+1, s.Steps)
+}
+
+func stageName(s build.StageInfo) string {
+	if s.Name == "" {
+		return fmt.Sprintf("stage-%d", s.Index%build.StageSpan)
+	}
+	return s.Name
+}
+
 // writer is where a stage's text goes now.
 func (p *BuildPlain) writer(stage int) io.Writer {
 	if len(p.order) > 0 && p.order[0] == stage {
@@ -102,7 +116,11 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 	w := p.writer(e.Stage)
 	switch e.State {
 	case build.StepStarted:
-		fmt.Fprintf(w, "Step %d/%d : %s\n", e.Number, e.Total, e.Text)
+		if s := p.stages[e.Stage]; s.Platform != "" {
+			fmt.Fprintf(w, "%s %s\n", stepName(s, e.Number), e.Text)
+		} else {
+			fmt.Fprintf(w, "Step %d/%d : %s\n", e.Number, e.Total, e.Text)
+		}
 		return
 	case build.StepCached:
 		fmt.Fprintln(w, " ---> Using cache")
@@ -169,10 +187,14 @@ func short(id string) string {
 type BuildJSON struct {
 	mu  sync.Mutex
 	enc *json.Encoder
+	// platforms of the stages, where there are several
+	platforms map[int]string
 }
 
 // NewBuildJSON writes to out.
-func NewBuildJSON(out io.Writer) *BuildJSON { return &BuildJSON{enc: json.NewEncoder(out)} }
+func NewBuildJSON(out io.Writer) *BuildJSON {
+	return &BuildJSON{enc: json.NewEncoder(out), platforms: map[int]string{}}
+}
 
 type buildLine struct {
 	Type      string   `json:"type"`
@@ -190,6 +212,7 @@ type buildLine struct {
 	Size      int64    `json:"size,omitempty"`
 	Rule      string   `json:"rule,omitempty"`
 	Names     []string `json:"names,omitempty"`
+	Platform  string   `json:"platform,omitempty"`
 }
 
 func (j *BuildJSON) put(l buildLine) {
@@ -199,7 +222,10 @@ func (j *BuildJSON) put(l buildLine) {
 }
 
 // Plan implements build.Reporter.
-func (j *BuildJSON) Plan(_ []build.StageInfo, steps int) {
+func (j *BuildJSON) Plan(stages []build.StageInfo, steps int) {
+	for _, s := range stages {
+		j.platforms[s.Index] = s.Platform
+	}
 	j.put(buildLine{Type: "plan", Total: steps})
 }
 
@@ -217,7 +243,7 @@ func (j *BuildJSON) Output(s build.StepRef, stderr bool, text []byte) {
 	if stderr {
 		stream = "stderr"
 	}
-	j.put(buildLine{Type: "output", Stage: &s.Stage, Step: s.Number, Stream: stream, Text: string(text)})
+	j.put(buildLine{Type: "output", Stage: &s.Stage, Step: s.Number, Stream: stream, Text: string(text), Platform: j.platforms[s.Stage]})
 }
 
 var buildStates = map[build.StepState]string{
@@ -230,6 +256,7 @@ func (j *BuildJSON) Step(e build.StepEvent) {
 	l := buildLine{
 		Type: "step", Stage: &e.Stage, Step: e.Number, Total: e.Total, Line: e.Line, State: buildStates[e.State],
 		Text: e.Text, Container: e.Container, Result: e.Result, Seconds: e.Took.Seconds(),
+		Platform: j.platforms[e.Stage],
 	}
 	if e.Err != nil {
 		l.Error = e.Err.Error()
@@ -257,7 +284,7 @@ type BuildTTY struct {
 	out     io.Writer
 	size    func() (rows, cols int)
 	buf     bytes.Buffer // of the next write
-	names   map[int]string
+	stages  map[int]build.StageInfo
 	running map[int]*ttyStep
 	order   []int
 	drawn   int
@@ -269,6 +296,7 @@ type BuildTTY struct {
 }
 
 type ttyStep struct {
+	ref    build.StepRef
 	text   string
 	since  time.Time
 	cached bool
@@ -287,7 +315,7 @@ const (
 
 // NewBuildTTY draws on out; size tells its rows and columns.
 func NewBuildTTY(out io.Writer, size func() (rows, cols int)) *BuildTTY {
-	return &BuildTTY{out: out, size: size, names: map[int]string{}, running: map[int]*ttyStep{}, started: time.Now(), stop: make(chan struct{})}
+	return &BuildTTY{out: out, size: size, stages: map[int]build.StageInfo{}, running: map[int]*ttyStep{}, started: time.Now(), stop: make(chan struct{})}
 }
 
 // change runs do between the removal of the status lines and their new
@@ -306,14 +334,15 @@ func (t *BuildTTY) change(do func()) {
 func (t *BuildTTY) Plan(stages []build.StageInfo, steps int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.steps = steps
+	again := t.order != nil
+	t.steps, t.done, t.order = steps, 0, nil
 	for _, s := range stages {
 		t.order = append(t.order, s.Index)
-		if t.names[s.Index] = s.Name; s.Name == "" {
-			t.names[s.Index] = fmt.Sprintf("stage-%d", s.Index)
-		}
+		t.stages[s.Index] = s
 	}
-	go t.clock()
+	if !again {
+		go t.clock()
+	}
 }
 
 func (t *BuildTTY) clock() {
@@ -366,7 +395,7 @@ func (t *BuildTTY) Step(e build.StepEvent) {
 	t.change(func() {
 		switch e.State {
 		case build.StepStarted:
-			t.running[e.Stage] = &ttyStep{text: e.Text, since: time.Now()}
+			t.running[e.Stage] = &ttyStep{ref: e.StepRef, text: e.Text, since: time.Now()}
 		case build.StepCached:
 			if s := t.running[e.Stage]; s != nil {
 				s.cached = true
@@ -388,11 +417,19 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 	case s != nil && s.cached:
 		mark = "=> CACHED"
 	}
-	t.line(fmt.Sprintf("%s [%s] %s", mark, t.names[e.Stage], oneLine(e.Text)), e.Took)
+	t.line(fmt.Sprintf("%s %s %s", mark, t.name(e.StepRef), oneLine(e.Text)), e.Took)
 	if e.State == build.StepFailed && s != nil && len(s.tail) > 0 {
 		tail := s.tail[max(0, len(s.tail)-tailBytes):]
 		fmt.Fprintf(&t.buf, "------\n%s\n------\n", bytes.TrimRight(tail, "\n"))
 	}
+}
+
+func (t *BuildTTY) name(ref build.StepRef) string {
+	s := t.stages[ref.Stage]
+	if s.Platform == "" {
+		return "[" + stageName(s) + "]"
+	}
+	return stepName(s, ref.Number)
 }
 
 // TerminalSize is the number of rows and columns of the terminal that out is, 24 and
@@ -486,7 +523,7 @@ func (t *BuildTTY) draw() {
 		if s == nil {
 			continue
 		}
-		put(fmt.Sprintf(" => [%s] %s", t.names[i], oneLine(s.text)), s.since)
+		put(fmt.Sprintf(" => %s %s", t.name(s.ref), oneLine(s.text)), s.since)
 		if s.line != "" {
 			put(" => # "+s.line, s.since)
 		}
@@ -504,6 +541,10 @@ func (t *BuildTTY) Finish(r *build.Result, err error) {
 		for _, n := range r.Names {
 			t.line(" => naming to "+n, 0)
 		}
-		t.line(" => image sha256:"+r.ImageID, time.Since(t.started))
+		kind := "image"
+		if len(r.Images) > 1 {
+			kind = "manifest list"
+		}
+		t.line(" => "+kind+" sha256:"+r.ImageID, time.Since(t.started))
 	})
 }

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/storage"
+	"go.podman.io/storage/pkg/stringid"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// ListOptions describe a manifest list that is made of images of the store.
+type ListOptions struct {
+	Images      []string // ids, one per platform
+	Names       []string // complete
+	Add         string   // complete: the list with this name gets the images, and is made if there is none
+	Annotations map[string]string
+}
+
+// CreateList makes a manifest list and returns its id and the digest of the
+// index. The same images give the same id. An image or list that had one of
+// the names loses it.
+func (s *Store) CreateList(ctx context.Context, l ListOptions) (id string, d digest.Digest, err error) {
+	if l.Add != "" {
+		return s.extendList(ctx, l)
+	}
+	op, err := s.begin(false)
+	if err != nil {
+		return "", "", err
+	}
+	defer op.end(&err)
+	ix := imgspec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imgspec.MediaTypeImageIndex, Annotations: l.Annotations,
+	}
+	var created time.Time
+	for _, ref := range l.Images {
+		img, err := s.Resolve(ref)
+		if err != nil {
+			return "", "", err
+		}
+		e, err := s.localEntry(img)
+		if err != nil {
+			return "", "", err
+		}
+		if img.Created.After(created) {
+			created = img.Created
+		}
+		ix.Manifests = append(ix.Manifests, e)
+	}
+	raw, err := json.Marshal(ix)
+	if err != nil {
+		return "", "", err
+	}
+	if d, err = cleanDigest(raw); err != nil {
+		return "", "", err
+	}
+	id, err = op.putList(d.Encoded(), raw, l.Names, created)
+	return id, d, errs.Wrap(err, "create manifest list", strings.Join(l.Names, " "))
+}
+
+// putList stores an index under id, or under another one where a list with
+// this id was changed since. Its names come in a second step, which takes them
+// from whoever had them.
+func (o *op) putList(id string, raw []byte, names []string, created time.Time) (string, error) {
+	if old, err := o.store.ImageBigData(id, storage.ImageDigestBigDataKey); err == nil {
+		if string(old) == string(raw) {
+			return id, o.nameList(id, names)
+		}
+		id = stringid.GenerateRandomID()
+	}
+	flags := map[string]any{}
+	if len(names) > 0 {
+		flags[flagPending] = true
+	}
+	_, err := o.store.CreateImage(id, nil, "", "", &storage.ImageOptions{
+		CreationDate: created, Flags: flags,
+		BigData: []storage.ImageBigDataOption{{Key: storage.ImageDigestBigDataKey, Data: raw, Digest: digest.FromBytes(raw)}},
+	})
+	if err != nil {
+		return "", err
+	}
+	if err := hit(FailpointListStored); err != nil {
+		return "", err
+	}
+	return id, o.nameList(id, names)
+}
+
+func (o *op) nameList(id string, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return o.store.AddNames(id, names)
+}
+
+func (s *Store) extendList(ctx context.Context, l ListOptions) (id string, d digest.Digest, err error) {
+	if _, err := s.ManifestCreate(ctx, l.Add, true, l.Annotations); err != nil {
+		return "", "", err
+	}
+	err = s.editList(l.Add, func(_ *op, ix *imgspec.Index) error {
+		for _, ref := range l.Images {
+			img, err := s.Resolve(ref)
+			if err != nil {
+				return err
+			}
+			e, err := s.localEntry(img)
+			if err != nil {
+				return err
+			}
+			// Built again: the platform's former image goes.
+			ix.Manifests = slices.DeleteFunc(ix.Manifests, func(o imgspec.Descriptor) bool {
+				return o.Digest == e.Digest || o.Annotations[sourceAnnotation] != "" && samePlatform(o.Platform, e.Platform)
+			})
+			ix.Manifests = append(ix.Manifests, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", "", errs.Wrap(err, "add to manifest list", l.Add)
+	}
+	img, err := s.Resolve(l.Add)
+	if err != nil {
+		return "", "", err
+	}
+	for _, n := range l.Names {
+		if err := s.Tag(ctx, img.ID, n); err != nil {
+			return "", "", err
+		}
+	}
+	raw, err := s.RawManifest(img)
+	if err != nil {
+		return "", "", err
+	}
+	d, err = cleanDigest(raw)
+	return img.ID, d, err
+}
+
+func samePlatform(a, b *imgspec.Platform) bool {
+	return a != nil && b != nil && a.OS == b.OS && a.Architecture == b.Architecture && a.Variant == b.Variant
+}
+
+// cleanDigest is the digest of an index as others see it.
+func cleanDigest(raw []byte) (digest.Digest, error) {
+	clean, err := cleanIndex(raw)
+	return digest.FromBytes(clean), err
+}
+
+func cleanIndex(raw []byte) ([]byte, error) {
+	var ix imgspec.Index
+	if err := json.Unmarshal(raw, &ix); err != nil {
+		return nil, errs.New(errs.Corrupt, "cannot read the manifest list: %w", err)
+	}
+	hideSources(&ix)
+	return json.Marshal(ix)
+}
+
+// ListDigest is the digest of a list's index as others see it.
+func (s *Store) ListDigest(list *Image) (digest.Digest, []byte, error) {
+	raw, err := s.RawManifest(list)
+	if err != nil {
+		return "", nil, err
+	}
+	clean, err := cleanIndex(raw)
+	return digest.FromBytes(clean), clean, err
+}
+
+// Instance is the image of a list for a platform, the host's without one. Where
+// the list only names it at a registry, remote is its name there and the image
+// nil.
+func (s *Store) Instance(list *Image, platform string) (img *Image, remote string, err error) {
+	_, ix, err := s.readIndex(list.ID)
+	if err != nil {
+		return nil, "", err
+	}
+	if platform == "" {
+		platform = "linux/" + runtime.GOARCH
+	}
+	d := chooseEntry(ix, platform)
+	if d == nil {
+		return nil, "", errs.New(errs.NotFound, "no matching manifest for %s in the manifest list entries", platform)
+	}
+	source := d.Annotations[sourceAnnotation]
+	if remote, ok := strings.CutPrefix(source, "docker://"); ok {
+		if img, err := s.Resolve(remote); err == nil {
+			return img, "", nil
+		}
+		return nil, remote, nil
+	}
+	img, err = s.Resolve(source)
+	return img, "", err
+}
+
+// chooseEntry prefers the entry with the very variant.
+func chooseEntry(ix *imgspec.Index, platform string) *imgspec.Descriptor {
+	osName, arch, variant := splitPlatform(platform)
+	var found *imgspec.Descriptor
+	for i := range ix.Manifests {
+		d := &ix.Manifests[i]
+		if d.Platform == nil || d.Platform.OS != osName || d.Platform.Architecture != arch {
+			continue
+		}
+		if d.Platform.Variant == variant {
+			return d
+		}
+		if found == nil && (variant == "" || d.Platform.Variant == "") {
+			found = d
+		}
+	}
+	return found
+}
+
+// instancesOf are the images of the store that an index names.
+func instancesOf(raw []byte) []string {
+	var ix imgspec.Index
+	if json.Unmarshal(raw, &ix) != nil {
+		return nil
+	}
+	var ids []string
+	for _, d := range ix.Manifests {
+		if src := d.Annotations[sourceAnnotation]; src != "" && !strings.Contains(src, "/") {
+			ids = append(ids, src)
+		}
+	}
+	return ids
+}
+
+// InLists are the images that lists of the store name.
+func InLists(list []Summary) map[string]bool {
+	in := map[string]bool{}
+	for i := range list {
+		for _, id := range list[i].Instances {
+			in[id] = true
+		}
+	}
+	return in
+}
+
+// removeInstances deletes the images that only a list had, which is gone now.
+func (o *op) removeInstances(ids []string, ro RemoveOptions, out *Removal) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := o.s.refresh(true); err != nil {
+		return err
+	}
+	list, err := o.s.List()
+	if err != nil {
+		return err
+	}
+	in := InLists(list)
+	for _, id := range ids {
+		img, err := o.s.Resolve(id)
+		if err != nil || in[id] || len(img.Names) > 0 || hasChild(list, id) || ro.InUse != nil && ro.InUse(id) != "" {
+			continue
+		}
+		if err := o.remove(img, ro, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FindAside is the image of a platform that a build fetched under a name which
+// another platform's image may have (PullOptions.Aside).
+func (s *Store) FindAside(ref, platform string) (*Image, error) {
+	candidates, err := shortNameCandidates(nil, ref)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range candidates {
+		for i := range list {
+			if list[i].PulledAs != n.String() {
+				continue
+			}
+			if img, err := s.readImage(list[i].ID, nil); err == nil && fits(img, platform) {
+				return img, nil
+			}
+		}
+	}
+	return nil, noSuchImage(ref)
+}
+
+// Platforms are the platforms that a name is available for: of a list, here or
+// at its registry, else that of the image.
+func (s *Store) Platforms(ctx context.Context, ref string, ro RemoteOptions) ([]string, error) {
+	if img, err := s.Resolve(ref); err == nil && img.List {
+		_, ix, err := s.readIndex(img.ID)
+		if err != nil {
+			return nil, err
+		}
+		return platformsOf(ix.Manifests), nil
+	}
+	sys, err := s.system(ro.pull())
+	if err != nil {
+		return nil, err
+	}
+	names, err := shortNameCandidates(sys, ref)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		var descs []imgspec.Descriptor
+		if descs, err = s.remoteEntries(ctx, n.String(), true, ro); err == nil {
+			return platformsOf(descs), nil
+		}
+	}
+	if img, lerr := s.Resolve(ref); lerr == nil {
+		return []string{platformName(imgspec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant})}, nil
+	}
+	return nil, err
+}
+
+func platformsOf(descs []imgspec.Descriptor) []string {
+	var out []string
+	for _, d := range descs {
+		// An attestation beside the images has the platform unknown/unknown.
+		if d.Platform == nil || d.Platform.OS != "linux" || d.Platform.Architecture == "unknown" {
+			continue
+		}
+		if p := platformName(*d.Platform); !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func platformName(p imgspec.Platform) string {
+	name := p.OS + "/" + p.Architecture
+	if p.Variant != "" {
+		name += "/" + p.Variant
+	}
+	return name
+}
