@@ -36,6 +36,7 @@ type fetched struct {
 	src       types.ImageSource
 	sys       *types.SystemContext
 	remote    RemoteOptions
+	layout    string // the OCI directory that is read, if any
 	tell      *teller
 	top       []byte // manifest or index as named
 	topDigest digest.Digest
@@ -88,6 +89,11 @@ func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyCont
 		inst, err := list.ChooseInstance(f.sys)
 		if err != nil {
 			return noPlatform(f.sys)
+		}
+		if f.layout != "" {
+			if err := checkManifest(f.layout, inst); err != nil {
+				return err
+			}
 		}
 		unparsed = image.UnparsedInstance(f.src, &inst)
 		if raw, mime, err = unparsed.Manifest(ctx); err != nil {

@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
+	"github.com/opencontainers/go-digest"
 	dockerarchive "go.podman.io/image/v5/docker/archive"
 	"go.podman.io/image/v5/docker/reference"
 	ociarchive "go.podman.io/image/v5/oci/archive"
@@ -53,7 +55,9 @@ func (l Loaded) Lines() []string {
 // Load adds the images of a docker-archive, an oci-archive or an OCI
 // directory; archives may be compressed.
 func (s *Store) Load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
-	if err := os.MkdirAll(s.tmpDir(), 0o700); err != nil {
+	// From here on, so that what a killed call leaves in tmp is cleared away.
+	op, err := s.begin(true)
+	if err != nil {
 		return nil, err
 	}
 	what := o.Path
@@ -61,6 +65,11 @@ func (s *Store) Load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 		what = "standard input"
 	}
 	out, err := s.load(ctx, o)
+	op.end(&err)
+	var errno syscall.Errno
+	if err != nil && errs.KindOf(err) == errs.Internal && !errors.As(err, &errno) {
+		err = &errs.Error{Kind: errs.Corrupt, Err: err} // the library's words about the archive
+	}
 	return out, errs.Wrap(err, "load", what)
 }
 
@@ -241,7 +250,7 @@ func (s *Store) loadOCIArchive(ctx context.Context, file, archive string, tell *
 		return nil, err
 	}
 	defer f.Close()
-	if _, err := unpack.Tar(dir, f, unpack.Options{IgnoreChown: true, NoDevices: true}); err != nil {
+	if _, err := unpack.Tar(dir, f, unpack.Options{IgnoreChown: true, FilesOnly: true}); err != nil {
 		return nil, err
 	}
 	return s.loadLayout(ctx, dir, as, tell)
@@ -257,17 +266,23 @@ func (s *Store) loadLayout(ctx context.Context, dir string, as types.ImageRefere
 	if err != nil {
 		return nil, err
 	}
+	if err := smallFile(filepath.Join(dir, "index.json")); err != nil {
+		return nil, err
+	}
 	list, err := ocilayout.List(dir)
 	if err != nil {
 		return nil, errs.New(errs.Invalid, "it is not an OCI image directory: %w", err)
 	}
 	var out []Loaded
 	for i, e := range list {
+		if err := checkManifest(dir, e.ManifestDescriptor.Digest); err != nil {
+			return out, err
+		}
 		ref, err := ocilayout.NewIndexReference(dir, i)
 		if err != nil {
 			return out, err
 		}
-		l, err := s.loadOne(ctx, sys, ref, fetchOptions{tell: tell, names: layoutNames(e.ManifestDescriptor.Annotations), as: as})
+		l, err := s.loadOne(ctx, sys, ref, fetchOptions{tell: tell, names: layoutNames(e.ManifestDescriptor.Annotations), as: as, layout: dir})
 		if err != nil {
 			return out, err
 		}
@@ -277,6 +292,28 @@ func (s *Store) loadLayout(ctx context.Context, dir string, as types.ImageRefere
 		return nil, errs.New(errs.Invalid, "it holds no image")
 	}
 	return mergeLoaded(out), nil
+}
+
+// checkManifest refuses a manifest of an OCI directory that the library would
+// read into memory whatever its size.
+func checkManifest(dir string, d digest.Digest) error {
+	if err := d.Validate(); err != nil {
+		return errs.New(errs.Corrupt, "invalid digest %q in the index: %w", d, err)
+	}
+	return smallFile(filepath.Join(dir, "blobs", d.Algorithm().String(), d.Encoded()))
+}
+
+func smallFile(file string) error {
+	fi, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return errs.New(errs.Invalid, "it is not a complete OCI image directory: %w", err)
+	case !fi.Mode().IsRegular():
+		return errs.New(errs.Invalid, "%s is not a file", fi.Name())
+	case fi.Size() > maxManifest:
+		return errs.New(errs.Invalid, "%s has %d bytes; at most %d are accepted", fi.Name(), fi.Size(), maxManifest)
+	}
+	return nil
 }
 
 // mergeLoaded joins entries of one image: a layout has one for each name.

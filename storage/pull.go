@@ -235,6 +235,7 @@ type fetchOptions struct {
 	named  reference.Named // the image's name afterwards; nil: names
 	names  []string        // complete
 	remote RemoteOptions
+	layout string // the OCI directory that is read
 	// as is what the signature policy is asked about where the image is read
 	// from another place than the user named.
 	as    types.ImageReference
@@ -270,7 +271,7 @@ func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.
 			if fo.as != nil {
 				src = renamed{src, fo.as}
 			}
-			f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell, remote: fo.remote}
+			f = &fetched{ctx: ctx, o: op, src: src, sys: sys, tell: fo.tell, remote: fo.remote, layout: fo.layout}
 			if err = f.readManifest(watched, policy); err != nil {
 				src.Close()
 			}

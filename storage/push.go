@@ -87,9 +87,10 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 }
 
 func pushError(err error, named reference.Named) error {
+	raw := err
 	err = registryError(err, named)
 	if errs.Is(err, errs.Unauthorized) {
-		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", err),
+		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", raw),
 			"proa login %s", reference.Domain(named))
 	}
 	return errs.Wrap(err, "push image", reference.FamiliarString(named))

@@ -4,6 +4,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -69,6 +70,10 @@ func registryError(err error, named reference.Named) error {
 	if errors.As(err, &status) {
 		httpStatus = status.StatusCode
 	}
+	// Of answers that are no JSON only the text has the status.
+	if _, rest, ok := strings.Cut(err.Error(), "StatusCode: "); ok && httpStatus == 0 {
+		_, _ = fmt.Sscanf(rest, "%d", &httpStatus)
+	}
 	switch {
 	case errors.As(err, &unauth), httpStatus == http.StatusUnauthorized, httpStatus == http.StatusForbidden:
 		return denied(named, err)
@@ -78,7 +83,7 @@ func registryError(err error, named reference.Named) error {
 		return errs.New(errs.NotFound, "a part of %s is missing at the registry: %w", name, err)
 	case httpStatus == http.StatusNotFound, is && code.Code.Descriptor().Value == "MANIFEST_UNKNOWN":
 		return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
-	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests, strings.Contains(err.Error(), "StatusCode: 429"):
+	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests:
 		return errs.WithHint(errs.New(errs.Unavailable, "the registry limits the rate of requests: %w", err),
 			"wait, or log in: proa login %s", reference.Domain(named))
 	case strings.Contains(err.Error(), "exceeded maximum allowed size"):
@@ -87,8 +92,6 @@ func registryError(err error, named reference.Named) error {
 		return errs.New(errs.Corrupt, "%s sent another manifest than that of the digest: %w", reference.Domain(named), err)
 	case strings.Contains(err.Error(), "decoding bearer token"):
 		return errs.New(errs.Unavailable, "the token server of %s sent no token: %w", reference.Domain(named), err)
-	case silent(err):
-		return errs.WithHint(errs.New(errs.Unavailable, "%s sent nothing for %s: %w", reference.Domain(named), silence, err), "try again later")
 	case errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return errs.WithHint(errs.New(errs.Unavailable, "%s speaks HTTP, not HTTPS: %w", reference.Domain(named), err),
 			"add --tls-verify=false, or declare the registry insecure in registries.conf")

@@ -174,6 +174,9 @@ func (w *watch) explain(err error) error {
 	if cause := context.Cause(w.ctx); errors.As(cause, &own) {
 		return own
 	}
+	if silent(err) {
+		return errs.WithHint(errs.New(errs.Unavailable, "the registry sent nothing for %s: %w", w.silence, err), "try again later")
+	}
 	return err
 }
 

@@ -129,6 +129,9 @@ func removeTree(dir int, base string) error {
 }
 
 func (u *unpacker) create(name string, h *tar.Header) error {
+	if u.o.FilesOnly && h.Typeflag != tar.TypeDir && h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeRegA { //nolint:staticcheck // old archives have it
+		return errs.New(errs.Invalid, "it is neither a file nor a directory")
+	}
 	dir, err := u.parent(path.Dir(name))
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type Options struct {
 	UserXattr   bool // overlay's marks are user.overlay.* (inside a user namespace)
 	IgnoreChown bool // all files belong to the caller: there is one id only
 	NoDevices   bool // device nodes cannot be made: leave them out
+	FilesOnly   bool // refuse everything but regular files and directories
 	Split       io.Writer
 	MaxEntries  int   // 0: 10 million
 	MaxBytes    int64 // of files; 0: 1 TiB
