@@ -149,6 +149,12 @@ func (f *fetched) parse(ctx context.Context, mime string) error {
 		}
 		f.layers = append(f.layers, l.BlobInfo)
 	}
+	// A store has layers unpacked: it gives other blobs than the manifest names.
+	if have, err := f.src.LayerInfosForCopy(ctx, nil); err != nil {
+		return err
+	} else if have != nil {
+		f.layers = have
+	}
 	if err := f.checkBlob(info); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ type PullOptions struct {
 }
 
 // Pull fetches an image, by a name as in Docker or with a transport
-// (docker://, oci:, oci-archive:, docker-archive:, dir:). What is visible
+// (docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:). What is visible
 // afterwards is complete and verified; a killed Pull leaves nothing that the
 // next writing call does not clear away. With AllTags the last image comes
 // back. The name "hello" stands for the image that Proa carries itself.
@@ -55,7 +55,9 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (*Image, er
 	if err != nil {
 		return nil, err
 	}
-	if t, rest, ok := cutTransport(ref); ok && t != "docker" {
+	if t, rest, ok := cutTransport(ref); ok && t == containersStorage {
+		return s.pullForeign(ctx, sys, rest, o)
+	} else if ok && t != "docker" {
 		return s.pullTransport(ctx, sys, ref, o)
 	} else if ok {
 		ref = strings.TrimPrefix(rest, "//")
@@ -190,6 +192,8 @@ func cutTransport(ref string) (transport, rest string, ok bool) {
 	switch t {
 	case "docker":
 		return t, rest, strings.HasPrefix(rest, "//")
+	case containersStorage:
+		return t, rest, true
 	case "oci", "oci-archive", "docker-archive", "dir":
 		// "oci:1.0" could be a name with a tag: a path is told by its first
 		// character.

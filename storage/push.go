@@ -144,15 +144,16 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 		}
 		where = "docker://" + at.of(named).String()
 	}
-	to, err := parseTransport(where)
-	if err != nil {
-		return p, err
-	}
 	op, err := s.begin(false)
 	if err != nil {
 		return p, err
 	}
 	defer op.end(&err)
+	to, done, err := s.destination(where)
+	if err != nil {
+		return p, err
+	}
+	defer done()
 	if o.Compression != "" {
 		a, err := compression.AlgorithmByName(o.Compression)
 		if err != nil {
@@ -192,6 +193,15 @@ func (s *Store) pushList(ctx context.Context, list *Image, named reference.Named
 		return Pushed{}, err
 	}
 	return Pushed{Name: reference.FamiliarString(named), Digest: digest.FromBytes(raw), Size: len(raw)}, nil
+}
+
+// destination opens what TRANSPORT:REFERENCE means. The caller calls done.
+func (s *Store) destination(where string) (to types.ImageReference, done func(), err error) {
+	if t, rest, ok := cutTransport(where); ok && t == containersStorage {
+		return s.writeForeign(rest)
+	}
+	to, err = parseTransport(where)
+	return to, func() {}, err
 }
 
 func manifestType(format string) (string, error) {

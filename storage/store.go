@@ -25,13 +25,16 @@ import (
 type Store struct {
 	root string // of containers/storage
 	run  string // its volatile directory
+	// userConf is where the user says that storage.conf is, which other stores
+	// heed.
+	userConf string
 	graph
 }
 
 // Open prepares a Store; nothing is read or created yet.
 func Open(d dirs.Dirs) *Store {
 	tellUser()
-	return &Store{root: d.Storage(), run: d.StorageRun()}
+	return &Store{root: d.Storage(), run: d.StorageRun(), userConf: os.Getenv("CONTAINERS_STORAGE_CONF")}
 }
 
 // Reexec must be the first call of any main that writes to a Store. It reports

@@ -31,5 +31,5 @@ func parseTransport(name string) (types.ImageReference, error) {
 	case "dir":
 		return directory.Transport.ParseReference(rest)
 	}
-	return nil, errs.New(errs.Unsupported, "unknown transport %q: docker, oci, oci-archive, docker-archive and dir are known", t)
+	return nil, errs.New(errs.Unsupported, "unknown transport %q: docker, oci, oci-archive, docker-archive, dir and containers-storage are known", t)
 }
