@@ -33,7 +33,9 @@ type viewer struct {
 
 func imageViewer() viewer {
 	return viewer{
-		mount:   func(ctx context.Context, e Engine, ref string) (*libpod.Mounted, error) { return e.MountImage(ctx, ref) },
+		mount: func(ctx context.Context, e Engine, ref string) (*libpod.Mounted, error) {
+			return e.MountImage(ctx, ref)
+		},
 		mounted: func(ctx context.Context, e Engine) ([]libpod.Mounted, error) { return e.MountedImages(ctx) },
 		unmount: func(ctx context.Context, e Engine, ref string, force bool) (string, error) {
 			return e.UnmountImage(ctx, ref, force)
@@ -50,7 +52,9 @@ func imageViewer() viewer {
 
 func containerViewer() viewer {
 	return viewer{
-		mount:   func(ctx context.Context, e Engine, ref string) (*libpod.Mounted, error) { return e.MountContainer(ctx, ref) },
+		mount: func(ctx context.Context, e Engine, ref string) (*libpod.Mounted, error) {
+			return e.MountContainer(ctx, ref)
+		},
 		mounted: func(ctx context.Context, e Engine) ([]libpod.Mounted, error) { return e.MountedContainers(ctx) },
 		unmount: func(ctx context.Context, e Engine, ref string, force bool) (string, error) {
 			return e.UnmountContainer(ctx, ref, force)
