@@ -199,10 +199,15 @@ func (s *Store) removeDebris(st storage.Store) error {
 	if err := st.GarbageCollect(); err != nil {
 		return err
 	}
-	// Left by a test of what overlay can do.
-	tests, _ := filepath.Glob(filepath.Join(s.home(), "compat*"))
-	for _, t := range tests {
-		_ = os.RemoveAll(t)
+	for _, pattern := range []string{
+		filepath.Join(s.home(), "compat*"),           // a test of what overlay can do
+		filepath.Join(s.root, "overlay-*", ".tmp-*"), // records that were being replaced
+		filepath.Join(s.root, "overlay-*", "*", ".tmp-*"),
+	} {
+		left, _ := filepath.Glob(pattern)
+		for _, f := range left {
+			_ = os.RemoveAll(f)
+		}
 	}
 	for _, d := range []string{s.tmpDir(), filepath.Join(s.home(), "staging")} {
 		if err := emptyDir(d); err != nil {

@@ -356,7 +356,16 @@ func noLeftovers(t *testing.T, s *Store) {
 // childMain is a pull in a process of its own, to be killed.
 func childMain() int {
 	s := Open(dirs.Dirs{Data: os.Getenv("PROA_TEST_DATA"), Run: os.Getenv("PROA_TEST_RUN")})
-	if _, err := s.Pull(context.Background(), os.Getenv("PROA_TEST_CHILD"), PullOptions{}); err != nil {
+	var err error
+	switch verb, what, _ := strings.Cut(os.Getenv("PROA_TEST_CHILD"), " "); verb {
+	case "load":
+		_, err = s.Load(context.Background(), LoadOptions{Path: what})
+	case "push":
+		_, err = s.Push(context.Background(), what, PushOptions{})
+	default:
+		_, err = s.Pull(context.Background(), verb, PullOptions{})
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		peak()
 		return 1

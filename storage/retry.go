@@ -37,8 +37,8 @@ func transient(err error) bool {
 		return true
 	}
 	var request *url.Error
-	if errors.As(err, &request) && errors.Is(err, io.EOF) {
-		return true // the server hung up instead of answering
+	if errors.As(err, &request) && (errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)) {
+		return true // the server hung up instead of answering, or of listening
 	}
 	var code errcode.Error
 	if errors.As(err, &code) {

@@ -83,10 +83,11 @@ func (s *Store) Usage() (*Usage, error) {
 		walk(m.TopLayer, func(l *layerRecord) { users[l.ID]++ })
 	}
 	u := &Usage{Images: map[string]ImageUsage{}}
+	built := builtLayers(layers)
 	for _, l := range layers {
 		if users[l.ID] > 0 {
 			u.Size += l.DiffSize
-		} else if l.Flags["incomplete"] == nil {
+		} else if built[l.ID] {
 			u.BuildLayers++
 			u.BuildSize += l.DiffSize
 		}
@@ -103,6 +104,21 @@ func (s *Store) Usage() (*Usage, error) {
 		u.Images[m.ID] = iu
 	}
 	return u, nil
+}
+
+// builtLayers are those that builds made, with what lies below them. What a
+// killed pull had finished belongs to nobody.
+func builtLayers(layers map[string]*layerRecord) map[string]bool {
+	built := map[string]bool{}
+	for _, l := range layers {
+		if l.Flags[flagLayer] == layerImage || l.Flags["incomplete"] != nil {
+			continue
+		}
+		for ; l != nil && !built[l.ID]; l = layers[l.Parent] {
+			built[l.ID] = true
+		}
+	}
+	return built
 }
 
 // CheckOptions say how deep Check looks.
