@@ -3,8 +3,10 @@
 package storage
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -181,8 +183,14 @@ func (d *dirDiffer) ApplyDiff(dest string, _ *archive.TarOptions, do *drivers.Di
 	}
 	sum := sha256.New()
 	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(pack.Tar(io.MultiWriter(sum, pw), dest, d.o)) }()
-	res, err := unpack.Record(pr, split)
+	go func() {
+		// A write to a pipe waits for its reader: headers of small files go
+		// through together.
+		w := bufio.NewWriterSize(io.MultiWriter(sum, pw), 128<<10)
+		err := pack.Tar(w, dest, d.o)
+		pw.CloseWithError(errors.Join(err, w.Flush()))
+	}()
+	res, err := unpack.Record(bufio.NewReaderSize(pr, 128<<10), split)
 	pr.CloseWithError(err)
 	if err != nil || !res.SplitOK {
 		split.Close()

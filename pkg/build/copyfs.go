@@ -23,7 +23,10 @@ type copier struct {
 	chmod *modeChange
 	epoch *time.Time
 
-	links map[inode]string // first destination of a file with several links
+	links    map[inode]string // first destination of a file with several links
+	noClones bool             // the file systems share no blocks: asking again is in vain
+	list     []byte           // for names of extended attributes
+	buf      []byte           // for content, once it is needed
 	// The last parent directory, kept open: entries come in order, so
 	// neighbours share it.
 	parent     int
@@ -33,7 +36,7 @@ type copier struct {
 type inode struct{ dev, ino uint64 }
 
 func newCopier(dst *root) *copier {
-	return &copier{dst: dst, links: map[inode]string{}, parent: -1}
+	return &copier{dst: dst, links: map[inode]string{}, list: make([]byte, 4096), parent: -1}
 }
 
 func (c *copier) Close() error {
@@ -173,36 +176,112 @@ func (c *copier) copyFile(src *root, e *entry, dest string) error {
 	if err != nil {
 		return err
 	}
-	if err := clear(dir, base, dest); err != nil {
-		return err
-	}
 	if e.st.Nlink > 1 && c.own == nil {
 		key := inode{e.st.Dev, e.st.Ino}
 		if first, ok := c.links[key]; ok {
+			if err := clear(dir, base, dest); err != nil {
+				return err
+			}
 			return c.link(first, dir, base)
 		}
 		c.links[key] = dest
 	}
-	in, err := src.open(e.path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	from, err := src.open(e.path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
-	from := os.NewFile(uintptr(in), e.path)
-	defer from.Close()
-	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	defer unix.Close(from)
+	to, err := createIn(dir, base, dest)
 	if err != nil {
-		return &os.PathError{Op: "create", Path: dest, Err: err}
+		return err
 	}
-	to := os.NewFile(uintptr(fd), dest)
-	defer to.Close()
-	if err := unix.IoctlFileClone(fd, in); err != nil {
-		// No reflinks here: copy, in the kernel where it can.
-		if _, err := io.Copy(to, from); err != nil {
+	defer unix.Close(to)
+	if err := c.content(from, to, e.st.Size); err != nil {
+		return &os.PathError{Op: "copy", Path: dest, Err: err}
+	}
+	c.copyXattrs(from, to)
+	return c.finish(to, e, dest)
+}
+
+// createIn makes a new regular file. What stood there before goes.
+func createIn(dir int, base, dest string) (int, error) {
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(dir, base, flags, 0o600)
+	if errors.Is(err, unix.EEXIST) {
+		if err := clear(dir, base, dest); err != nil {
+			return -1, err
+		}
+		fd, err = unix.Openat(dir, base, flags, 0o600)
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "create", Path: dest, Err: err}
+	}
+	return fd, nil
+}
+
+// content fills a new file: with the very blocks of the source where the file
+// systems can, else in the kernel, else through a buffer.
+func (c *copier) content(from, to int, size int64) error {
+	if !c.noClones {
+		if unix.IoctlFileClone(to, from) == nil {
+			return nil
+		}
+		c.noClones = true
+	}
+	for done := int64(0); ; {
+		n, err := unix.CopyFileRange(from, nil, to, nil, 1<<30, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil && done == 0:
+			return c.copyThrough(from, to)
+		case err != nil:
 			return err
 		}
+		done += int64(n)
+		// A file of the size 0 may still have content: one of /proc or /sys, to
+		// which this call says that there is none.
+		if n == 0 && done == 0 {
+			return c.copyThrough(from, to)
+		}
+		// Known to be complete: no need to ask for the end.
+		if n == 0 || done == size {
+			return nil
+		}
 	}
-	copyXattrs(in, fd)
-	return c.finish(to, e)
+}
+
+// copyThrough copies between file systems that cannot among themselves.
+func (c *copier) copyThrough(from, to int) error {
+	if c.buf == nil {
+		c.buf = make([]byte, 128<<10)
+	}
+	for {
+		n, err := readSome(from, c.buf)
+		if err != nil || n == 0 {
+			return err
+		}
+		for p := c.buf[:n]; len(p) > 0; {
+			m, err := unix.Write(to, p)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			p = p[m:]
+		}
+	}
+}
+
+// readSome reads what a signal does not interrupt; 0 is the end.
+func readSome(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, p)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 func (c *copier) link(first string, dir int, base string) error {
@@ -217,16 +296,15 @@ func (c *copier) link(first string, dir int, base string) error {
 	return nil
 }
 
-func (c *copier) finish(f *os.File, e *entry) error {
+func (c *copier) finish(fd int, e *entry, dest string) error {
 	own := c.ownerOf(e)
-	if err := unix.Fchown(int(f.Fd()), own.uid, own.gid); err != nil {
-		return &os.PathError{Op: "chown", Path: f.Name(), Err: chownHint(err)}
+	if err := unix.Fchown(fd, own.uid, own.gid); err != nil {
+		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
 	}
-	if err := unix.Fchmod(int(f.Fd()), c.modeOf(e)); err != nil {
-		return &os.PathError{Op: "chmod", Path: f.Name(), Err: err}
+	if err := unix.Fchmod(fd, c.modeOf(e)); err != nil {
+		return &os.PathError{Op: "chmod", Path: dest, Err: err}
 	}
-	ts := c.times(e)
-	return unix.UtimesNanoAt(unix.AT_FDCWD, procPath(int(f.Fd())), ts, 0)
+	return unix.UtimesNanoAt(fd, "", c.times(e), unix.AT_EMPTY_PATH)
 }
 
 func (c *copier) times(e *entry) []unix.Timespec {
@@ -260,13 +338,12 @@ func (c *copier) restoreDirTimes(w *walker, dest string) error {
 
 // copyXattrs carries over capabilities and user attributes. Overlay's own
 // marks stay behind: they would hide files of the layers below.
-func copyXattrs(from, to int) {
-	buf := make([]byte, 4096)
-	n, err := unix.Flistxattr(from, buf)
+func (c *copier) copyXattrs(from, to int) {
+	n, err := unix.Flistxattr(from, c.list)
 	if err != nil || n == 0 {
 		return
 	}
-	for _, name := range strings.Split(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
+	for _, name := range strings.Split(strings.TrimRight(string(c.list[:n]), "\x00"), "\x00") {
 		if name != "security.capability" && (!strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "user.overlay.")) {
 			continue
 		}
@@ -287,12 +364,9 @@ func (c *copier) writeFile(dest string, content io.Reader, mode uint32, mtime ti
 	if err != nil {
 		return err
 	}
-	if err := clear(dir, base, dest); err != nil {
-		return err
-	}
-	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := createIn(dir, base, dest)
 	if err != nil {
-		return &os.PathError{Op: "create", Path: dest, Err: err}
+		return err
 	}
 	f := os.NewFile(uintptr(fd), dest)
 	defer f.Close()
@@ -300,5 +374,5 @@ func (c *copier) writeFile(dest string, content io.Reader, mode uint32, mtime ti
 		return err
 	}
 	e := &entry{st: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}
-	return c.finish(f, e)
+	return c.finish(fd, e, dest)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"os"
 	"path"
 	"sort"
@@ -260,6 +259,7 @@ func (w *walker) allBelow(dir string) ([]string, error) {
 // digest hashes what the entries are: names, types, modes, contents. Times do
 // not count, as in Docker; owners count where they are kept.
 func (w *walker) digest(h hash.Hash, owners bool) error {
+	buf := make([]byte, 128<<10)
 	for i := range w.entries {
 		e := &w.entries[i]
 		fmt.Fprintf(h, "%q %o", e.rel, e.st.Mode)
@@ -268,7 +268,7 @@ func (w *walker) digest(h hash.Hash, owners bool) error {
 		}
 		switch e.st.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
-			sum, err := w.fileDigest(e)
+			sum, err := w.fileDigest(e, buf)
 			if err != nil {
 				return err
 			}
@@ -283,16 +283,23 @@ func (w *walker) digest(h hash.Hash, owners bool) error {
 	return nil
 }
 
-func (w *walker) fileDigest(e *entry) ([]byte, error) {
+// fileDigest hashes a file's content as the buffer brings it.
+func (w *walker) fileDigest(e *entry, buf []byte) ([]byte, error) {
 	fd, err := w.src.open(e.path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), e.path)
-	defer f.Close()
+	defer unix.Close(fd)
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return nil, err
+	for done := int64(0); ; {
+		n, err := readSome(fd, buf)
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: e.path, Err: err}
+		}
+		h.Write(buf[:n])
+		// Known to be complete: no need to ask for the end.
+		if done += int64(n); n == 0 || done == e.st.Size {
+			return h.Sum(nil), nil
+		}
 	}
-	return h.Sum(nil), nil
 }
