@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -122,6 +123,69 @@ func (b *bench) context(name, dockerfile string) (string, error) {
 		return "", err
 	}
 	return dir, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o644)
+}
+
+// measureCopy builds what only copies its context: many small files, and one of
+// a gigabyte.
+func measureCopy(b *bench, name string) error {
+	for _, c := range []struct {
+		row         string
+		files, size int
+		rounds      int
+	}{
+		{"build, COPY of 10,000 files", 10_000, 2 << 10, b.few()},
+		{"build, COPY of 1 GB", 1, 1 << 30, min(b.few(), 3)},
+	} {
+		ctx, err := b.filledContext(c.files, c.size)
+		if err != nil {
+			return err
+		}
+		args := []string{"build", "-q", "--no-cache", "-t", "copied", ctx}
+		m, err := alternate(c.rounds, timed{peer: b.proa, args: args}, timed{peer: b.podman, args: args})
+		if err != nil {
+			return err
+		}
+		b.ratio(c.row, m[0], m[1], "podman", 0.7)
+		for _, p := range []peer{b.proa, b.podman} {
+			if _, err := p.do("image", "prune", "-f"); err != nil {
+				return err
+			}
+			if _, err := p.do("rmi", "-f", "copied"); err != nil {
+				return err
+			}
+		}
+		if _, err := b.proa.do("builder", "prune", "-f"); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filledContext is a directory with files of a size, fifty to a directory.
+func (b *bench) filledContext(files, size int) (string, error) {
+	ctx, err := b.context("copy", "FROM bench\nCOPY data /data\n")
+	if err != nil {
+		return "", err
+	}
+	c := newCorpus(uint64(files))
+	block := make([]byte, min(size, 16<<20))
+	for i := range files {
+		dir := filepath.Join(ctx, "data", fmt.Sprintf("%03d", i/50))
+		if i%50 == 0 {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return "", err
+			}
+		}
+		c.fill(block, true)
+		data := bytes.Repeat(block, size/len(block))
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), data, 0o644); err != nil {
+			return "", err
+		}
+	}
+	return ctx, nil
 }
 
 // measureStages builds ten stages that need nothing of each other and keep a

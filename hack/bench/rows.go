@@ -34,8 +34,9 @@ var rows = []row{
 	{"port throughput", measureThroughput},
 	{"system calls", measureCalls},
 	{"pull, load, disk", measurePull},
-	{"build", measureBuild},
-	{"parallel stages", measureStages},
+	{"build, RUN", measureBuild},
+	{"build, COPY", measureCopy},
+	{"build, parallel stages", measureStages},
 	{"images", measureImages},
 }
 
