@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/manifest"
 
+	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage"
 )
 
@@ -20,15 +21,21 @@ type ManifestEntry = storage.Entry
 // RemoteOptions are how a registry is reached.
 type RemoteOptions = storage.RemoteOptions
 
+// ManifestCreation describes a list of images from anywhere.
+type ManifestCreation = storage.ListCreation
+
+// ManifestPushOptions say where and how a list goes.
+type ManifestPushOptions = storage.ManifestPushOptions
+
 // manifestRequest is what the operations on lists need, each its part.
 type manifestRequest struct {
 	List, Ref   string
-	Amend, All  bool
+	All         bool
 	Annotations map[string]string
 	Entry       ManifestEntry
 	Remote      RemoteOptions
-	Dest        string
-	Format      string
+	Create      ManifestCreation
+	Push        ManifestPushOptions
 }
 
 func manifestOp(do func(context.Context, *insideCall, *manifestRequest) (any, error)) insideOp {
@@ -43,7 +50,7 @@ func manifestOp(do func(context.Context, *insideCall, *manifestRequest) (any, er
 
 func manifestOps(m map[string]insideOp) {
 	m["manifest-create"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
-		return c.e.images.ManifestCreate(ctx, r.List, r.Amend, r.Annotations)
+		return c.e.images.ManifestCreate(ctx, r.List, r.Create)
 	})
 	m["manifest-add"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
 		return c.e.images.ManifestAdd(ctx, r.List, r.Ref, r.Entry, r.All, r.Remote)
@@ -55,18 +62,26 @@ func manifestOps(m map[string]insideOp) {
 		return nil, c.e.images.ManifestRemove(ctx, r.List, r.Ref)
 	})
 	m["manifest-inspect"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		if r.All {
+			return c.e.images.ManifestVerbose(ctx, r.List, r.Remote)
+		}
 		return c.e.images.ManifestInspect(ctx, r.List, r.Remote)
 	})
+	m["manifest-annotate-index"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
+		return nil, c.e.images.ManifestAnnotateIndex(ctx, r.List, r.Annotations, r.Ref)
+	})
 	m["manifest-push"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
-		d, err := c.e.images.ManifestPush(ctx, r.List, r.Dest, r.Format, r.Remote, c.progress)
+		r.Push.Progress = c.progress
+		d, err := c.e.images.ManifestPush(ctx, r.List, r.Push)
 		return d.String(), err
 	})
 }
 
-// ManifestCreate makes an empty list of images for several platforms and
-// returns its id. Kind Exists: the name is taken, and amend does not allow that.
-func (e *Engine) ManifestCreate(ctx context.Context, name string, amend bool, annotations map[string]string) (id string, err error) {
-	return id, e.inside(ctx, "manifest-create", manifestRequest{List: name, Amend: amend, Annotations: annotations}, &id, nil, nil)
+// ManifestCreate makes a list of images for several platforms and returns its
+// id. It is seen with all its images or not at all. Kind Exists: the name is
+// taken, and Amend does not allow that.
+func (e *Engine) ManifestCreate(ctx context.Context, name string, c ManifestCreation) (id string, err error) {
+	return id, e.inside(ctx, "manifest-create", manifestRequest{List: name, Create: c}, &id, nil, nil)
 }
 
 // ManifestAdd adds an image to a list: one of the store, or with docker:// one
@@ -86,10 +101,25 @@ func (e *Engine) ManifestRemove(ctx context.Context, list, entry string) error {
 	return e.inside(ctx, "manifest-remove", manifestRequest{List: list, Ref: entry}, nil, nil, nil)
 }
 
+// ManifestAnnotateIndex changes the list itself: its annotations, and with
+// subject what it belongs to.
+func (e *Engine) ManifestAnnotateIndex(ctx context.Context, list string, annotations map[string]string, subject string) error {
+	return e.inside(ctx, "manifest-annotate-index", manifestRequest{List: list, Ref: subject, Annotations: annotations}, nil, nil, nil)
+}
+
+// ManifestExists says whether a name is that of a list.
+func (e *Engine) ManifestExists(_ context.Context, name string) (bool, error) {
+	img, err := e.images.Resolve(name)
+	if errs.Is(err, errs.NotFound) {
+		return false, nil
+	}
+	return err == nil && img.List, err
+}
+
 // ManifestInspect returns a list (or a manifest) as JSON: of the store, else of
-// a registry.
-func (e *Engine) ManifestInspect(ctx context.Context, name string, ro RemoteOptions) (doc []byte, err error) {
-	return doc, e.inside(ctx, "manifest-inspect", manifestRequest{List: name, Remote: ro}, &doc, nil, nil)
+// a registry. verbose: with the manifests that a list names, as Docker does.
+func (e *Engine) ManifestInspect(ctx context.Context, name string, verbose bool, ro RemoteOptions) (doc []byte, err error) {
+	return doc, e.inside(ctx, "manifest-inspect", manifestRequest{List: name, All: verbose, Remote: ro}, &doc, nil, nil)
 }
 
 // Descriptor names a manifest.
@@ -101,15 +131,15 @@ type Descriptor struct {
 
 // ManifestDescriptor names the manifest of an image or list of the store.
 func (e *Engine) ManifestDescriptor(ctx context.Context, ref string) (Descriptor, error) {
-	doc, err := e.ManifestInspect(ctx, ref, RemoteOptions{})
+	doc, err := e.ManifestInspect(ctx, ref, false, RemoteOptions{})
 	if err != nil {
 		return Descriptor{}, err
 	}
 	return Descriptor{manifest.GuessMIMEType(doc), digest.FromBytes(doc).String(), int64(len(doc))}, nil
 }
 
-// ManifestPush sends a list and its images to a registry (empty dest: that of
-// its name) and returns the list's digest there. format is oci, v2s2 or empty.
-func (e *Engine) ManifestPush(ctx context.Context, list, dest, format string, ro RemoteOptions, progress io.Writer) (digest string, err error) {
-	return digest, e.inside(ctx, "manifest-push", manifestRequest{List: list, Dest: dest, Format: format, Remote: ro}, &digest, nil, e.progress(progress))
+// ManifestPush sends a list and its images to a registry, or into an OCI
+// directory or archive, and returns the list's digest there.
+func (e *Engine) ManifestPush(ctx context.Context, list string, o ManifestPushOptions, progress io.Writer) (digest string, err error) {
+	return digest, e.inside(ctx, "manifest-push", manifestRequest{List: list, Push: o}, &digest, nil, e.progress(progress))
 }

@@ -103,10 +103,10 @@ func (o *op) nameList(id string, names []string) error {
 }
 
 func (s *Store) extendList(ctx context.Context, l ListOptions) (id string, d digest.Digest, err error) {
-	if _, err := s.ManifestCreate(ctx, l.Add, true, l.Annotations); err != nil {
+	if _, err := s.ManifestCreate(ctx, l.Add, ListCreation{Amend: true, Annotations: l.Annotations}); err != nil {
 		return "", "", err
 	}
-	err = s.editList(l.Add, func(_ *op, ix *imgspec.Index) error {
+	err = s.editList(l.Add, func(ix *imgspec.Index) error {
 		for _, ref := range l.Images {
 			img, err := s.Resolve(ref)
 			if err != nil {

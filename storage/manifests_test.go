@@ -22,10 +22,10 @@ func TestManifestLists(t *testing.T) {
 	img := loadAlpine(t, s)
 	push(t, host, "library/other:latest", imageOf(t, tarOf(t, file("x", "y"))))
 	name := host + "/me/multi:1"
-	if _, err := s.ManifestCreate(ctx, name, false, nil); err != nil {
+	if _, err := s.ManifestCreate(ctx, name, ListCreation{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ManifestCreate(ctx, name, false, nil); !errs.Is(err, errs.Exists) {
+	if _, err := s.ManifestCreate(ctx, name, ListCreation{}); !errs.Is(err, errs.Exists) {
 		t.Error(err)
 	}
 	if _, err := s.ManifestAdd(ctx, name, "alpine", Entry{}, false, RemoteOptions{}); err != nil {
@@ -42,7 +42,7 @@ func TestManifestLists(t *testing.T) {
 	if err != nil || strings.Contains(string(raw), sourceAnnotation) {
 		t.Errorf("%s %v", raw, err)
 	}
-	d, err := s.ManifestPush(ctx, name, "", "", RemoteOptions{}, nil)
+	d, err := s.ManifestPush(ctx, name, ManifestPushOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -188,7 +188,7 @@ func (s *Store) pushList(ctx context.Context, list *Image, named reference.Named
 		return Pushed{}, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list: its images cannot be compressed or signed on the way", reference.FamiliarString(named)),
 			"push its images one by one, and then the list")
 	}
-	raw, err := s.manifestPush(ctx, list.ID, named, o.Format, o.RemoteOptions, o.Progress)
+	raw, err := s.manifestPush(ctx, list.ID, named, ManifestPushOptions{RemoteOptions: o.RemoteOptions, Format: o.Format, Progress: o.Progress})
 	if err != nil {
 		return Pushed{}, err
 	}

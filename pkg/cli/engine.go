@@ -56,12 +56,7 @@ type Engine interface {
 	Diff(ctx context.Context, ref string) ([]libpod.Change, error)
 	Export(ctx context.Context, ref string, w io.Writer) error
 
-	ManifestCreate(ctx context.Context, name string, amend bool, annotations map[string]string) (string, error)
-	ManifestAdd(ctx context.Context, list, ref string, m libpod.ManifestEntry, all bool, r libpod.RemoteOptions) ([]string, error)
-	ManifestAnnotate(ctx context.Context, list, entry string, m libpod.ManifestEntry) error
-	ManifestRemove(ctx context.Context, list, entry string) error
-	ManifestInspect(ctx context.Context, name string, r libpod.RemoteOptions) ([]byte, error)
-	ManifestPush(ctx context.Context, list, dest, format string, r libpod.RemoteOptions, progress io.Writer) (string, error)
+	manifestEngine
 
 	TrustList(libpod.TrustListOptions) ([]libpod.TrustEntry, error)
 	TrustPolicy(path string) ([]byte, error)

@@ -3,20 +3,54 @@
 package cli
 
 import (
+	"bytes"
 	"context"
-	"strings"
+	"encoding/json"
+	"io"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
+// manifestEngine is the part of Engine that keeps manifest lists.
+type manifestEngine interface {
+	ManifestCreate(ctx context.Context, name string, c libpod.ManifestCreation) (string, error)
+	ManifestAdd(ctx context.Context, list, ref string, m libpod.ManifestEntry, all bool, r libpod.RemoteOptions) ([]string, error)
+	ManifestAnnotate(ctx context.Context, list, entry string, m libpod.ManifestEntry) error
+	ManifestAnnotateIndex(ctx context.Context, list string, annotations map[string]string, subject string) error
+	ManifestRemove(ctx context.Context, list, entry string) error
+	ManifestExists(ctx context.Context, name string) (bool, error)
+	ManifestInspect(ctx context.Context, name string, verbose bool, r libpod.RemoteOptions) ([]byte, error)
+	ManifestPush(ctx context.Context, list string, o libpod.ManifestPushOptions, progress io.Writer) (string, error)
+}
+
 func manifestCommand() *command {
 	return &command{
 		name: "manifest", short: "Manage lists of images for several platforms",
-		sub: []*command{manifestAddCommand(), manifestAnnotateCommand(), manifestCreateCommand(), manifestInspectCommand(), manifestPushCommand(),
-			manifestRemoveCommand(), rmiCommand().as("rm")},
+		sub: []*command{manifestAddCommand(), manifestAnnotateCommand(), manifestCreateCommand(),
+			exister("MANIFEST_LIST", "Tell by the exit status whether a list exists", lookupList),
+			manifestInspectCommand(), manifestPushCommand(), manifestRemoveCommand(), rmiCommand().as("rm")},
 	}
+}
+
+// withEngine is an action that begins with the engine.
+func withEngine(do func(ctx context.Context, a *app, e Engine, args []string) error) action {
+	return func(ctx context.Context, a *app, args []string) error {
+		e, err := a.engine(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, a, e, args)
+	}
+}
+
+func lookupList(ctx context.Context, e Engine, ref string) (any, error) {
+	ok, err := e.ManifestExists(ctx, ref)
+	if err == nil && !ok {
+		err = errs.New(errs.NotFound, "no such manifest list: %s", ref)
+	}
+	return nil, err
 }
 
 // remoteFlags are how a registry is reached.
@@ -48,11 +82,11 @@ type entryFlags struct {
 func (o *entryFlags) register(f *flagSet) {
 	f.texts(&o.annotations, "annotation", "", "Annotation of the entry (KEY=VALUE)")
 	f.text(&o.Arch, "arch", "", "Set architecture")
-	f.texts(&o.Features, "features", "", "Set features of the platform")
 	f.text(&o.OS, "os", "", "Set operating system")
 	f.texts(&o.OSFeatures, "os-features", "", "Set operating system features")
 	f.text(&o.OSVersion, "os-version", "", "Set operating system version")
 	f.text(&o.Variant, "variant", "", "Set architecture variant")
+	f.refuse("an OCI index has no field for them", "use --os-features, or an --annotation", "features")
 }
 
 func (o *entryFlags) entry() (m libpod.ManifestEntry, err error) {
@@ -64,58 +98,35 @@ func manifestCreateCommand() *command {
 	return &command{
 		examples: []string{`proa manifest create me/web:1.0 me/web:1.0-amd64 me/web:1.0-arm64`},
 		name:     "create", args: "MANIFEST_LIST [MANIFEST...]", short: "Create a list of images for several platforms", min: 1, max: -1,
+		long: "An image that is not here is looked for at its registry, and only named in the list.",
 		setup: func(f *flagSet) action {
 			var r remoteFlags
-			var amend, all bool
+			var c libpod.ManifestCreation
 			var annotations []string
-			f.boolean(&all, "all", "", "Of images that are lists, add every entry")
-			f.boolean(&amend, "amend", "a", "Amend an existing list")
+			f.boolean(&c.All, "all", "", "Of images that are lists, add every entry")
+			f.boolean(&c.Amend, "amend", "a", "Amend an existing list")
 			f.texts(&annotations, "annotation", "", "Annotation of the list (KEY=VALUE)")
 			r.register(f)
-			return func(ctx context.Context, a *app, args []string) error {
-				m, err := spec.ParseKeyValues("annotation", annotations)
-				if err != nil {
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) (err error) {
+				if c.Annotations, err = spec.ParseKeyValues("annotation", annotations); err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
-				if err != nil {
+				c.Refs, c.Remote = args[1:], r.options(a)
+				if _, err := e.ManifestCreate(ctx, args[0], c); err != nil {
 					return err
-				}
-				if _, err := e.ManifestCreate(ctx, args[0], amend, m); err != nil {
-					return err
-				}
-				for _, ref := range args[1:] {
-					if _, err := manifestAdd(ctx, e, args[0], ref, libpod.ManifestEntry{}, all, r.options(a)); err != nil {
-						return err
-					}
 				}
 				name, err := libpod.NormalizeName(args[0])
 				a.out.Println("Created manifest list " + name)
 				return err
-			}
+			})
 		},
 	}
-}
-
-// manifestAdd adds an image of the store, else one of its registry.
-func manifestAdd(ctx context.Context, e Engine, list, ref string, m libpod.ManifestEntry, all bool, r libpod.RemoteOptions) ([]string, error) {
-	added, err := e.ManifestAdd(ctx, list, ref, m, all, r)
-	if !errs.Is(err, errs.NotFound) || strings.Contains(ref, "://") {
-		return added, err
-	}
-	if _, lerr := e.ImageInspect(ctx, list); lerr != nil {
-		return nil, err // the list is what is missing
-	}
-	name, nerr := libpod.NormalizeName(ref)
-	if nerr != nil {
-		return nil, err
-	}
-	return e.ManifestAdd(ctx, list, "docker://"+name, m, all, r)
 }
 
 func manifestAddCommand() *command {
 	return &command{
 		name: "add", args: "MANIFEST_LIST MANIFEST [MANIFEST...]", short: "Add images to a list", min: 2, max: -1,
+		long: "An image that is not here is looked for at its registry, and only named in the list. With a transport\n(oci:, oci-archive:, docker-archive:, dir:, containers-storage:) it is pulled first.",
 		setup: func(f *flagSet) action {
 			var r remoteFlags
 			var o entryFlags
@@ -123,17 +134,14 @@ func manifestAddCommand() *command {
 			f.boolean(&all, "all", "", "Of images that are lists, add every entry")
 			o.register(f)
 			r.register(f)
-			return func(ctx context.Context, a *app, args []string) error {
+			f.refuse("a list holds images", "proa artifact add", "artifact!", "artifact-config", "artifact-config-type", "artifact-exclude-titles!", "artifact-layer-type", "artifact-subject", "artifact-type")
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				m, err := o.entry()
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
 				for _, ref := range args[1:] {
-					added, err := manifestAdd(ctx, e, args[0], ref, m, all, r.options(a))
+					added, err := e.ManifestAdd(ctx, args[0], ref, m, all, r.options(a))
 					if err != nil {
 						return err
 					}
@@ -142,28 +150,40 @@ func manifestAddCommand() *command {
 					}
 				}
 				return nil
-			}
+			})
 		},
 	}
 }
 
 func manifestAnnotateCommand() *command {
 	return &command{
-		name: "annotate", args: "MANIFEST_LIST MANIFEST", short: "Change what a list says about one of its images", min: 2, max: 2,
+		name: "annotate", args: "MANIFEST_LIST [MANIFEST]", short: "Change what a list says about one of its images, or about itself", min: 1, max: 2,
 		setup: func(f *flagSet) action {
 			var o entryFlags
+			var index bool
+			var subject string
 			o.register(f)
-			return func(ctx context.Context, a *app, args []string) error {
+			f.boolean(&index, "index", "", "Give the annotations to the list itself")
+			f.text(&subject, "subject", "", "Image that the list belongs to")
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				m, err := o.entry()
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
+				if index || subject != "" {
+					for _, n := range []string{"arch", "os", "os-features", "os-version", "variant"} {
+						if f.changed(n) {
+							return errs.WithHint(errs.New(errs.Invalid, "--%s is about an image, --index and --subject about the list", n), "run the command twice")
+						}
+					}
+					return e.ManifestAnnotateIndex(ctx, args[0], m.Annotations, subject)
+				}
+				if len(args) < 2 {
+					c := a.call
+					return c.command().usageError(c.words, "%q requires exactly 2 arguments without --index", c.words)
 				}
 				return e.ManifestAnnotate(ctx, args[0], args[1], m)
-			}
+			})
 		},
 	}
 }
@@ -173,58 +193,21 @@ func manifestInspectCommand() *command {
 		name: "inspect", args: "MANIFEST_LIST", short: "Display a list, or the manifest of an image", min: 1, max: 1,
 		setup: func(f *flagSet) action {
 			var r remoteFlags
+			var verbose bool
 			r.register(f)
-			f.boolean(new(bool), "verbose", "v", "Accepted: everything is shown anyway").hidden = true
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
+			f.boolean(&verbose, "verbose", "v", "With the manifests that the list names")
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+				doc, err := e.ManifestInspect(ctx, args[0], verbose, r.options(a))
 				if err != nil {
 					return err
 				}
-				doc, err := e.ManifestInspect(ctx, args[0], r.options(a))
-				if err == nil {
-					a.out.Println(strings.TrimRight(string(doc), "\n"))
+				var b bytes.Buffer
+				if err := json.Indent(&b, doc, "", "    "); err != nil {
+					return errs.New(errs.Corrupt, "cannot read the manifest of %s: %w", args[0], err)
 				}
-				return err
-			}
-		},
-	}
-}
-
-func manifestPushCommand() *command {
-	return &command{
-		name: "push", args: "MANIFEST_LIST [DESTINATION]", short: "Push a list with its images to a registry", min: 1, max: 2,
-		setup: func(f *flagSet) action {
-			var r remoteFlags
-			var format string
-			var purge, quiet bool
-			r.register(f)
-			f.text(&format, "format", "", `Type of the list ("oci", "v2s2")`)
-			f.boolean(&purge, "purge", "p", "Remove the local list after the push")
-			f.boolean(&quiet, "quiet", "q", "Print only the digest")
-			f.accept("all images of the list are pushed", "all!")
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
-				dest := ""
-				if len(args) > 1 {
-					dest = args[1]
-				}
-				w := a.out.ErrWriter()
-				if quiet {
-					w = nil
-				}
-				digest, err := e.ManifestPush(ctx, args[0], dest, format, r.options(a), w)
-				if err != nil {
-					return err
-				}
-				a.out.Println(digest)
-				if purge {
-					_, err = e.RemoveImage(ctx, args[0], libpod.RemoveImageOptions{})
-				}
-				return err
-			}
+				a.out.Println(b.String())
+				return nil
+			})
 		},
 	}
 }
@@ -233,13 +216,9 @@ func manifestRemoveCommand() *command {
 	return &command{
 		name: "remove", args: "MANIFEST_LIST DIGEST [DIGEST...]", short: "Remove images from a list", min: 2, max: -1,
 		setup: func(*flagSet) action {
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				return a.eachNamed(args[1:], func(entry string) error { return e.ManifestRemove(ctx, args[0], entry) })
-			}
+			})
 		},
 	}
 }

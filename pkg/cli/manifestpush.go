@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod"
+)
+
+type manifestPushFlags struct {
+	libpod.ManifestPushOptions
+	remote      remoteFlags
+	all, remove bool
+	quiet       bool
+	digest      string
+}
+
+func manifestPushCommand() *command {
+	return &command{
+		examples: []string{
+			`proa manifest push me/web:1.0                      to the registry of its name`,
+			`proa manifest push me/web:1.0 oci-archive:web.tar  into a file`,
+		},
+		name: "push", args: "MANIFEST_LIST [DESTINATION]", short: "Push a list with its images to a registry", min: 1, max: 2,
+		setup: func(f *flagSet) action {
+			o := manifestPushFlags{all: true}
+			o.remote.register(f)
+			o.remote.registerRetry(f)
+			f.boolean(&o.all, "all", "", "Push the images of the list, too")
+			f.text(&o.Compression, "compression-format", "", `Compress layers with "gzip", "zstd" or "zstd:chunked"`)
+			f.optInt(&o.Level, "compression-level", "", "Level of the compression")
+			f.text(&o.digest, "digestfile", "", "Write the digest of the pushed list to the file").path()
+			f.boolean(&o.Force, "force-compression", "", "Compress again what has another compression")
+			f.text(&o.Format, "format", "f", `Type of the list ("oci", "v2s2")`)
+			f.alias(f.boolean(&o.remove, "purge", "p", "Remove the local list after the push"), "rm")
+			f.boolean(&o.quiet, "quiet", "q", "Print only the digest")
+			f.accept("signatures are not taken along", "remove-signatures!")
+			f.refuse("each image goes in one compression", "use --compression-format, or add the images twice", "add-compression")
+			f.refuse("lists are not signed", "sign the images when they are pushed", "sign-by", "sign-by-sigstore", "sign-by-sigstore-private-key", "sign-by-sq-fingerprint", "sign-passphrase-file")
+			return withEngine(o.run)
+		},
+	}
+}
+
+func (o *manifestPushFlags) run(ctx context.Context, a *app, e Engine, args []string) error {
+	if len(args) > 1 {
+		o.Destination = args[1]
+	}
+	o.ListOnly, o.RemoteOptions = !o.all, o.remote.options(a)
+	digest, err := e.ManifestPush(ctx, args[0], o.ManifestPushOptions, a.progressTo(o.quiet))
+	if err != nil {
+		return err
+	}
+	a.out.Println(digest)
+	if o.digest != "" {
+		if err := a.writeFile(o.digest, []byte(digest), 0o644); err != nil {
+			return err
+		}
+	}
+	if o.remove {
+		_, err = e.RemoveImage(ctx, args[0], libpod.RemoveImageOptions{})
+	}
+	return err
+}

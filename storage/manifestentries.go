@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/image"
+	"go.podman.io/image/v5/manifest"
+	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// entriesFor makes entries of what a reference means.
+func (s *Store) entriesFor(ctx context.Context, ref string, all bool, ro RemoteOptions) ([]imgspec.Descriptor, error) {
+	t, rest, ok := cutTransport(ref)
+	if ok && t == "docker" {
+		return s.remoteEntries(ctx, strings.TrimPrefix(rest, "//"), all, ro)
+	}
+	// A list names the images of the store, so what lies elsewhere comes in.
+	if local := strings.TrimPrefix(ref, containersStorage+":"); ok && (t != containersStorage || !s.has(local)) {
+		img, err := s.Pull(ctx, ref, ro.pull())
+		if err != nil {
+			return nil, err
+		}
+		ref = img.ID
+	} else {
+		ref = local
+	}
+	img, err := s.Resolve(ref)
+	if errs.Is(err, errs.NotFound) {
+		return s.remoteEntries(ctx, ref, all, ro)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if img.List {
+		_, ix, err := s.readIndex(img.ID)
+		if err != nil {
+			return nil, err
+		}
+		return ix.Manifests, nil
+	}
+	d, err := s.localEntry(img)
+	return []imgspec.Descriptor{d}, err
+}
+
+func (s *Store) has(ref string) bool {
+	_, err := s.Resolve(ref)
+	return err == nil
+}
+
+func (s *Store) localEntry(img *Image) (imgspec.Descriptor, error) {
+	raw, err := s.RawManifest(img)
+	if err != nil {
+		return imgspec.Descriptor{}, err
+	}
+	return imgspec.Descriptor{
+		MediaType: manifest.GuessMIMEType(raw), Digest: digest.FromBytes(raw), Size: int64(len(raw)),
+		Platform:    &imgspec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant},
+		Annotations: map[string]string{sourceAnnotation: img.ID},
+	}, nil
+}
+
+func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro RemoteOptions) ([]imgspec.Descriptor, error) {
+	named, raw, mime, src, err := s.openRemote(ctx, name, ro)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	sys, err := s.system(ro.pull())
+	if err != nil {
+		return nil, err
+	}
+	from := func(d digest.Digest) map[string]string {
+		return map[string]string{sourceAnnotation: "docker://" + named.Name() + "@" + d.String(), nameAnnotation: named.String()}
+	}
+	if manifest.MIMETypeIsMultiImage(mime) {
+		return listEntries(sys, raw, mime, all, from)
+	}
+	img, err := image.FromSource(ctx, sys, src)
+	if err != nil {
+		return nil, registryError(err, named)
+	}
+	info, err := img.OCIConfig(ctx)
+	if err != nil {
+		return nil, registryError(err, named)
+	}
+	d := digest.FromBytes(raw)
+	return []imgspec.Descriptor{{
+		MediaType: mime, Digest: d, Size: int64(len(raw)), Annotations: from(d),
+		Platform: &imgspec.Platform{OS: info.OS, Architecture: info.Architecture, Variant: info.Variant},
+	}}, nil
+}
+
+// listEntries takes the images of a registry's list: all, or this platform's.
+func listEntries(sys *types.SystemContext, raw []byte, mime string, all bool, from func(digest.Digest) map[string]string) ([]imgspec.Descriptor, error) {
+	list, err := manifest.ListFromBlob(raw, mime)
+	if err != nil {
+		return nil, errs.New(errs.Corrupt, "cannot read the index: %w", err)
+	}
+	chosen := list.Instances()
+	if !all {
+		d, err := list.ChooseInstance(sys)
+		if err != nil {
+			return nil, noPlatform(sys)
+		}
+		chosen = []digest.Digest{d}
+	}
+	var out []imgspec.Descriptor
+	for _, d := range chosen {
+		u, err := list.Instance(d)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, imgspec.Descriptor{
+			MediaType: u.MediaType, Digest: d, Size: u.Size, Annotations: from(d), Platform: u.ReadOnly.Platform,
+		})
+	}
+	return out, nil
+}
+
+// openRemote reads a manifest at a registry. The caller closes the source.
+func (s *Store) openRemote(ctx context.Context, name string, ro RemoteOptions) (named reference.Named, raw []byte, mime string, src types.ImageSource, err error) {
+	fail := func(err error) (reference.Named, []byte, string, types.ImageSource, error) {
+		return nil, nil, "", nil, err
+	}
+	if named, err = parseName(name); err != nil {
+		return fail(err)
+	}
+	sys, err := s.system(ro.pull())
+	if err != nil {
+		return fail(err)
+	}
+	ref, err := docker.NewReference(named)
+	if err != nil {
+		return fail(badName(named.String(), err))
+	}
+	err = ro.retry(ctx, func() error {
+		if src, err = ref.NewImageSource(ctx, sys); err != nil {
+			return err
+		}
+		if raw, mime, err = image.UnparsedInstance(src, nil).Manifest(ctx); err != nil {
+			src.Close()
+		}
+		return err
+	})
+	if err != nil {
+		return fail(registryError(err, named))
+	}
+	return named, raw, mime, src, nil
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/copy"
+	"go.podman.io/image/v5/docker"
+	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/manifest"
+	"go.podman.io/image/v5/pkg/compression"
+	"go.podman.io/image/v5/signature"
+	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/pack"
+)
+
+// ManifestPushOptions say where and how a list goes.
+type ManifestPushOptions struct {
+	RemoteOptions
+	Destination string // empty: the list's name; or a name, docker://, oci: or oci-archive:
+	Format      string // oci, v2s2 or empty (oci)
+	ListOnly    bool   // its images are there already
+	Compression string // of the images' layers: gzip, zstd, zstd:chunked or empty
+	Level       *int
+	Force       bool     // compress again what has another compression
+	Progress    Progress `json:"-"`
+}
+
+// ManifestPush sends a list and its images to a registry, or into an OCI
+// directory or archive, and returns the list's digest there.
+func (s *Store) ManifestPush(ctx context.Context, list string, o ManifestPushOptions) (digest.Digest, error) {
+	dest := o.Destination
+	if dest == "" {
+		dest = list
+	}
+	if t, rest, ok := cutTransport(dest); ok && t != "docker" {
+		d, err := s.saveList(ctx, list, t, rest, o)
+		return d, errs.Wrap(err, "push manifest list", list)
+	}
+	named, err := parseName(strings.TrimPrefix(dest, "docker://"))
+	if err != nil {
+		return "", err
+	}
+	raw, err := s.manifestPush(ctx, list, named, o)
+	if err != nil {
+		return "", err
+	}
+	return digest.FromBytes(raw), nil
+}
+
+// manifestPush returns the index as it was put at the registry.
+func (s *Store) manifestPush(ctx context.Context, list string, named reference.Named, o ManifestPushOptions) (raw []byte, err error) {
+	op, err := s.begin(false)
+	if err != nil {
+		return nil, err
+	}
+	defer op.end(&err)
+	img, ix, err := s.readIndex(list)
+	if err != nil {
+		return nil, err
+	}
+	p := entryPush{op: op, o: o}
+	if p.sys, err = s.system(o.pull()); err != nil {
+		return nil, err
+	}
+	at, err := placeOf(p.sys, named)
+	if err != nil {
+		return nil, err
+	}
+	p.to = at.of(named)
+	if p.mime, err = manifestType(o.Format); err != nil {
+		return nil, err
+	}
+	if err := p.compress(); err != nil {
+		return nil, err
+	}
+	for i := range ix.Manifests {
+		if o.ListOnly {
+			break
+		}
+		if err := p.push(ctx, &ix.Manifests[i]); err != nil {
+			return nil, pushError(err, named)
+		}
+	}
+	hideSources(ix)
+	if raw, err = indexBytes(ix, o.Format); err != nil {
+		return nil, err
+	}
+	if err := putIndex(ctx, p.sys, p.to, raw, o.RemoteOptions); err != nil {
+		return nil, pushError(err, named)
+	}
+	return raw, op.addRepoDigest(img.ID, named.Name()+"@"+digest.FromBytes(raw).String())
+}
+
+// entryPush sends the images of one list.
+type entryPush struct {
+	op   *op
+	sys  *types.SystemContext
+	to   reference.Named
+	mime string
+	o    ManifestPushOptions
+}
+
+func (p *entryPush) compress() error {
+	if p.o.Compression == "" {
+		return nil
+	}
+	a, err := compression.AlgorithmByName(p.o.Compression)
+	if err != nil {
+		return errs.New(errs.Invalid, "unknown compression %q", p.o.Compression)
+	}
+	p.sys.CompressionFormat, p.sys.CompressionLevel = &a, p.o.Level
+	return nil
+}
+
+// push sends one image and notes how it is known there: compressing its layers
+// changes the manifest.
+func (p *entryPush) push(ctx context.Context, d *imgspec.Descriptor) error {
+	dest, err := docker.NewReferenceUnknownDigest(reference.TrimNamed(p.to))
+	if err != nil {
+		return err
+	}
+	var raw []byte
+	source := d.Annotations[sourceAnnotation]
+	if remote, ok := strings.CutPrefix(source, "docker://"); ok {
+		raw, err = p.copyRemote(ctx, remote, dest)
+	} else {
+		var img *Image
+		if img, err = p.op.s.Resolve(source); err == nil {
+			raw, err = p.op.copyOut(ctx, img, dest, copyOptions{sys: p.sys, format: p.mime, progress: p.o.Progress, remote: p.o.RemoteOptions, force: p.o.Force || p.o.Compression != ""})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	d.Digest, d.Size, d.MediaType = digest.FromBytes(raw), int64(len(raw)), manifest.GuessMIMEType(raw)
+	return nil
+}
+
+func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.ImageReference) ([]byte, error) {
+	from, err := docker.ParseReference("//" + name)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := policyContext(p.sys)
+	if err != nil {
+		return nil, err
+	}
+	defer func(p *signature.PolicyContext) { _ = p.Destroy() }(policy)
+	return copy.Image(ctx, policy, dest, from, &copy.Options{SourceCtx: p.sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
+		ForceCompressionFormat: p.o.Compression != ""})
+}
+
+// saveList writes a list into an OCI directory or archive: PATH[:NAME].
+func (s *Store) saveList(ctx context.Context, list, transport, rest string, o ManifestPushOptions) (d digest.Digest, err error) {
+	if transport != "oci" && transport != "oci-archive" {
+		return "", errs.WithHint(errs.New(errs.Unsupported, "the transport %s holds no manifest lists", transport), "use a registry, oci:DIRECTORY or oci-archive:FILE")
+	}
+	if o.Format != "" && o.Format != "oci" || o.Compression != "" || o.ListOnly {
+		return "", errs.New(errs.Unsupported, "an OCI directory gets the list with its images as they are")
+	}
+	op, err := s.begin(false)
+	if err != nil {
+		return "", err
+	}
+	defer op.end(&err)
+	img, _, err := s.readIndex(list)
+	if err != nil {
+		return "", err
+	}
+	sys, err := s.system(o.pull())
+	if err != nil {
+		return "", err
+	}
+	path, name, _ := strings.Cut(rest, ":")
+	if transport == "oci" {
+		return op.listLayout(ctx, sys, img, name, path)
+	}
+	dir, err := os.MkdirTemp(s.tmpDir(), "save-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	if d, err = op.listLayout(ctx, sys, img, name, dir); err != nil {
+		return "", err
+	}
+	return d, s.saveArchive(SaveOptions{Path: path}, func(w io.Writer) error { return pack.Tar(w, dir, pack.Options{}) })
+}
+
+// listLayout is writeListLayout that tells the digest.
+func (o *op) listLayout(ctx context.Context, sys *types.SystemContext, list *Image, name, dir string) (digest.Digest, error) {
+	if err := o.writeListLayout(ctx, sys, list, []string{name}, dir); err != nil {
+		return "", err
+	}
+	ix, err := readLayoutIndex(dir)
+	if err != nil {
+		return "", err
+	}
+	return ix.Manifests[len(ix.Manifests)-1].Digest, nil // it comes last
+}
+
+func indexBytes(ix *imgspec.Index, format string) ([]byte, error) {
+	raw, err := json.Marshal(ix)
+	if err != nil || format == "" || format == "oci" {
+		return raw, err
+	}
+	list, err := manifest.ListFromBlob(raw, imgspec.MediaTypeImageIndex)
+	if err != nil {
+		return nil, err
+	}
+	if list, err = manifest.ConvertListToMIMEType(list, manifest.DockerV2ListMediaType); err != nil {
+		return nil, err
+	}
+	return list.Serialize()
+}
+
+func putIndex(ctx context.Context, sys *types.SystemContext, named reference.Named, raw []byte, ro RemoteOptions) error {
+	ref, err := docker.NewReference(named)
+	if err != nil {
+		return err
+	}
+	dest, err := ref.NewImageDestination(ctx, sys)
+	if err != nil {
+		return err
+	}
+	defer dest.Close()
+	return ro.retry(ctx, func() error { return dest.PutManifest(ctx, raw, nil) })
+}

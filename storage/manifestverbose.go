@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/manifest"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// verboseManifest is one element of what docker manifest inspect -v prints.
+type verboseManifest struct {
+	Ref              string
+	Descriptor       imgspec.Descriptor
+	Raw              []byte
+	SchemaV2Manifest json.RawMessage `json:",omitempty"`
+	OCIManifest      json.RawMessage `json:",omitempty"`
+}
+
+func verboseOf(ref string, d imgspec.Descriptor, raw []byte) verboseManifest {
+	v := verboseManifest{Ref: ref, Descriptor: d, Raw: raw}
+	if d.MediaType == manifest.DockerV2Schema2MediaType {
+		v.SchemaV2Manifest = raw
+	} else {
+		v.OCIManifest = raw
+	}
+	return v
+}
+
+// ManifestVerbose is ManifestInspect with every manifest that a list names: a
+// list of documents, or one for an image.
+func (s *Store) ManifestVerbose(ctx context.Context, name string, ro RemoteOptions) ([]byte, error) {
+	img, err := s.Resolve(strings.TrimPrefix(name, "docker://"))
+	if errs.Is(err, errs.NotFound) {
+		return s.remoteVerbose(ctx, strings.TrimPrefix(name, "docker://"), ro)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ref := img.ID
+	if full, err := Normalize(name); err == nil {
+		ref = full
+	}
+	if !img.List {
+		d, err := s.localEntry(img)
+		if err != nil {
+			return nil, err
+		}
+		d.Annotations = nil
+		raw, err := s.RawManifest(img)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(verboseOf(ref, d, raw))
+	}
+	_, ix, err := s.readIndex(img.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := []verboseManifest{}
+	for _, d := range ix.Manifests {
+		raw, err := s.entryManifest(ctx, d, ro)
+		if err != nil {
+			return nil, err
+		}
+		one := imgspec.Index{Manifests: []imgspec.Descriptor{d}}
+		hideSources(&one)
+		out = append(out, verboseOf(ref+"@"+d.Digest.String(), one.Manifests[0], raw))
+	}
+	return json.Marshal(out)
+}
+
+// entryManifest reads the manifest of a list's entry, where it is.
+func (s *Store) entryManifest(ctx context.Context, d imgspec.Descriptor, ro RemoteOptions) ([]byte, error) {
+	source := d.Annotations[sourceAnnotation]
+	if remote, ok := strings.CutPrefix(source, "docker://"); ok {
+		_, raw, _, src, err := s.openRemote(ctx, remote, ro)
+		if err != nil {
+			return nil, err
+		}
+		return raw, src.Close()
+	}
+	img, err := s.Resolve(source)
+	if err != nil {
+		return nil, err
+	}
+	return s.RawManifest(img)
+}
+
+func (s *Store) remoteVerbose(ctx context.Context, name string, ro RemoteOptions) ([]byte, error) {
+	named, raw, mime, src, err := s.openRemote(ctx, name, ro)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	if !manifest.MIMETypeIsMultiImage(mime) {
+		return json.Marshal(verboseOf(named.String(), imgspec.Descriptor{MediaType: mime, Digest: digest.FromBytes(raw), Size: int64(len(raw))}, raw))
+	}
+	descs, err := listEntries(nil, raw, mime, true, func(digest.Digest) map[string]string { return nil })
+	if err != nil {
+		return nil, err
+	}
+	out := []verboseManifest{}
+	for _, d := range descs {
+		var one []byte
+		err := ro.retry(ctx, func() (err error) {
+			one, _, err = src.GetManifest(ctx, &d.Digest)
+			return err
+		})
+		if err != nil {
+			return nil, registryError(err, named)
+		}
+		if digest.FromBytes(one) != d.Digest {
+			return nil, errs.New(errs.Corrupt, "the registry gave another manifest for %s", d.Digest)
+		}
+		out = append(out, verboseOf(named.Name()+"@"+d.Digest.String(), d, one))
+	}
+	return json.Marshal(out)
+}
