@@ -224,6 +224,7 @@ type StageInfo struct {
 type StepRef struct {
 	Stage, Number, Total int
 	Line                 int
+	Trigger              bool // an ONBUILD instruction of the base image: not among Total
 }
 
 // StepState is what happened to a step.

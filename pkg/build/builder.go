@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
@@ -90,6 +91,9 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	if err := b.run(ctx, builders); err != nil {
 		return nil, err
 	}
+	if err := b.lintError(builders); err != nil { // of what was found on the way
+		return nil, err
+	}
 	return b.finish(ctx, builders)
 }
 
@@ -119,6 +123,12 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 	builders, err := b.newBuilders(platforms)
 	if err != nil {
 		return nil, err
+	}
+	if err := b.lintError(builders); err != nil && !b.o.CheckOnly {
+		return nil, err
+	}
+	for _, one := range builders {
+		one.plan.lint.Warn = b.warnLint
 	}
 	if b.o.MeasureContext && b.o.Context.Dir != "" {
 		if err := b.measureContext(); err != nil {
@@ -152,17 +162,38 @@ func (b *session) measureContext() error {
 	return nil
 }
 
+// lintError is what a Dockerfile with "# check=error=true" asks for.
+func (b *session) lintError(builders []*builder) error {
+	for _, one := range builders {
+		if err := one.plan.lint.Error(); err != nil {
+			return errs.New(errs.Invalid, "%v", err)
+		}
+	}
+	return nil
+}
+
+// warnLint takes what the linter finds while stages run; mu is held.
+func (b *session) warnLint(rule, _, url, msg string, at []parser.Range) {
+	w := Warning{Rule: rule, Message: msg, URL: url}
+	if len(at) > 0 {
+		w.Line = at[0].Start.Line
+	}
+	b.warnOnce(w)
+}
+
 func (b *session) warn(w Warning) {
 	b.mu.Lock()
-	seen := b.warned[w]
-	if !seen {
-		b.warned[w] = true
-		b.warns = append(b.warns, w)
+	defer b.mu.Unlock()
+	b.warnOnce(w)
+}
+
+func (b *session) warnOnce(w Warning) {
+	if b.warned[w] {
+		return
 	}
-	b.mu.Unlock()
-	if !seen {
-		b.out.Warn(w)
-	}
+	b.warned[w] = true
+	b.warns = append(b.warns, w)
+	b.out.Warn(w)
 }
 
 // run executes every stage of every platform as soon as the ones it needs are

@@ -51,6 +51,9 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 	if err != nil {
 		return err
 	}
+	if err := j.check(); err != nil {
+		return err
+	}
 	dest := s.destPath(j.sources.DestPath)
 	lazy, id, err := s.b.sourceTree(j.from, s.plan.index)
 	if err != nil {
@@ -84,6 +87,21 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 	return s.layerStep(ctx, ref, key.sum(), createdBy, func(sc Scratch) error {
 		return s.writeItems(sc, j, items, dest, mode)
 	})
+}
+
+// check refuses what the flags cannot mean together.
+func (j *copyJob) check() error {
+	for _, src := range j.sources.SourcePaths {
+		switch {
+		case !j.add && isRemote(src):
+			return errs.WithHint(errs.New(errs.Invalid, "source can't be a URL for COPY: %s", src), "use ADD")
+		case j.checksum != "" && len(j.sources.SourcePaths) > 1:
+			return errs.New(errs.Invalid, "checksum can't be specified for multiple sources")
+		case j.checksum != "" && !isRemote(src):
+			return errs.New(errs.Invalid, "checksum requires HTTP(S) or Git sources")
+		}
+	}
+	return nil
 }
 
 func sourceNames(j copyJob) []string {
@@ -184,10 +202,7 @@ func localItems(r *root, f filter, src string, j copyJob) ([]item, error) {
 		}
 		items = append(items, *it)
 	}
-	if len(items) == 0 {
-		if strings.ContainsAny(src, "*?[") {
-			return nil, errs.New(errs.NotFound, "%s failed: no source files were specified: %q matches nothing", j.name, src)
-		}
+	if len(items) == 0 && !strings.ContainsAny(src, "*?[") { // as in BuildKit, wildcards may match nothing
 		return nil, errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in build context or excluded by .dockerignore: stat %s: file does not exist", j.name, src),
 			"paths are relative to the build context, and nothing outside it can be copied")
 	}
@@ -360,12 +375,22 @@ func isDirIn(r *root, p string) bool {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-func unpackItem(c *copier, it *item, dest string) error {
+func (it *item) openArchive() (*os.File, error) {
+	if it.file != nil {
+		return os.Open(it.file.path)
+	}
 	fd, err := it.walker.src.open(it.walker.entries[0].path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), it.base), nil
+}
+
+func unpackItem(c *copier, it *item, dest string) error {
+	f, err := it.openArchive()
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), it.base)
 	defer f.Close()
 	dfd, err := c.dst.mkdirAll(dest, 0o755, owner{})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // dispatch executes an expanded instruction.
@@ -66,6 +67,9 @@ func (s *stage) runConfig(ctx context.Context, ref StepRef, cmd instructions.Com
 	case *instructions.HealthCheckCommand:
 		cfg.Healthcheck = c.Health
 	case *instructions.ExposeCommand:
+		if err := s.expandPorts(c); err != nil {
+			return err
+		}
 		if err := s.expose(c); err != nil {
 			return err
 		}
@@ -82,6 +86,9 @@ func (s *stage) runConfig(ctx context.Context, ref StepRef, cmd instructions.Com
 			cfg.Volumes[v] = struct{}{}
 		}
 	case *instructions.StopSignalCommand:
+		if _, err := spec.ParseSignal(c.Signal); err != nil {
+			return err
+		}
 		cfg.StopSignal = c.Signal
 	case *instructions.OnbuildCommand:
 		cfg.OnBuild = append(cfg.OnBuild, c.Expression)
@@ -139,6 +146,20 @@ func (s *stage) shell() []string {
 	return []string{"/bin/sh", "-c"}
 }
 
+// expandPorts replaces variables; one may hold several ports.
+func (s *stage) expandPorts(c *instructions.ExposeCommand) error {
+	var ports []string
+	for _, p := range c.Ports {
+		words, err := s.lex.ProcessWords(p, s.env())
+		if err != nil {
+			return err
+		}
+		ports = append(ports, words...)
+	}
+	c.Ports = ports
+	return nil
+}
+
 func (s *stage) expose(c *instructions.ExposeCommand) error {
 	cfg := &s.image.Config
 	if cfg.ExposedPorts == nil {
@@ -166,7 +187,11 @@ func (s *stage) runArg(ctx context.Context, ref StepRef, c *instructions.ArgComm
 		case ok:
 			s.args = s.args.with(a.Key, v)
 		case a.Value != nil:
-			s.args = s.args.with(a.Key, *a.Value)
+			v, err := s.expander(c, s.lex)(*a.Value)
+			if err != nil {
+				return err
+			}
+			s.args = s.args.with(a.Key, v)
 		default:
 			if v, ok := s.b.plan.global.Get(a.Key); ok {
 				s.args = s.args.with(a.Key, v)

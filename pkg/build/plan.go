@@ -26,6 +26,8 @@ type plan struct {
 	escape   rune
 	global   envList // ARGs before the first FROM, with predefined platform args
 	warnings []Warning
+	lint     *linter.Linter
+	dropped  []*stagePlan // that the target does not need
 	steps    int
 }
 
@@ -60,6 +62,7 @@ func parsePlan(text []byte, name string, o *Options, platform string) (*plan, er
 	if err != nil {
 		return nil, err
 	}
+	p.lint = lint
 	res, err := parser.Parse(bytes.NewReader(text))
 	if err != nil {
 		return nil, lineError(name, text, err)
@@ -335,10 +338,12 @@ func (p *plan) selectTarget(target string, all bool) error {
 			st.needed = true
 		}
 	}
-	kept := p.stages[:0]
+	var kept []*stagePlan
 	for _, st := range p.stages {
 		if st.needed {
 			kept = append(kept, st)
+		} else {
+			p.dropped = append(p.dropped, st)
 		}
 	}
 	p.stages = kept

@@ -38,7 +38,16 @@ func (s *stage) remoteItem(ctx context.Context, src string, j copyJob, closers *
 	if want := j.checksum; want != "" && want != "sha256:"+d.sha256 {
 		return nil, errs.New(errs.Corrupt, "digest mismatch sha256:%s: %s (from %s)", d.sha256, want, src)
 	}
-	return []item{{file: d, base: base}}, nil
+	it := item{file: d, base: base}
+	if j.unpack != nil && *j.unpack { // an archive from elsewhere is only unpacked on demand
+		f, err := os.Open(d.path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		it.archive = isTarFile(f)
+	}
+	return []item{it}, nil
 }
 
 func (b *builder) fetch(ctx context.Context, src string) (*download, error) {
@@ -77,7 +86,7 @@ func (s *stage) gitItem(ctx context.Context, src string, j copyJob, closers *[]f
 		return nil, err
 	}
 	*closers = append(*closers, func() { os.RemoveAll(dir) })
-	top, err := cloneContext(ctx, src, dir, j.keepGit != nil && *j.keepGit)
+	top, err := cloneContext(ctx, src, dir, j.keepGit != nil && *j.keepGit, j.checksum)
 	if err != nil {
 		return nil, err
 	}

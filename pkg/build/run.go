@@ -435,6 +435,9 @@ func resolveBelow(rootDir, name string) (string, error) {
 
 func (ms *mountSet) secret(m *instructions.Mount, target string) error {
 	id := m.CacheID
+	if m.Source != "" {
+		id = m.Source
+	}
 	if id == "" {
 		id = path.Base(target)
 	}
@@ -460,7 +463,7 @@ func (ms *mountSet) secret(m *instructions.Mount, target string) error {
 		}
 	}
 	if target == "" {
-		target = "/run/secrets/" + id
+		target = "/run/secrets/" + path.Base(id)
 	}
 	dir, remove, err := workDir(ms.s.b.secrets)
 	if err != nil {
@@ -519,7 +522,21 @@ func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
 	if target == "" {
 		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", len(ms.mounts))
 	}
-	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: sock, Target: target})
+	dir, remove, err := workDir(ms.s.b.secrets)
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, func() error { remove(); return nil })
+	mode := os.FileMode(0o600)
+	if m.Mode != nil {
+		mode = os.FileMode(*m.Mode) & os.ModePerm
+	}
+	own, stop, err := agentSocket(dir, sock, mode, owner{intOr(m.UID), intOr(m.GID)})
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, stop)
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: own, Target: target})
 	ms.env = append(ms.env, "SSH_AUTH_SOCK="+target)
 	return nil
 }

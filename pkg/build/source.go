@@ -4,12 +4,10 @@ package build
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -64,6 +62,7 @@ func isGit(s string) bool {
 		return strings.HasPrefix(s, "github.com/")
 	}
 	repo, _, _ := strings.Cut(s, "#")
+	repo, _, _ = strings.Cut(repo, "?")
 	return strings.HasSuffix(repo, ".git")
 }
 
@@ -122,7 +121,7 @@ func (src Source) open(ctx context.Context, tmp string) (*tree, error) {
 	case src.URL != "":
 		t.inline, err = fetchContext(ctx, src.URL, dir)
 	case src.Git != "":
-		t.root, err = cloneContext(ctx, src.Git, dir, false)
+		t.root, err = cloneContext(ctx, src.Git, dir, false, "")
 	}
 	if err != nil {
 		return nil, errsJoinClose(err, t.close)
@@ -173,54 +172,6 @@ func httpGet(ctx context.Context, url string) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
-// cloneContext fetches one commit of a repository with the git program and
-// returns the directory named after the colon.
-func cloneContext(ctx context.Context, arg, dir string, keepGit bool) (string, error) {
-	repo, frag, _ := strings.Cut(arg, "#")
-	if strings.HasPrefix(repo, "github.com/") {
-		repo = "https://" + repo
-	}
-	ref, sub, _ := strings.Cut(frag, ":")
-	if ref == "" {
-		ref = "HEAD"
-	}
-	if strings.HasPrefix(ref, "-") || strings.HasPrefix(repo, "-") {
-		return "", errs.New(errs.Invalid, "bad git reference %q", arg)
-	}
-	git, err := exec.LookPath("git")
-	if err != nil {
-		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
-	}
-	for _, args := range [][]string{
-		{"init", "-q", dir},
-		{"-C", dir, "fetch", "-q", "--depth=1", "--", repo, ref},
-		{"-C", dir, "checkout", "-q", "--force", "FETCH_HEAD"},
-		{"-C", dir, "submodule", "update", "-q", "--init", "--recursive", "--depth=1"},
-	} {
-		cmd := exec.CommandContext(ctx, git, args...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
-		if err := cmd.Run(); err != nil {
-			return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: arg, Err: errs.New(errs.Unavailable, "git: %s", strings.TrimSpace(out.String()))}
-		}
-	}
-	if !keepGit {
-		if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
-			return "", err
-		}
-	}
-	if sub == "" {
-		return dir, nil
-	}
-	root, err := openRoot(dir)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
-	return root.resolveDir(sub)
-}
-
 // dockerfile finds the Dockerfile's text and the name to show in messages, and
 // loads the ignore file that goes with it.
 func (t *tree) dockerfile(o *Options) (text []byte, name string, err error) {
@@ -268,14 +219,15 @@ func (t *tree) readDockerfile(name string) ([]byte, string, error) {
 	return nil, "", errs.New(errs.NotFound, "unable to prepare context: Dockerfile %q does not exist", name)
 }
 
-// loadIgnore reads NAME.dockerignore beside the Dockerfile, else
-// .containerignore, else .dockerignore at the top of the context.
+// loadIgnore reads the first of NAME.containerignore and NAME.dockerignore
+// beside the Dockerfile, .containerignore and .dockerignore at the top of the
+// context.
 func (t *tree) loadIgnore(dockerfile string) error {
-	own := dockerfile + ".dockerignore"
+	own := dockerfile
 	if !filepath.IsAbs(own) {
 		own = filepath.Join(t.root, own)
 	}
-	for _, path := range []string{own, filepath.Join(t.root, ".containerignore"), filepath.Join(t.root, ".dockerignore")} {
+	for _, path := range []string{own + ".containerignore", own + ".dockerignore", filepath.Join(t.root, ".containerignore"), filepath.Join(t.root, ".dockerignore")} {
 		if _, err := os.Stat(path); err == nil {
 			return t.readIgnore(path)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -108,39 +109,41 @@ func commandText(cmd instructions.Command) string {
 func (s *stage) env() envList { return s.args.over(envList(s.image.Config.Env)) }
 
 func (s *stage) expand(cmd instructions.Command) error {
-	env := s.env()
-	word := func(w string) (string, error) {
-		out, unmatched, err := s.lex.ProcessWord(w, env)
-		for name := range unmatched {
-			s.warnUndefined(name, cmd)
-		}
-		return out, err
-	}
-	if ex, ok := cmd.(instructions.SupportsSingleWordExpansion); ok {
+	word := s.expander(cmd, s.lex)
+	_, isArg := cmd.(*instructions.ArgCommand) // each sees those before it: runArg
+	if ex, ok := cmd.(instructions.SupportsSingleWordExpansion); ok && !isArg {
 		if err := ex.Expand(word); err != nil {
 			return parser.WithLocation(err, cmd.Location())
 		}
 	}
 	if ex, ok := cmd.(instructions.SupportsSingleWordExpansionRaw); ok {
-		lex := *s.lex
-		lex.RawQuotes, lex.RawEscapes = true, true
-		return ex.ExpandRaw(func(w string) (string, error) {
-			out, _, err := lex.ProcessWord(w, env)
-			return out, err
-		})
+		lex := shell.NewLex('\\') // in a heredoc the backslash is never another one
+		lex.SkipProcessQuotes = true
+		return ex.ExpandRaw(s.expander(cmd, lex))
 	}
 	return nil
+}
+
+// expander replaces variables in a word of cmd, and warns of undefined ones.
+func (s *stage) expander(cmd instructions.Command, lex *shell.Lex) func(string) (string, error) {
+	env := s.env()
+	return func(w string) (string, error) {
+		out, unmatched, err := lex.ProcessWord(w, env)
+		for name := range unmatched {
+			s.warnUndefined(name, cmd)
+		}
+		return out, err
+	}
 }
 
 func (s *stage) warnUndefined(name string, cmd instructions.Command) {
 	if slices.Contains(predefinedArgs, name) {
 		return
 	}
-	s.b.warn(Warning{
-		Rule: "UndefinedVar", Line: firstLine(cmd),
-		Message: "Usage of undefined variable '$" + name + "'",
-		URL:     "https://docs.docker.com/go/dockerfile/rule/undefined-var/",
-	})
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	lint := s.b.plan.lint.WithMergedConfigFromComments(cmd.Comments())
+	lint.Run(&linter.RuleUndefinedVar, cmd.Location(), linter.RuleUndefinedVar.Format(name, ""))
 }
 
 // from sets the stage's starting state.
@@ -166,6 +169,8 @@ func (s *stage) loadBase(ctx context.Context) error {
 		base := s.b.stage(from)
 		s.state = base.state
 		s.image = cloneImage(base.image)
+		s.image.Config.OnBuild = nil // for those who start from the finished image
+		s.args = base.args
 		return nil
 	}
 	platform := s.plan.platform
@@ -233,6 +238,7 @@ func cloneMap[V any](m map[string]V) map[string]V {
 func (s *stage) onBuild(ctx context.Context) error {
 	triggers := s.image.Config.OnBuild
 	s.image.Config.OnBuild = nil
+	ref := StepRef{Stage: s.plan.index, Number: s.plan.first, Total: s.b.plan.steps, Line: s.plan.line, Trigger: true}
 	for _, t := range triggers {
 		res, err := parser.Parse(strings.NewReader(t))
 		if err != nil {
@@ -243,13 +249,42 @@ func (s *stage) onBuild(ctx context.Context) error {
 			if err != nil {
 				return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", t, err)
 			}
-			ref := StepRef{Stage: s.plan.index, Number: s.plan.first, Total: s.b.plan.steps, Line: s.plan.line}
+			if err := s.awaitStages(ctx, cmd); err != nil {
+				return err
+			}
 			if err := s.step(ctx, ref, cmd); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// awaitStages waits for the stages that a trigger reads from: the plan could not
+// know of them. Others may use this stage's slot meanwhile.
+func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error {
+	for _, name := range fromNames(cmd) {
+		if s.b.o.Contexts[name] != "" {
+			continue
+		}
+		p := s.b.plan.findAmongAll(name, s.plan.index)
+		if p == nil {
+			for _, d := range s.b.plan.dropped {
+				if d.index < s.plan.index && strings.EqualFold(d.name, name) {
+					return errs.WithHint(errs.New(errs.Unsupported, "a trigger of the base image needs stage %q, which nothing else needs", name), "build with --skip-unused-stages=false")
+				}
+			}
+			continue
+		}
+		dep := s.b.stages[p]
+		<-s.b.slots
+		<-dep.done
+		s.b.slots <- struct{}{}
+		if dep.err != nil {
+			return errDependency
+		}
+	}
+	return ctx.Err()
 }
 
 // finishStep records what an instruction did: history always, a layer where

@@ -110,7 +110,14 @@ func (o *buildFlags) fillSecrets(a *app) error {
 				return errs.WithHint(errs.New(errs.Invalid, "invalid empty ssh agent socket: SSH_AUTH_SOCK is not set"), "start an agent with: eval $(ssh-agent)")
 			}
 		}
-		o.o.SSH[id] = a.abs(sock)
+		sock = a.abs(sock)
+		if fi, err := os.Stat(sock); err != nil {
+			return errs.New(errs.NotFound, "ssh %q: %v", id, err)
+		} else if fi.Mode()&os.ModeSocket == 0 {
+			return errs.WithHint(errs.New(errs.Unsupported, "ssh %q: %s is not the socket of an agent", id, sock),
+				`eval $(ssh-agent); ssh-add %s; then give --ssh %s`, sock, id)
+		}
+		o.o.SSH[id] = sock
 	}
 	return nil
 }

@@ -16,14 +16,15 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/rootless/userns"
 )
 
 // Prepare makes the place ready for the container id, whose monitor is process
 // pid: the cgroup that it returns (relative to the mount point) can be given
 // children that have limits. With Systemd that is a new scope, which goes when
 // the last process in it ends; with Direct it is Parent. An empty path without
-// an error stands for None. It is called by the front end, outside of the
-// user namespace.
+// an error stands for None. It is called by the front end, or by a build inside
+// the user namespace.
 //
 //	proa-ID.scope (or the delegated unit)      subtree_control: +memory +pids ...
 //	  supervisor/       the monitor             (no processes beside children)
@@ -49,7 +50,7 @@ func (p Place) Prepare(ctx context.Context, id string, pid int) (string, error) 
 // end of the one that happened to start it would be its end. It does nothing
 // for root and where there is no manager.
 func Detach(ctx context.Context, name string, pid int) error {
-	uid := os.Getuid()
+	uid := userns.UserID()
 	if uid == 0 || !unified() || busSocket(uid) == "" {
 		return nil
 	}

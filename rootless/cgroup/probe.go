@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/rootless/userns"
 )
 
 // Mount is where systemd and everybody after it mount the hierarchy.
@@ -40,7 +42,7 @@ func Probe() Facts {
 		f.OwnControllers = words(filepath.Join(Mount, "cgroup.controllers"))
 		return f
 	}
-	uid := os.Getuid()
+	uid := userns.UserID()
 	f.UserBus = busSocket(uid) != ""
 	f.ManagerControllers = managerControllers(Mount, uid)
 	if f.OwnWritable && !f.OwnDelegated && f.UserBus {
@@ -135,7 +137,8 @@ func hasSysAdmin() bool {
 	return unix.Capget(&hdr, &data[0]) != nil || data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
-// busSocket is the socket of the user's bus, or "". Other uids' buses (su
+// busSocket is the socket of the bus of user uid, or "". Inside the user's
+// namespace its owner is 0, as we are. Other uids' buses (su
 // without a login) would refuse us, so a foreign socket does not count.
 func busSocket(uid int) string {
 	candidates := []string{}
@@ -149,7 +152,7 @@ func busSocket(uid int) string {
 	candidates = append(candidates, filepath.Join("/run/user", strconv.Itoa(uid), "bus"))
 	for _, p := range candidates {
 		var st unix.Stat_t
-		if unix.Stat(p, &st) == nil && int(st.Uid) == uid && st.Mode&unix.S_IFMT == unix.S_IFSOCK && managerRuns(p) {
+		if unix.Stat(p, &st) == nil && int(st.Uid) == os.Getuid() && st.Mode&unix.S_IFMT == unix.S_IFSOCK && managerRuns(p) {
 			return p
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/rootless/userns"
 )
 
 const (
@@ -129,7 +129,7 @@ func askDelegate(unit string) bool {
 }
 
 func connect(ctx context.Context) (*dbus.Conn, error) {
-	uid := os.Getuid()
+	uid := userns.UserID()
 	socket := busSocket(uid)
 	if socket == "" {
 		return nil, errs.WithHint(errs.New(errs.Unavailable, "cannot find the bus of the systemd user manager"), "%s", fixNoManager)

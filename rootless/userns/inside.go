@@ -82,6 +82,15 @@ func send(sock, message, value, code int) {
 	_ = unix.Send(sock, b[:], unix.MSG_NOSIGNAL)
 }
 
+// UserID is the user's number on the host, inside the namespace too, where
+// this process's own is 0.
+func UserID() int {
+	if uid := rootlessUID(); uid > 0 {
+		return uid
+	}
+	return os.Getuid()
+}
+
 func rootlessUID() int {
 	if os.Geteuid() != 0 {
 		return 0

@@ -116,10 +116,14 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 	w := p.writer(e.Stage)
 	switch e.State {
 	case build.StepStarted:
+		onBuild := ""
+		if e.Trigger {
+			onBuild = "ONBUILD "
+		}
 		if s := p.stages[e.Stage]; s.Platform != "" {
-			fmt.Fprintf(w, "%s %s\n", stepName(s, e.Number), e.Text)
+			fmt.Fprintf(w, "%s %s%s\n", stepName(s, e.Number), onBuild, e.Text)
 		} else {
-			fmt.Fprintf(w, "Step %d/%d : %s\n", e.Number, e.Total, e.Text)
+			fmt.Fprintf(w, "Step %d/%d : %s%s\n", e.Number, e.Total, onBuild, e.Text)
 		}
 		return
 	case build.StepCached:
@@ -137,8 +141,10 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 	if e.State == build.StepDone {
 		fmt.Fprintf(w, " ---> %s\n", e.Result)
 	}
-	p.left[e.Stage]--
-	p.advance()
+	if !e.Trigger {
+		p.left[e.Stage]--
+		p.advance()
+	}
 }
 
 // advance lets the next stage speak once the current one is done.
@@ -409,7 +415,9 @@ func (t *BuildTTY) Step(e build.StepEvent) {
 func (t *BuildTTY) finishStep(e build.StepEvent) {
 	s := t.running[e.Stage]
 	delete(t.running, e.Stage)
-	t.done++
+	if !e.Trigger {
+		t.done++
+	}
 	mark := "=>"
 	switch {
 	case e.State == build.StepFailed:

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// gitRef is one commit of a repository, or a directory of it: URL#ref:dir, or
+// URL?ref=...&subdir=... as BuildKit has it too.
+type gitRef struct {
+	repo, ref, sub  string
+	checksum        string // the commit that it must be: the beginning of its hash suffices
+	keepGit, noSubs bool
+}
+
+func parseGitRef(arg string) (g gitRef, err error) {
+	bad := func(what string) error { return errs.New(errs.Invalid, "bad git reference %q: %s", arg, what) }
+	rest, frag, _ := strings.Cut(arg, "#")
+	repo, query, _ := strings.Cut(rest, "?")
+	g.repo = repo
+	if strings.HasPrefix(repo, "github.com/") {
+		g.repo = "https://" + repo
+	}
+	g.ref, g.sub, _ = strings.Cut(frag, ":")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return g, bad(err.Error())
+	}
+	for key, v := range values {
+		on, err := true, error(nil)
+		if key == "keep-git-dir" || key == "submodules" {
+			if on, err = strconv.ParseBool(v[0]); err != nil {
+				return g, bad(key + " is true or false")
+			}
+		}
+		switch key {
+		case "ref", "branch", "tag":
+			if g.ref != "" {
+				return g, bad("it names two commits")
+			}
+			g.ref = v[0]
+		case "subdir":
+			g.sub = v[0]
+		case "checksum", "commit":
+			g.checksum = v[0]
+		case "keep-git-dir":
+			g.keepGit = on
+		case "submodules":
+			g.noSubs = !on
+		default:
+			return g, bad("unexpected key " + key)
+		}
+	}
+	if strings.HasPrefix(g.ref, "-") || strings.HasPrefix(g.repo, "-") {
+		return g, bad("it looks like an option")
+	}
+	return g, nil
+}
+
+// cloneContext fetches one commit of a repository with the git program and
+// returns the directory that the reference names. checksum, where not empty, is
+// the commit that it must be.
+func cloneContext(ctx context.Context, arg, dir string, keepGit bool, checksum string) (string, error) {
+	ref, err := parseGitRef(arg)
+	if err != nil {
+		return "", err
+	}
+	if checksum != "" {
+		ref.checksum = checksum
+	}
+	program, err := exec.LookPath("git")
+	if err != nil {
+		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
+	}
+	g := &gitClone{ctx: ctx, program: program, arg: arg, dir: dir}
+	if err := g.checkout(ref); err != nil {
+		return "", err
+	}
+	if !keepGit && !ref.keepGit {
+		if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
+			return "", err
+		}
+	}
+	if ref.sub == "" {
+		return dir, nil
+	}
+	root, err := openRoot(dir)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	return root.resolveDir(ref.sub)
+}
+
+// gitClone runs git in a repository of its own.
+type gitClone struct {
+	ctx               context.Context
+	program, arg, dir string
+}
+
+func (g *gitClone) git(args ...string) (string, error) {
+	cmd := exec.CommandContext(g.ctx, g.program, append([]string{"-C", g.dir}, args...)...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
+	if err := cmd.Run(); err != nil {
+		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", strings.TrimSpace(errOut.String()))}
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+func (g *gitClone) checkout(ref gitRef) error {
+	if _, err := g.git("init", "-q"); err != nil {
+		return err
+	}
+	want, err := g.fetch(ref)
+	if err != nil {
+		return err
+	}
+	if _, err := g.git("checkout", "-q", "--force", "--detach", want); err != nil {
+		return err
+	}
+	head, err := g.git("rev-parse", "HEAD")
+	if err != nil {
+		return err
+	}
+	if sum := ref.checksum; sum != "" && (len(sum) < 7 || !strings.HasPrefix(head, strings.ToLower(sum))) {
+		return errs.New(errs.Corrupt, "checksum mismatch: expected commit %s, got %s (from %s)", sum, head, g.arg)
+	}
+	if ref.noSubs {
+		return nil
+	}
+	_, err = g.git("submodule", "update", "-q", "--init", "--recursive", "--depth=1")
+	return err
+}
+
+// fetch gets the commit and returns the name that it has here now. One commit
+// alone is asked for first. A server may refuse that: one without a program on
+// its side, or asked for the short form of a hash. Then everything is fetched.
+func (g *gitClone) fetch(ref gitRef) (string, error) {
+	name := ref.ref
+	if name == "" {
+		name = "HEAD"
+		if len(ref.checksum) >= 40 {
+			name = ref.checksum
+		}
+	}
+	_, first := g.git("fetch", "-q", "--depth=1", "--", ref.repo, name)
+	if first == nil {
+		return "FETCH_HEAD", nil
+	}
+	if _, err := g.git("fetch", "-q", "--", ref.repo, "+HEAD:refs/remote/HEAD", "+refs/heads/*:refs/remote/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+		return "", first
+	}
+	for _, candidate := range []string{"refs/remote/" + name, "refs/remote/heads/" + name, "refs/tags/" + name, name} {
+		if _, err := g.git("rev-parse", "-q", "--verify", candidate+"^{commit}"); err == nil {
+			return candidate, nil
+		}
+	}
+	return "", first
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+)
+
+// agentSocket makes a socket in a private directory that leads to the user's
+// ssh agent: its owner and mode are the step's affair, the agent's own socket
+// stays what it is.
+func agentSocket(dir, agent string, mode os.FileMode, own owner) (path string, stop func() error, err error) {
+	path = filepath.Join(dir, "agent")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := errors.Join(os.Chmod(path, mode), os.Chown(path, own.uid, own.gid)); err != nil {
+		return "", nil, errors.Join(err, ln.Close())
+	}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return // closed
+			}
+			go relay(c, agent)
+		}
+	}()
+	return path, ln.Close, nil
+}
+
+// relay joins a client with the agent until one of them ends.
+func relay(c net.Conn, agent string) {
+	defer c.Close()
+	a, err := net.Dial("unix", agent)
+	if err != nil {
+		return
+	}
+	defer a.Close()
+	go func() {
+		_, _ = io.Copy(a, c) // ends when either is closed
+		_ = a.(*net.UnixConn).CloseWrite()
+	}()
+	_, _ = io.Copy(c, a)
+}
