@@ -72,8 +72,7 @@ func manifestOps(m map[string]insideOp) {
 	})
 	m["manifest-push"] = manifestOp(func(ctx context.Context, c *insideCall, r *manifestRequest) (any, error) {
 		r.Push.Progress = c.progress
-		d, err := c.e.images.ManifestPush(ctx, r.List, r.Push)
-		return d.String(), err
+		return c.e.images.ManifestPush(ctx, r.List, r.Push)
 	})
 }
 
@@ -141,5 +140,18 @@ func (e *Engine) ManifestDescriptor(ctx context.Context, ref string) (Descriptor
 // ManifestPush sends a list and its images to a registry, or into an OCI
 // directory or archive, and returns the list's digest there.
 func (e *Engine) ManifestPush(ctx context.Context, list string, o ManifestPushOptions, progress io.Writer) (digest string, err error) {
-	return digest, e.inside(ctx, "manifest-push", manifestRequest{List: list, Push: o}, &digest, nil, e.progress(progress))
+	dest := o.Destination
+	if dest == "" {
+		dest = list
+	}
+	sign, err := e.gpgSigner(ctx, o.Sign, dest)
+	if err != nil {
+		return "", err
+	}
+	p := e.progress(progress)
+	var done storage.Pushed
+	if err := e.inside(ctx, "manifest-push", manifestRequest{List: list, Push: o}, &done, nil, p); err != nil {
+		return "", err
+	}
+	return done.Digest.String(), sign(&done, p)
 }

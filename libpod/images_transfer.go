@@ -18,6 +18,7 @@ type PushOptions struct {
 	Format      string // oci, v2s2 or empty: as the image is
 	Compression string // gzip, zstd, zstd:chunked or empty
 	Level       *int
+	Sign        SignOptions
 	Quiet       bool
 	Progress    io.Writer `json:"-"`
 }
@@ -35,12 +36,31 @@ type pushRequest struct {
 }
 
 // Push copies an image to a registry, an archive or a directory.
-func (e *Engine) Push(ctx context.Context, ref string, o PushOptions) (list []Pushed, err error) {
+func (e *Engine) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, error) {
 	var p storage.Progress
 	if !o.Quiet {
 		p = e.progress(o.Progress)
 	}
-	return list, e.inside(ctx, "push", pushRequest{ref, o}, &list, nil, p)
+	dest := o.Destination
+	if dest == "" {
+		dest = ref
+	}
+	sign, err := e.gpgSigner(ctx, o.Sign, dest)
+	if err != nil {
+		return nil, err
+	}
+	var done []storage.Pushed
+	if err := e.inside(ctx, "push", pushRequest{ref, o}, &done, nil, p); err != nil {
+		return nil, err
+	}
+	var list []Pushed
+	for i, d := range done {
+		list = append(list, Pushed{Name: d.Name, Digest: d.Digest.String(), Size: d.Size})
+		if err := sign(&done[i], p); err != nil {
+			return list, err
+		}
+	}
+	return list, nil
 }
 
 func opPush(ctx context.Context, c *insideCall) (any, error) {
@@ -49,16 +69,8 @@ func opPush(ctx context.Context, c *insideCall) (any, error) {
 		return nil, err
 	}
 	o := r.Options
-	done, err := c.e.images.Push(ctx, r.Ref, storage.PushOptions{RemoteOptions: o.RemoteOptions, Destination: o.Destination, AllTags: o.AllTags,
-		Format: o.Format, Compression: o.Compression, Level: o.Level, Progress: c.progress})
-	if err != nil {
-		return nil, err
-	}
-	list := make([]Pushed, len(done))
-	for i, d := range done {
-		list[i] = Pushed{Name: d.Name, Digest: d.Digest.String(), Size: d.Size}
-	}
-	return list, nil
+	return c.e.images.Push(ctx, r.Ref, storage.PushOptions{RemoteOptions: o.RemoteOptions, Destination: o.Destination, AllTags: o.AllTags,
+		Format: o.Format, Compression: o.Compression, Level: o.Level, Sign: o.Sign, Progress: c.progress})
 }
 
 // SaveOptions say what an archive of images is to be.

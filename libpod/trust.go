@@ -3,9 +3,53 @@
 package libpod
 
 import (
+	"context"
+	"os"
+
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/rootless/userns"
+	"github.com/proa-containers/proa/storage"
 	"github.com/proa-containers/proa/storage/trust"
 )
+
+// SignOptions say with whose keys that which is pushed gets signed.
+type SignOptions = storage.Signing
+
+// gpgSigner returns what signs after a push: in this process, outside of the
+// namespace, since that is where the user's gpg has its agent. Without a GPG key
+// nothing is done.
+func (e *Engine) gpgSigner(ctx context.Context, o SignOptions, dest string) (sign func(*storage.Pushed, storage.Progress) error, err error) {
+	if o.GPGKey == "" {
+		return func(*storage.Pushed, storage.Progress) error { return nil }, nil
+	}
+	if userns.Inside() && os.Geteuid() == 0 {
+		return nil, errs.WithHint(errs.New(errs.Unsupported, "gpg cannot reach its agent from inside \"proa unshare\""), "push from outside")
+	}
+	g, err := e.images.NewGPGSigner(ctx, o, "", dest)
+	if err != nil {
+		return nil, err
+	}
+	return func(d *storage.Pushed, p storage.Progress) error {
+		paths, err := g.Sign(d.Name, d.Manifests...)
+		if p != nil {
+			for _, s := range paths {
+				p.Line("Signature: " + s)
+			}
+		}
+		return errs.WithHint(err, "%s was pushed without a signature: push again", d.Name)
+	}, nil
+}
+
+// SigstoreParams reads a file of signing parameters: the key and the file with
+// its passphrase.
+func SigstoreParams(path string) (key, passphraseFile string, err error) {
+	return storage.SigstoreParams(path)
+}
+
+// GenerateSigstoreKey makes a pair of keys, the private one encrypted.
+func GenerateSigstoreKey(passphrase string) (private, public []byte, err error) {
+	return storage.GenerateSigstoreKey(passphrase)
+}
 
 // The signature policy, under the engine's name.
 type (

@@ -17,6 +17,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/compression"
 	"go.podman.io/image/v5/signature"
+	"go.podman.io/image/v5/signature/signer"
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
@@ -32,33 +33,42 @@ type ManifestPushOptions struct {
 	Compression string // of the images' layers: gzip, zstd, zstd:chunked or empty
 	Level       *int
 	Force       bool     // compress again what has another compression
+	Sign        Signing  // its GPG key is GPGSigner's matter
 	Progress    Progress `json:"-"`
 }
 
 // ManifestPush sends a list and its images to a registry, or into an OCI
-// directory or archive, and returns the list's digest there.
-func (s *Store) ManifestPush(ctx context.Context, list string, o ManifestPushOptions) (digest.Digest, error) {
+// directory or archive.
+func (s *Store) ManifestPush(ctx context.Context, list string, o ManifestPushOptions) (out Pushed, err error) {
 	dest := o.Destination
 	if dest == "" {
 		dest = list
 	}
 	if t, rest, ok := cutTransport(dest); ok && t != "docker" {
-		d, err := s.saveList(ctx, list, t, rest, o)
-		return d, errs.Wrap(err, "push manifest list", list)
+		if o.Sign.any() {
+			return out, errNoSignature(dest)
+		}
+		out.Name = dest
+		out.Digest, err = s.saveList(ctx, list, t, rest, o)
+		return out, errs.Wrap(err, "push manifest list", list)
 	}
-	named, err := parseName(strings.TrimPrefix(dest, "docker://"))
+	named, err := parseRemote(dest)
 	if err != nil {
-		return "", err
+		return out, err
 	}
-	raw, err := s.manifestPush(ctx, list, named, o)
+	out.Name = reference.FamiliarString(named)
+	out.Manifests, err = s.manifestPush(ctx, list, named, o)
 	if err != nil {
-		return "", err
+		return out, err
 	}
-	return digest.FromBytes(raw), nil
+	raw := out.Manifests[len(out.Manifests)-1]
+	out.Digest, out.Size = digest.FromBytes(raw), len(raw)
+	return out, nil
 }
 
-// manifestPush returns the index as it was put at the registry.
-func (s *Store) manifestPush(ctx context.Context, list string, named reference.Named, o ManifestPushOptions) (raw []byte, err error) {
+// manifestPush returns what it put at the registry: the images' manifests, and
+// last the list.
+func (s *Store) manifestPush(ctx context.Context, list string, named reference.Named, o ManifestPushOptions) (sent [][]byte, err error) {
 	op, err := s.begin(false)
 	if err != nil {
 		return nil, err
@@ -68,7 +78,7 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 	if err != nil {
 		return nil, err
 	}
-	p := entryPush{op: op, o: o}
+	p := entryPush{op: op, o: o, named: named}
 	if p.sys, err = s.system(o.pull()); err != nil {
 		return nil, err
 	}
@@ -83,22 +93,29 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 	if err := p.compress(); err != nil {
 		return nil, err
 	}
+	if p.signers, err = o.Sign.sigstoreSigners(p.to); err != nil {
+		return nil, err
+	}
+	defer closeSigners(p.signers)
 	for i := range ix.Manifests {
 		if o.ListOnly {
 			break
 		}
-		if err := p.push(ctx, &ix.Manifests[i]); err != nil {
+		raw, err := p.push(ctx, &ix.Manifests[i])
+		if err != nil {
 			return nil, pushError(err, named)
 		}
+		sent = append(sent, raw)
 	}
 	hideSources(ix)
-	if raw, err = indexBytes(ix, o.Format); err != nil {
+	raw, err := indexBytes(ix, o.Format)
+	if err != nil {
 		return nil, err
 	}
-	if err := putIndex(ctx, p.sys, p.to, raw, o.RemoteOptions); err != nil {
+	if err := p.putIndex(ctx, raw); err != nil {
 		return nil, pushError(err, named)
 	}
-	return raw, op.addRepoDigest(img.ID, named.Name()+"@"+digest.FromBytes(raw).String())
+	return append(sent, raw), op.addRepoDigest(img.ID, named.Name()+"@"+digest.FromBytes(raw).String())
 }
 
 // entryPush sends the images of one list.
@@ -108,6 +125,9 @@ type entryPush struct {
 	to   reference.Named
 	mime string
 	o    ManifestPushOptions
+	// named is what is signed: to without what registries.conf makes of it.
+	named   reference.Named
+	signers []*signer.Signer
 }
 
 func (p *entryPush) compress() error {
@@ -124,10 +144,10 @@ func (p *entryPush) compress() error {
 
 // push sends one image and notes how it is known there: compressing its layers
 // changes the manifest.
-func (p *entryPush) push(ctx context.Context, d *imgspec.Descriptor) error {
+func (p *entryPush) push(ctx context.Context, d *imgspec.Descriptor) ([]byte, error) {
 	dest, err := docker.NewReferenceUnknownDigest(reference.TrimNamed(p.to))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var raw []byte
 	source := d.Annotations[sourceAnnotation]
@@ -140,10 +160,19 @@ func (p *entryPush) push(ctx context.Context, d *imgspec.Descriptor) error {
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.Digest, d.Size, d.MediaType = digest.FromBytes(raw), int64(len(raw)), manifest.GuessMIMEType(raw)
-	return nil
+	// A reference without a digest takes no signature: that comes now.
+	exact, err := reference.WithDigest(reference.TrimNamed(p.to), d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := docker.NewReference(exact)
+	if err != nil {
+		return nil, err
+	}
+	return raw, p.sign(ctx, ref)
 }
 
 func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.ImageReference) ([]byte, error) {
@@ -223,15 +252,39 @@ func indexBytes(ix *imgspec.Index, format string) ([]byte, error) {
 	return list.Serialize()
 }
 
-func putIndex(ctx context.Context, sys *types.SystemContext, named reference.Named, raw []byte, ro RemoteOptions) error {
-	ref, err := docker.NewReference(named)
+// putIndex sends the list itself.
+func (p *entryPush) putIndex(ctx context.Context, raw []byte) error {
+	ref, err := docker.NewReference(p.to)
 	if err != nil {
 		return err
 	}
-	dest, err := ref.NewImageDestination(ctx, sys)
+	dest, err := ref.NewImageDestination(ctx, p.sys)
 	if err != nil {
 		return err
 	}
 	defer dest.Close()
-	return ro.retry(ctx, func() error { return dest.PutManifest(ctx, raw, nil) })
+	if err := p.o.retry(ctx, func() error { return dest.PutManifest(ctx, raw, nil) }); err != nil {
+		return err
+	}
+	return p.sign(ctx, ref)
+}
+
+// sign signs what lies at a registry. The library signs only what it copies: so
+// onto itself, and of a list none of its images with it.
+func (p *entryPush) sign(ctx context.Context, ref types.ImageReference) error {
+	if p.signers == nil {
+		return nil
+	}
+	policy, err := signature.NewPolicyContext(&signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = policy.Destroy() }()
+	return p.o.retry(ctx, func() error {
+		_, err := copy.Image(ctx, policy, ref, ref, &copy.Options{
+			SourceCtx: p.sys, DestinationCtx: p.sys, ImageListSelection: copy.CopySpecificImages, PreserveDigests: true,
+			Signers: p.signers, SignIdentity: p.named,
+		})
+		return err
+	})
 }

@@ -42,11 +42,11 @@ func TestManifestLists(t *testing.T) {
 	if err != nil || strings.Contains(string(raw), sourceAnnotation) {
 		t.Errorf("%s %v", raw, err)
 	}
-	d, err := s.ManifestPush(ctx, name, ManifestPushOptions{})
+	pushed, err := s.ManifestPush(ctx, name, ManifestPushOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := s.ManifestInspect(ctx, host+"/me/multi@"+d.String(), RemoteOptions{})
+	remote, err := s.ManifestInspect(ctx, host+"/me/multi@"+pushed.Digest.String(), RemoteOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

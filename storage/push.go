@@ -18,6 +18,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/compression"
 	"go.podman.io/image/v5/signature"
+	"go.podman.io/image/v5/signature/signer"
 	cistorage "go.podman.io/image/v5/storage"
 	"go.podman.io/image/v5/types"
 
@@ -32,7 +33,7 @@ type PushOptions struct {
 	Format      string // oci, v2s2 or empty: as the image is
 	Compression string // gzip, zstd, zstd:chunked; empty: gzip for what is not compressed
 	Level       *int
-	SignBy      string // a GPG key
+	Sign        Signing // its GPG key is GPGSigner's matter
 	Progress    Progress
 }
 
@@ -41,6 +42,8 @@ type Pushed struct {
 	Name   string // familiar, or TRANSPORT:REFERENCE
 	Digest digest.Digest
 	Size   int // bytes of the manifest
+	// Manifests are all that the push put there: what gets signed.
+	Manifests [][]byte `json:",omitempty"`
 }
 
 // Push copies an image to a registry, an archive or a directory.
@@ -50,6 +53,9 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 		dest = ref
 	}
 	if t, _, ok := cutTransport(dest); ok && t != "docker" {
+		if o.Sign.any() {
+			return nil, errNoSignature(dest)
+		}
 		p, err := s.pushOne(ctx, ref, dest, nil, o)
 		return []Pushed{p}, errs.Wrap(err, "push image", ref)
 	}
@@ -144,6 +150,11 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 		}
 		where = "docker://" + at.of(named).String()
 	}
+	signers, err := o.Sign.sigstoreSigners(at.of(named))
+	if err != nil {
+		return p, err
+	}
+	defer closeSigners(signers)
 	op, err := s.begin(false)
 	if err != nil {
 		return p, err
@@ -165,7 +176,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
-	co := copyOptions{sys: sys, format: format, signBy: o.SignBy, progress: o.Progress, force: o.Compression != "", remote: o.RemoteOptions}
+	co := copyOptions{sys: sys, format: format, signers: signers, identity: named, progress: o.Progress, force: o.Compression != "", remote: o.RemoteOptions}
 	if named != nil {
 		co.mountFrom = s.primeCache(at, img, named)
 	}
@@ -173,7 +184,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
-	p.Size = len(raw)
+	p.Size, p.Manifests = len(raw), [][]byte{raw}
 	p.Name = dest
 	if p.Digest, err = manifest.Digest(raw); err != nil || named == nil {
 		return p, err
@@ -184,15 +195,13 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 
 // pushList sends a manifest list with all its images.
 func (s *Store) pushList(ctx context.Context, list *Image, named reference.Named, o PushOptions) (Pushed, error) {
-	if o.Compression != "" || o.Level != nil || o.SignBy != "" {
-		return Pushed{}, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list: its images cannot be compressed or signed on the way", reference.FamiliarString(named)),
+	if o.Compression != "" || o.Level != nil {
+		return Pushed{}, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list: its images cannot be compressed on the way", reference.FamiliarString(named)),
 			"push its images one by one, and then the list")
 	}
-	raw, err := s.manifestPush(ctx, list.ID, named, ManifestPushOptions{RemoteOptions: o.RemoteOptions, Format: o.Format, Progress: o.Progress})
-	if err != nil {
-		return Pushed{}, err
-	}
-	return Pushed{Name: reference.FamiliarString(named), Digest: digest.FromBytes(raw), Size: len(raw)}, nil
+	return s.ManifestPush(ctx, list.ID, ManifestPushOptions{
+		RemoteOptions: o.RemoteOptions, Destination: named.String(), Format: o.Format, Sign: o.Sign, Progress: o.Progress,
+	})
 }
 
 // destination opens what TRANSPORT:REFERENCE means. The caller calls done.
@@ -220,7 +229,8 @@ type copyOptions struct {
 	remote   RemoteOptions
 	sys      *types.SystemContext
 	format   string // MIME type; empty: any
-	signBy   string
+	signers  []*signer.Signer
+	identity reference.Named // that they sign; nil without them
 	progress Progress
 	all      bool // of a list: every image, not only this platform's
 	force    bool // recompress what has another compression
@@ -241,7 +251,7 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	}
 	defer func() { _ = policy.Destroy() }()
 	opts := &copy.Options{
-		SourceCtx: co.sys, DestinationCtx: co.sys, ForceManifestMIMEType: co.format, SignBy: co.signBy,
+		SourceCtx: co.sys, DestinationCtx: co.sys, ForceManifestMIMEType: co.format, Signers: co.signers, SignIdentity: co.identity,
 		ForceCompressionFormat: co.force && co.sys.CompressionFormat != nil,
 	}
 	if co.all {

@@ -11,6 +11,7 @@ import (
 type manifestPushFlags struct {
 	libpod.ManifestPushOptions
 	remote      remoteFlags
+	sign        signFlags
 	all, remove bool
 	quiet       bool
 	digest      string
@@ -35,9 +36,9 @@ func manifestPushCommand() *command {
 			f.text(&o.Format, "format", "f", `Type of the list ("oci", "v2s2")`)
 			f.alias(f.boolean(&o.remove, "purge", "p", "Remove the local list after the push"), "rm")
 			f.boolean(&o.quiet, "quiet", "q", "Print only the digest")
+			o.sign.register(f)
 			f.accept("signatures are not taken along", "remove-signatures!")
 			f.refuse("each image goes in one compression", "use --compression-format, or add the images twice", "add-compression")
-			f.refuse("lists are not signed", "sign the images when they are pushed", "sign-by", "sign-by-sigstore", "sign-by-sigstore-private-key", "sign-by-sq-fingerprint", "sign-passphrase-file")
 			return withEngine(o.run)
 		},
 	}
@@ -48,6 +49,10 @@ func (o *manifestPushFlags) run(ctx context.Context, a *app, e Engine, args []st
 		o.Destination = args[1]
 	}
 	o.ListOnly, o.RemoteOptions = !o.all, o.remote.options(a)
+	var err error
+	if o.Sign, err = o.sign.options(a); err != nil {
+		return err
+	}
 	digest, err := e.ManifestPush(ctx, args[0], o.ManifestPushOptions, a.progressTo(o.quiet))
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 type pushFlags struct {
 	libpod.PushOptions
 	registry registryFlags
+	sign     signFlags
 	digest   string
 }
 
@@ -33,8 +34,9 @@ func pushCommand() *command {
 			f.text(&o.digest, "digestfile", "", "Write the digest of the pushed image to the file").path()
 			f.text(&o.Format, "format", "", `Type of the manifest ("oci", "v2s2")`)
 			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
+			o.sign.register(f)
 			f.accept("no image is signed here by default", "disable-content-trust!", "remove-signatures!")
-			f.refuse("it is not implemented", "leave it away", "sign-by", "sign-by-sigstore", "sign-passphrase-file", "encryption-key", "encrypt-layer", "platform", "force-compression!")
+			f.refuse("it is not implemented", "leave it away", "encryption-key", "encrypt-layer", "platform", "force-compression!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -51,6 +53,10 @@ func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
 		o.Progress = a.out.OutWriter()
 	}
 	o.RemoteOptions = o.registry.options(a)
+	var err error
+	if o.Sign, err = o.sign.options(a); err != nil {
+		return err
+	}
 	e, err := a.engine(ctx)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 func imageTrustCommand() *command {
 	return &command{
 		name: "trust", short: "Manage which images are accepted",
-		sub: []*command{trustSetCommand(), trustShowCommand()},
+		sub: []*command{trustGenerateCommand(), trustSetCommand(), trustShowCommand()},
 	}
 }
 

@@ -76,6 +76,7 @@ func (b *bench) setup(env *testscript.Env) error {
 		"HOME": home, "USER": os.Getenv("USER"), "XDG_RUNTIME_DIR": os.Getenv("XDG_RUNTIME_DIR"),
 		"PATH": os.Getenv("PATH"), "LANG": "C.UTF-8", "TERM": "xterm", "TZ": "UTC",
 		"CONTAINERS_REGISTRIES_CONF": filepath.Join(b.stage, "registries.conf"),
+		"DOCS":                       filepath.Join(b.stage, "docs"),
 		"ARCHIVES":                   filepath.Join(b.stage, "archives"),
 		"FAILPOINTS":                 filepath.Join(b.stage, "failpoints.txt"),
 		"CLIENT_NETNS":               b.facts.Netns, "CLIENT_VETH": b.facts.Veth, "CLIENT_IP": b.facts.ClientIP, "HOST_IP": b.facts.HostIP,

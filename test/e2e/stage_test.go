@@ -121,6 +121,9 @@ func (s *stage) copyIn(cache images.Cache) error {
 	if err := os.CopyFS(filepath.Join(s.dir, "testdata"), os.DirFS("testdata")); err != nil {
 		return err
 	}
+	if err := os.CopyFS(filepath.Join(s.dir, "docs"), os.DirFS("../../docs")); err != nil {
+		return err
+	}
 	if err := os.WriteFile(filepath.Join(s.dir, "skips.txt"), mustRead("../skips.txt"), 0o644); err != nil {
 		return err
 	}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// signFlags are the flags of commands that sign what they push.
+type signFlags struct {
+	gpg, sigstore, params, passphrase string
+	set                               *flagSet
+}
+
+func (o *signFlags) register(f *flagSet) {
+	o.set = f
+	f.text(&o.gpg, "sign-by", "", "Sign with the GPG key (fingerprint or mail address)")
+	f.text(&o.params, "sign-by-sigstore", "", "Sign as the file of parameters says").path()
+	f.text(&o.sigstore, "sign-by-sigstore-private-key", "", "Sign with the sigstore key in the file").path()
+	f.text(&o.passphrase, "sign-passphrase-file", "", "File with the passphrase of the key").path()
+	f.refuse("GnuPG signs, not Sequoia", "use --sign-by", "sign-by-sq-fingerprint")
+}
+
+// options reads the passphrase, from its file or from the person at the
+// terminal.
+func (o *signFlags) options(a *app) (s libpod.SignOptions, err error) {
+	for _, p := range []*string{&o.sigstore, &o.params, &o.passphrase} {
+		if *p != "" {
+			*p = a.abs(*p)
+		}
+	}
+	file := o.passphrase
+	if o.params != "" {
+		if o.sigstore != "" {
+			return s, errs.WithHint(errs.New(errs.Invalid, "--sign-by-sigstore and --sign-by-sigstore-private-key cannot be combined"), "leave one of the two away")
+		}
+		own := ""
+		if o.sigstore, own, err = libpod.SigstoreParams(o.params); err != nil {
+			return s, err
+		}
+		if own != "" {
+			file = a.abs(own)
+		}
+		o.sigstore = a.abs(o.sigstore)
+	}
+	s.GPGKey, s.SigstoreKey = o.gpg, o.sigstore
+	switch {
+	case file != "" && s.GPGKey != "" && s.SigstoreKey != "":
+		return s, errs.WithHint(errs.New(errs.Invalid, "only one of --sign-by and --sign-by-sigstore-private-key can be used with --sign-passphrase-file"), "sign in two pushes")
+	case file != "" && s.GPGKey == "" && s.SigstoreKey == "":
+		return s, errs.WithHint(errs.New(errs.Invalid, "--sign-passphrase-file is for a key"), "add --sign-by or --sign-by-sigstore-private-key")
+	case file != "":
+		s.Passphrase, err = readPassphrase(file)
+	case s.SigstoreKey != "":
+		s.Passphrase, err = a.askPassphrase("Passphrase for key " + s.SigstoreKey + ": ")
+	}
+	return s, err
+}
+
+// readPassphrase is the first line of a file.
+func readPassphrase(path string) (*string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		kind := errs.Denied
+		if errors.Is(err, os.ErrNotExist) {
+			kind = errs.NotFound
+		}
+		return nil, errs.New(kind, "cannot read the passphrase: %w", err)
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.LimitReader(f, 1<<16)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, errs.New(errs.Invalid, "cannot read the passphrase: %w", err)
+	}
+	line = strings.TrimSuffix(line, "\n")
+	return &line, nil
+}
+
+// askPassphrase asks a person.
+func (a *app) askPassphrase(prompt string) (*string, error) {
+	tty, ok := a.std.In.(*os.File)
+	if !ok || !output.IsTerminal(tty) {
+		return nil, errs.WithHint(errs.New(errs.Invalid, "nobody is here to type the passphrase"), "add --sign-passphrase-file FILE")
+	}
+	show, err := hideInput(tty)
+	if err != nil {
+		return nil, err
+	}
+	defer show()
+	a.out.Print(prompt)
+	_ = a.out.Flush()
+	line, err := bufio.NewReader(tty).ReadString('\n')
+	a.out.Println("")
+	line = strings.TrimRight(line, "\r\n")
+	return &line, err
+}
+
+func trustGenerateCommand() *command {
+	return &command{
+		examples: []string{`proa image trust generate-key me   makes me.key and me.pub`},
+		name:     "generate-key", args: "PREFIX", short: "Make a pair of sigstore keys", min: 1, max: 1,
+		long: "The private key goes to PREFIX.key, encrypted, the public one to PREFIX.pub. Files that exist stay. Sign with\n" +
+			"--sign-by-sigstore-private-key, verify with \"proa image trust set --type sigstoreSigned\". GPG keys are made by gpg.",
+		setup: func(f *flagSet) action {
+			var file string
+			f.text(&file, "passphrase-file", "", "File with the passphrase of the new key").path()
+			return func(_ context.Context, a *app, args []string) error { return generateKey(a, args[0], file) }
+		},
+	}
+}
+
+func generateKey(a *app, prefix, file string) error {
+	prefix = a.abs(prefix)
+	for _, p := range []string{prefix + ".key", prefix + ".pub"} {
+		if _, err := os.Lstat(p); err == nil {
+			return errs.WithHint(errs.New(errs.Exists, "%s exists", p), "use another prefix")
+		}
+	}
+	var passphrase *string
+	var err error
+	if file != "" {
+		passphrase, err = readPassphrase(a.abs(file))
+	} else {
+		passphrase, err = a.askPassphrase("Passphrase for the new key: ")
+	}
+	if err != nil {
+		return errs.WithHint(err, "add --passphrase-file FILE")
+	}
+	private, public, err := libpod.GenerateSigstoreKey(*passphrase)
+	if err != nil {
+		return err
+	}
+	if err := a.writeFile(prefix+".key", private, 0o600); err != nil {
+		return err
+	}
+	if err := a.writeFile(prefix+".pub", public, 0o644); err != nil {
+		return err
+	}
+	a.out.Println(prefix + ".key")
+	a.out.Println(prefix + ".pub")
+	return nil
+}
