@@ -207,6 +207,7 @@ type Step struct {
 	Rootfs         spec.Rootfs
 	Spec           spec.Container
 	Image          spec.ImageConfig
+	In             io.Reader // nil: nothing
 	Stdout, Stderr io.Writer
 	Started        func(id string) // may be nil
 }
@@ -266,15 +267,17 @@ func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) 
 	if err := l.waitUplink(); err != nil {
 		return 0, err
 	}
-	a, err := l.handle.Attach(monitor.AttachRequest{Stdout: true, Stderr: true})
+	n, err := newSession(Streams{In: s.In, Out: s.Stdout, Err: s.Stderr, TTY: s.Spec.Process.TTY}, s.Spec.Process.TTY)
 	if err != nil {
 		return 0, err
 	}
-	ended := make(chan copied, 1)
-	go func() {
-		x, err := a.Copy(s.Stdout, s.Stderr)
-		ended <- copied{x, err}
-	}()
+	defer n.end()
+	cfg.Process.Rows, cfg.Process.Cols = n.size()
+	a, err := l.handle.Attach(*n.request())
+	if err != nil {
+		return 0, err
+	}
+	ended := n.pump(a)
 	if err := l.handle.Send(cfg); err != nil {
 		return 0, err
 	}
@@ -284,6 +287,10 @@ func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) 
 	if _, err := l.handle.Ready(ctx); err != nil {
 		return 0, err
 	}
+	if err := n.connect(a); err != nil {
+		return 0, err
+	}
+	n.feed(a)
 	select {
 	case r := <-ended:
 		return r.exit.Code, r.err

@@ -142,6 +142,7 @@ type RunStep struct {
 	Rootfs         spec.Rootfs
 	Config         dockerspec.DockerOCIImageConfig // env, user, workdir
 	Container      spec.Container                  // Process.Env comes on top of Config.Env
+	In             io.Reader                       // nil: nothing
 	Stdout, Stderr io.Writer
 	// Started is told the id of the container, for the progress display.
 	Started func(id string)

@@ -351,7 +351,7 @@ func (s *stage) newLayer(ctx context.Context, work func(Scratch) error) (Layer, 
 		if errors.Is(err, errNoFiles) {
 			return Layer{}, true, sc.Discard()
 		}
-		var failed *failedRun
+		var failed *FailedStep
 		if s.b.o.KeepFailed && errors.As(err, &failed) {
 			return Layer{}, false, s.keepFailed(ctx, sc, err)
 		}
@@ -375,12 +375,6 @@ func joinDiscard(err error, sc Scratch) error {
 	}
 	return err
 }
-
-// failedRun is the error of a command that returned non-zero.
-type failedRun struct{ err error }
-
-func (f *failedRun) Error() string { return f.err.Error() }
-func (f *failedRun) Unwrap() error { return f.err }
 
 // keepFailed makes an image without a name of what a failed RUN left, so that
 // the usual commands look inside and remove it. It starts a shell with the

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/local"
+	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -34,6 +36,7 @@ type buildFlags struct {
 	call     string
 	quiet    bool
 	check    bool
+	debug    bool
 
 	steps buildRunFlags
 	image buildImageFlags
@@ -74,6 +77,7 @@ func (o *buildFlags) register(f *flagSet) {
 	f.boolean(&o.quiet, "quiet", "q", "Suppress the build output and print image ID on success")
 	f.boolean(&o.check, "check", "", "Check the Dockerfile and stop")
 	parsed(f, &o.call, "call", "", "string", `What to do: "build", or "check" the Dockerfile`, parseCall)
+	f.boolean(&o.debug, "debug", "D", "Open a shell in the state before a failed RUN")
 	f.boolean(&o.o.KeepFailed, "keep-failed", "", "Keep the files of a failed RUN and say where they are")
 	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once")
 	o.steps.register(f, &o.o)
@@ -126,6 +130,9 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := o.fill(a); err != nil {
 		return err
 	}
+	if o.debug && !(output.IsTerminal(a.std.In) && output.IsTerminal(a.std.Out)) {
+		return errs.WithHint(errs.New(errs.Invalid, "--debug needs a terminal"), "use --keep-failed to look into a failed step later")
+	}
 	if o.check || o.call == "check" {
 		return o.lint(ctx, a, args)
 	}
@@ -149,12 +156,27 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if !o.quiet {
 		pulls = a.out.ErrWriter()
 	}
-	r, err := build.Build(ctx, o.o, local.New(pod, pulls, o.out.remote.options(a)), rep)
+	engine := local.New(pod, pulls, o.out.remote.options(a))
+	r, err := build.Build(ctx, o.o, engine, rep)
 	rep.Finish(r, err)
+	if failed := (*build.FailedStep)(nil); o.debug && errors.As(err, &failed) {
+		err = errors.Join(err, debugShell(ctx, a, failed, engine))
+	}
 	if err = errors.Join(err, closeLog()); err != nil || r.ImageID == "" {
 		return err // without an image: a directory or an archive of files
 	}
 	return o.deliver(ctx, a, pod, r)
+}
+
+// debugShell lets the user look at what a failed step began with. The failure
+// itself is told at its end, with what to do about it.
+func debugShell(ctx context.Context, a *app, failed *build.FailedStep, engine build.Engine) error {
+	fmt.Fprintf(a.out.ErrWriter(), "%s\nThis shell is in the state before that step. Nothing that is done here is kept.\n", failed.Error())
+	if err := a.out.Flush(); err != nil {
+		return err
+	}
+	_, err := failed.Shell(ctx, engine, a.std.In, a.std.Out)
+	return err
 }
 
 // lint reports what the linter finds; it needs no images.

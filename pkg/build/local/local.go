@@ -74,7 +74,7 @@ func (e *Engine) MountLayer(ctx context.Context, top build.Layer) (string, func(
 // Run implements build.Engine.
 func (e *Engine) Run(ctx context.Context, s build.RunStep) (int, error) {
 	img := spec.ImageConfig{Env: s.Config.Env, User: s.Config.User, WorkingDir: s.Config.WorkingDir}
-	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: s.Container, Image: img, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
+	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: s.Container, Image: img, In: s.In, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
 }
 
 // CheckRun implements build.Engine.
