@@ -208,6 +208,11 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 	if err != nil {
 		return nil, badName(named.String(), err)
 	}
+	own := *sys // a short name's candidates have credentials each
+	sys = &own
+	if err := addCredentials(sys, named); err != nil {
+		return nil, err
+	}
 	before := ""
 	if img, err := s.Resolve(named.String()); err == nil {
 		before = img.ID
@@ -339,6 +344,9 @@ func (s *Store) pullAll(ctx context.Context, sys *types.SystemContext, named ref
 	ref, err := docker.NewReference(named)
 	if err != nil {
 		return nil, badName(given, err)
+	}
+	if err := addCredentials(sys, named); err != nil {
+		return nil, err
 	}
 	tags, err := repositoryTags(ctx, sys, ref)
 	if err != nil {

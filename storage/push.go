@@ -148,6 +148,9 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 		if at, err = placeOf(sys, named); err != nil {
 			return p, err
 		}
+		if err := addCredentials(sys, named); err != nil {
+			return p, err
+		}
 		where = "docker://" + at.of(named).String()
 	}
 	signers, err := o.Sign.sigstoreSigners(at.of(named))
@@ -364,9 +367,13 @@ func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]Sea
 	if limit == 0 {
 		limit = 25
 	}
+	at, err := searchPlace(sys, registry)
+	if err != nil {
+		return nil, err
+	}
 	var found []docker.SearchResult
 	err = within(ctx, func(ctx context.Context) (err error) {
-		found, err = docker.SearchRegistry(ctx, sys, registry, query, limit)
+		found, err = docker.SearchRegistry(ctx, sys, at, query, limit)
 		return err
 	})
 	if err != nil {
@@ -380,6 +387,22 @@ func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]Sea
 		out = append(out, SearchResult{Registry: registry, Name: f.Name, Description: f.Description, Stars: f.StarCount, Official: f.IsOfficial, Automated: f.IsAutomated})
 	}
 	return out[:min(len(out), limit)], nil
+}
+
+// searchPlace is where registries.conf says that a registry is.
+func searchPlace(sys *types.SystemContext, registry string) (string, error) {
+	named, err := parseName(registry + "/x/y")
+	if err != nil {
+		return "", err
+	}
+	p, err := placeOf(sys, named)
+	if err != nil {
+		return "", err
+	}
+	if at := reference.Domain(p.of(named)); at != reference.Domain(named) {
+		return at, nil
+	}
+	return registry, addCredentials(sys, named)
 }
 
 func repositoryTags(ctx context.Context, sys *types.SystemContext, ref types.ImageReference) (tags []string, err error) {
@@ -397,6 +420,9 @@ func (s *Store) searchTags(ctx context.Context, sys *types.SystemContext, name s
 	}
 	at, err := placeOf(sys, named)
 	if err != nil {
+		return nil, err
+	}
+	if err := addCredentials(sys, named); err != nil {
 		return nil, err
 	}
 	ref, err := docker.NewReference(at.of(named))

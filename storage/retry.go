@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/docker/distribution/registry/api/errcode"
 	"go.podman.io/image/v5/docker"
@@ -52,10 +53,28 @@ func transient(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
+// visible is an error with a registry's words in it: on one line, and nothing
+// that a terminal would obey.
+type visible struct{ error }
+
+func (v visible) Error() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, v.error.Error())
+}
+
+func (v visible) Unwrap() error { return v.error }
+
 // registryError says in Docker's words what a registry's refusal means.
 func registryError(err error, named reference.Named) error {
 	if err == nil || errs.KindOf(err) != errs.Internal {
 		return err
+	}
+	if strings.ContainsFunc(err.Error(), unicode.IsControl) {
+		err = visible{err}
 	}
 	name := reference.FamiliarString(named)
 	repo := reference.FamiliarName(named)

@@ -181,6 +181,9 @@ func (u *unpacker) all() error {
 		}
 		u.split.segment(u.tr)
 		if err := u.entry(h); err != nil {
+			if k := errs.KindOf(err); k == errs.Unavailable || k == errs.Canceled {
+				return err // the stream's, not the entry's
+			}
 			return fmt.Errorf("cannot unpack %q: %w", shown(h.Name), err)
 		}
 		u.split.segment(u.tr)

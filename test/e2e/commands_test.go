@@ -34,6 +34,7 @@ func (b *bench) commands() map[string]func(*testscript.TestScript, bool, []strin
 		"count":        cmdCount,
 		"npm-registry": cmdNpmRegistry,
 		"skip-for":     b.cmdSkipFor,
+		"registry":     cmdRegistry,
 	}
 }
 

@@ -214,13 +214,17 @@ func (c *counted) Write(p []byte) (int, error) {
 func (c *counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 func (g *Registry) serveTags(w http.ResponseWriter, repo string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	tags := []string{}
+	g.mu.Lock()
 	for name := range g.manifests {
 		if tag, ok := strings.CutPrefix(name, repo+":"); ok {
 			tags = append(tags, tag)
 		}
+	}
+	g.mu.Unlock() // before the answer, which is counted
+	if len(tags) == 0 {
+		fail(w, http.StatusNotFound, "NAME_UNKNOWN")
+		return
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"name": repo, "tags": tags})
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/proa-containers/proa/libpod"
 )
@@ -73,7 +74,7 @@ func SearchHeader() *SearchRow {
 
 // Search makes the row of one repository.
 func Search(s *libpod.SearchResult, noTrunc bool) *SearchRow {
-	r := &SearchRow{Index: s.Registry, Name: s.Name, Description: strings.Join(strings.Fields(s.Description), " "), StarCount: strconv.Itoa(s.Stars)}
+	r := &SearchRow{Index: s.Registry, Name: plain(s.Name), Description: plain(s.Description), StarCount: strconv.Itoa(s.Stars)}
 	if !noTrunc {
 		r.Description = ellipsis(r.Description, 45)
 	}
@@ -81,6 +82,18 @@ func Search(s *libpod.SearchResult, noTrunc bool) *SearchRow {
 		r.IsOfficial = "[OK]"
 	}
 	return r
+}
+
+// plain is a stranger's text for a terminal: on one line, and without anything
+// that the terminal would obey.
+func plain(text string) string {
+	visible := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, text)
+	return strings.Join(strings.Fields(visible), " ")
 }
 
 // DiskRow is one line of system df.

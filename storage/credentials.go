@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/docker/docker-credential-helpers/client"
+	"github.com/docker/docker-credential-helpers/credentials"
+	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/pkg/docker/config"
+	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// The library finds credentials in the files of containers/image and of Docker,
+// helpers for single registries ("credHelpers") included. Docker has two more
+// places: one helper for all registries ("credsStore"), and DOCKER_AUTH_CONFIG.
+
+// dockerFile is the part of Docker's config.json that matters here.
+type dockerFile struct {
+	Auths map[string]struct {
+		Auth          string `json:"auth"`
+		IdentityToken string `json:"identitytoken"`
+	} `json:"auths"`
+	CredsStore string `json:"credsStore"`
+}
+
+// dockerHub is how Docker's files name docker.io.
+const dockerHub = "https://index.docker.io/v1/"
+
+// addCredentials looks in Docker's two places where nothing else has
+// credentials for the name.
+func addCredentials(sys *types.SystemContext, named reference.Named) error {
+	if sys.DockerAuthConfig != nil || sys.AuthFilePath != "" {
+		return nil
+	}
+	known, err := config.GetCredentialsForRef(sys, named)
+	if err != nil {
+		return errs.Wrap(err, "read the credentials of", reference.Domain(named))
+	}
+	if known.Username != "" || known.IdentityToken != "" {
+		return nil
+	}
+	a, err := environmentAuth(named)
+	if err == nil && a == nil {
+		a, err = helperAuth(named)
+	}
+	if err == nil && a != nil {
+		sys.DockerAuthConfig = a
+	}
+	return err
+}
+
+func serverKey(named reference.Named) string {
+	if d := reference.Domain(named); d != "docker.io" {
+		return d
+	}
+	return dockerHub
+}
+
+// environmentAuth reads DOCKER_AUTH_CONFIG: a config.json in the environment.
+func environmentAuth(named reference.Named) (*types.DockerAuthConfig, error) {
+	text := os.Getenv("DOCKER_AUTH_CONFIG")
+	if text == "" {
+		return nil, nil
+	}
+	var f dockerFile
+	if err := json.Unmarshal([]byte(text), &f); err != nil {
+		return nil, errs.New(errs.Invalid, "cannot read DOCKER_AUTH_CONFIG: %w", err)
+	}
+	a, ok := f.Auths[serverKey(named)]
+	if !ok {
+		return nil, nil
+	}
+	plain, err := base64.StdEncoding.DecodeString(a.Auth)
+	user, password, ok := strings.Cut(string(plain), ":")
+	if err != nil || !ok && a.IdentityToken == "" {
+		return nil, errs.New(errs.Invalid, "cannot read DOCKER_AUTH_CONFIG: the entry of %s is no base64 of USER:PASSWORD", serverKey(named))
+	}
+	return &types.DockerAuthConfig{Username: user, Password: password, IdentityToken: a.IdentityToken}, nil
+}
+
+// helperAuth asks the program that Docker's config.json names for all registries.
+func helperAuth(named reference.Named) (*types.DockerAuthConfig, error) {
+	dir := os.Getenv("DOCKER_CONFIG")
+	if dir == "" {
+		dir = filepath.Join(os.Getenv("HOME"), ".docker")
+	}
+	file := filepath.Join(dir, "config.json")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	var f dockerFile
+	if err == nil {
+		err = json.Unmarshal(text, &f)
+	}
+	if err != nil {
+		return nil, errs.Wrap(err, "read", file)
+	}
+	if f.CredsStore == "" {
+		return nil, nil
+	}
+	program := "docker-credential-" + f.CredsStore
+	c, err := client.Get(client.NewShellProgramFunc(program), serverKey(named))
+	switch {
+	case credentials.IsErrCredentialsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, errs.WithHint(errs.Wrap(err, "get credentials from", program), "install it, or take \"credsStore\" out of %s", file)
+	case c.Username == "<token>":
+		return &types.DockerAuthConfig{IdentityToken: c.Secret}, nil
+	}
+	return &types.DockerAuthConfig{Username: c.Username, Password: c.Secret}, nil
+}
