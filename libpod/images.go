@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func insideOps() map[string]insideOp {
 // ImageListOptions select images.
 type ImageListOptions struct {
 	All     bool
-	Filters map[string][]string // dangling, label, before, since, reference, until
+	Filters map[string][]string // imageFilters
 	Ref     string              // repository[:tag] pattern; empty: all
 }
 
@@ -115,7 +116,7 @@ func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, 
 	for i := range list {
 		// The images of a list are shown as the list.
 		hidden := list[i].Intermediate || inList[list[i].ID] && len(list[i].Names) == 0
-		if hidden && !o.All || !f(&list[i]) {
+		if hidden && !o.All && o.Filters["intermediate"] == nil || !f(&list[i]) {
 			continue
 		}
 		s := imageSummary(&list[i])
@@ -160,7 +161,7 @@ func (e *Engine) imageFilter(o ImageListOptions) (func(*storage.Summary) bool, e
 			if err != nil {
 				return nil, err
 			}
-			if key == "label" {
+			if key == "label" || key == "label!" {
 				conds = append(conds, c)
 			} else {
 				alternatives = append(alternatives, c)
@@ -184,18 +185,23 @@ func (e *Engine) imageFilter(o ImageListOptions) (func(*storage.Summary) bool, e
 
 func (e *Engine) imageCondition(key, v string) (func(*storage.Summary) bool, error) {
 	switch key {
-	case "dangling":
-		want := v == "true" || v == "1"
-		if !want && v != "false" && v != "0" {
-			return nil, errs.New(errs.Invalid, "invalid filter 'dangling=[%s]'", v)
-		}
-		return func(s *storage.Summary) bool { return (len(s.Names) == 0) == want }, nil
+	case "dangling", "readonly", "intermediate", "manifest", "containers":
+		return e.imageFact(key, v)
+	case "id":
+		return func(s *storage.Summary) bool { return strings.HasPrefix(s.ID, strings.TrimPrefix(v, "sha256:")) }, nil
+	case "digest":
+		return func(s *storage.Summary) bool {
+			return s.Digest == v || slices.ContainsFunc(s.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+v) })
+		}, nil
+	case "label!":
+		f := &filter{values: map[string][]string{"label": {v}}}
+		return func(s *storage.Summary) bool { return !f.matchLabels(s.Labels) }, nil
 	case "label":
 		f := &filter{values: map[string][]string{"label": {v}}}
 		return func(s *storage.Summary) bool { return f.matchLabels(s.Labels) }, nil
 	case "reference":
 		return matchReference(v), nil
-	case "before", "since":
+	case "before", "since", "after":
 		img, err := e.images.Resolve(v)
 		if err != nil {
 			return nil, err
@@ -211,7 +217,35 @@ func (e *Engine) imageCondition(key, v string) (func(*storage.Summary) bool, err
 		}
 		return func(s *storage.Summary) bool { return s.Created.Before(t) }, nil
 	}
-	return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are dangling, label, before, since, reference, until")
+	return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are "+imageFilters)
+}
+
+const imageFilters = "after, before, containers, dangling, digest, id, intermediate, label, label!, manifest, readonly, reference, since, until"
+
+// imageFact is a condition that holds or does not.
+func (e *Engine) imageFact(key, v string) (func(*storage.Summary) bool, error) {
+	want, err := strconv.ParseBool(v)
+	if err != nil {
+		return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s=[%s]'", key, v), "write --filter %s=true, or false", key)
+	}
+	fact := map[string]func(*storage.Summary) bool{
+		"dangling":     func(s *storage.Summary) bool { return len(s.Names) == 0 },
+		"readonly":     func(*storage.Summary) bool { return false }, // there is one store, and it is writable
+		"intermediate": func(s *storage.Summary) bool { return s.Intermediate },
+		"manifest":     func(s *storage.Summary) bool { return s.List },
+	}[key]
+	if key == "containers" {
+		db, err := e.db()
+		if err != nil {
+			return nil, err
+		}
+		use, err := db.ImageUse()
+		if err != nil {
+			return nil, err
+		}
+		fact = func(s *storage.Summary) bool { return use[s.ID] > 0 }
+	}
+	return func(s *storage.Summary) bool { return fact(s) == want }, nil
 }
 
 func parseUntil(v string) (time.Time, error) {

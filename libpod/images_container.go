@@ -29,6 +29,11 @@ type CommitOptions struct {
 	Message   string
 	Pause     bool // stop a running container's processes meanwhile
 	MustPause bool // where that is not possible here, fail
+	Squash    bool // one layer of all
+	// IncludeVolumes declares bind mounts as volumes, too. Those of the
+	// container that are volumes always are.
+	IncludeVolumes bool
+	Config         []byte // JSON, over what the container says
 }
 
 // withBody is load with the container's specification.
@@ -61,8 +66,17 @@ func (e *Engine) Commit(ctx context.Context, ref string, o CommitOptions) (id st
 		}
 		defer resume()
 	}
-	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Config: committedConfig(b), Changes: o.Changes,
+	config := committedConfig(b, o.IncludeVolumes)
+	if o.Config != nil {
+		if err := json.Unmarshal(o.Config, config); err != nil {
+			return "", errs.New(errs.Invalid, "cannot read the configuration: %w", err)
+		}
+	}
+	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Config: config, Changes: o.Changes,
 		Command: strings.Join(c.Command, " "), Author: o.Author, Message: o.Message, Name: o.Name}
+	if o.Squash {
+		r.Squash = &b.Rootfs
+	}
 	return id, e.inside(ctx, "commit", r, &id, nil, nil)
 }
 
@@ -93,7 +107,7 @@ func (e *Engine) pauseForCommit(ctx context.Context, c *container, must bool) (r
 
 // committedConfig is the image's configuration, changed by what the container
 // was started with.
-func committedConfig(b *state.Body) *dockerspec.DockerOCIImageConfig {
+func committedConfig(b *state.Body, binds bool) *dockerspec.DockerOCIImageConfig {
 	img, p := &b.Image, &b.Spec.Process
 	c := &dockerspec.DockerOCIImageConfig{}
 	c.User, c.WorkingDir, c.StopSignal = or(p.User, img.User), or(p.Dir, img.WorkingDir), or(b.Spec.Lifecycle.StopSignal, img.StopSignal)
@@ -114,7 +128,7 @@ func committedConfig(b *state.Body) *dockerspec.DockerOCIImageConfig {
 		put(&c.Volumes, v, struct{}{})
 	}
 	for _, m := range b.Spec.Mounts {
-		if m.Type == spec.MountVolume {
+		if m.Type == spec.MountVolume || binds && m.Type == spec.MountBind {
 			put(&c.Volumes, m.Target, struct{}{})
 		}
 	}
@@ -169,47 +183,128 @@ type Change struct {
 	Path string
 }
 
-type changesRequest struct {
-	Image string
-	Upper string
+// DiffKind says what a name may mean to Diff.
+type DiffKind int
+
+const (
+	DiffAny DiffKind = iota // a container, else an image
+	DiffContainers
+	DiffImages
+)
+
+// diffRequest is one of: Image and Upper (a container), Image (its topmost
+// layer), Tree and Base.
+type diffRequest struct {
+	Image      string
+	Upper      string
+	Tree, Base *storage.Tree
 }
 
-// Diff lists what a container changed of its image, sorted by path. The files
-// that every container gets (/etc/hosts and the like) are none of its changes.
-func (e *Engine) Diff(ctx context.Context, ref string) (list []Change, err error) {
+// Diff lists what is different, sorted by path: in a container from its image,
+// in an image from what lies below its topmost layer, or (with base) in one of
+// them from another. The files that every container gets (/etc/hosts and the
+// like) are none of its changes.
+func (e *Engine) Diff(ctx context.Context, ref, base string, kind DiffKind) (list []Change, err error) {
+	if base != "" {
+		return e.diffTrees(ctx, ref, base, kind)
+	}
+	if kind == DiffImages {
+		return e.diffImage(ctx, ref)
+	}
 	c, b, err := e.withBody(ctx, ref)
+	if errs.Is(err, errs.NotFound) && kind == DiffAny {
+		if list, ierr := e.diffImage(ctx, ref); !errs.Is(ierr, errs.NotFound) {
+			return list, ierr
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	if b.Rootfs.Upper == "" {
 		return nil, errs.New(errs.Unsupported, "container %s has no writable layer of its own: the store keeps whole copies (%s)", c.Name, b.Rootfs.Driver)
 	}
-	if err := e.inside(ctx, "changes", changesRequest{c.ImageID, b.Rootfs.Upper}, &list, nil, nil); err != nil {
+	if err := e.inside(ctx, "changes", diffRequest{Image: c.ImageID, Upper: b.Rootfs.Upper}, &list, nil, nil); err != nil {
 		return nil, err
 	}
 	return ownChanges(list), nil
 }
 
+func (e *Engine) diffImage(ctx context.Context, ref string) (list []Change, err error) {
+	img, err := e.images.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	return list, e.inside(ctx, "changes", diffRequest{Image: img.ID}, &list, nil, nil)
+}
+
+func (e *Engine) diffTrees(ctx context.Context, ref, base string, kind DiffKind) (list []Change, err error) {
+	var r diffRequest
+	for _, t := range []struct {
+		ref string
+		to  **storage.Tree
+	}{{ref, &r.Tree}, {base, &r.Base}} {
+		if *t.to, err = e.diffTree(ctx, t.ref, kind); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.inside(ctx, "changes", r, &list, nil, nil); err != nil {
+		return nil, err
+	}
+	if r.Tree.Rootfs != nil || r.Base.Rootfs != nil {
+		list = ownChanges(list)
+	}
+	return list, nil
+}
+
+func (e *Engine) diffTree(ctx context.Context, ref string, kind DiffKind) (*storage.Tree, error) {
+	if kind != DiffImages {
+		_, b, err := e.withBody(ctx, ref)
+		if err == nil {
+			return &storage.Tree{Rootfs: &b.Rootfs}, nil
+		}
+		if kind == DiffContainers || !errs.Is(err, errs.NotFound) {
+			return nil, err
+		}
+	}
+	img, err := e.images.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	return &storage.Tree{Image: img.ID}, nil
+}
+
 // Directories are looked into and links followed up as root of the namespace:
 // what a container wrote may be nobody else's to read.
 func opChanges(_ context.Context, c *insideCall) (any, error) {
-	var r changesRequest
+	var r diffRequest
 	if err := json.Unmarshal(c.request, &r); err != nil {
 		return nil, err
 	}
-	img, err := c.e.images.Resolve(r.Image)
+	found, err := r.changes(c.e.images)
 	if err != nil {
 		return nil, err
-	}
-	found, err := c.e.images.Changes(img, r.Upper)
-	if err != nil {
-		return nil, errs.Wrap(err, "read the changes in", r.Upper)
 	}
 	list := make([]Change, len(found))
 	for i, f := range found {
 		list[i] = Change{string(rune(f.Kind)), f.Path}
 	}
 	return list, nil
+}
+
+func (r *diffRequest) changes(images *storage.Store) ([]pack.Change, error) {
+	if r.Tree != nil {
+		return images.Compare(*r.Tree, *r.Base)
+	}
+	img, err := images.Resolve(r.Image)
+	if err != nil {
+		return nil, err
+	}
+	if r.Upper == "" {
+		list, err := images.ImageChanges(img)
+		return list, errs.Wrap(err, "read the changes of image", r.Image)
+	}
+	list, err := images.Changes(img, r.Upper)
+	return list, errs.Wrap(err, "read the changes in", r.Upper)
 }
 
 // given are the paths that a container's start makes where the image has none,

@@ -32,7 +32,7 @@ func TestCommittedConfig(t *testing.T) {
 		Spec: spec.Container{Labels: map[string]string{"m": "2"}, Process: spec.Process{Entrypoint: &entry, Env: []string{"B=2"}, Dir: "/x"},
 			Network: spec.Network{Ports: []spec.Port{{HostPort: 8053, ContainerPort: 53, Protocol: "udp"}}}},
 	}
-	c := committedConfig(b)
+	c := committedConfig(b, false)
 	if c.User != "1" || c.WorkingDir != "/x" || !reflect.DeepEqual(c.Env, []string{"A=1", "B=2"}) || !reflect.DeepEqual(c.Entrypoint, entry) || c.Cmd != nil {
 		t.Errorf("process: %+v", c.ImageConfig)
 	}
@@ -40,7 +40,7 @@ func TestCommittedConfig(t *testing.T) {
 		t.Errorf("labels %v, ports %v, volumes %v", c.Labels, c.ExposedPorts, c.Volumes)
 	}
 	b.Spec.Process = spec.Process{Args: []string{"new"}}
-	if c = committedConfig(b); !reflect.DeepEqual(c.Entrypoint, []string{"/old"}) || !reflect.DeepEqual(c.Cmd, []string{"new"}) {
+	if c = committedConfig(b, false); !reflect.DeepEqual(c.Entrypoint, []string{"/old"}) || !reflect.DeepEqual(c.Cmd, []string{"new"}) {
 		t.Errorf("arguments: %v %v", c.Entrypoint, c.Cmd)
 	}
 }

@@ -78,6 +78,8 @@ type SaveOptions struct {
 	Format string    // docker-archive (the default), oci-archive, oci-dir, docker-dir
 	Path   string    // absolute; empty: Output
 	Output io.Writer `json:"-"` // archives only
+	// Compress the layers (docker-dir), or leave them as they are (OCI).
+	Compress, Uncompressed bool
 }
 
 type saveRequest struct {
@@ -101,17 +103,19 @@ func opSave(ctx context.Context, c *insideCall) (any, error) {
 	if err := json.Unmarshal(c.request, &r); err != nil {
 		return nil, err
 	}
-	return nil, c.e.images.Save(ctx, r.Refs, storage.SaveOptions{Format: r.Options.Format, Path: r.Options.Path, Output: c.stdout})
+	return nil, c.e.images.Save(ctx, r.Refs, storage.SaveOptions{Format: r.Options.Format, Path: r.Options.Path, Output: c.stdout,
+		Compress: r.Options.Compress, Uncompressed: r.Options.Uncompressed})
 }
 
 // LoginOptions name an account at a registry.
 type LoginOptions struct {
-	Registry  string // empty: docker.io
-	Username  string
-	Password  string
-	AuthFile  string
-	CertDir   string
-	TLSVerify *bool
+	Registry       string // empty: docker.io
+	Username       string
+	Password       string
+	AuthFile       string
+	CompatAuthFile string // of Docker's kind: config.json; empty: none
+	CertDir        string
+	TLSVerify      *bool
 }
 
 // Login asks the registry whether it knows the account and keeps the
@@ -157,9 +161,14 @@ func (e *Engine) Search(ctx context.Context, term string, o SearchOptions) ([]Se
 // TreeLayer is one layer of an image as `image tree` shows it.
 type TreeLayer = storage.TreeLayer
 
-// ImageTree lists an image's layers, the lowest first.
-func (e *Engine) ImageTree(ref string) (ImageSummary, []TreeLayer, error) {
-	img, layers, err := e.images.Tree(ref)
+// ImageTree lists an image's layers, the lowest first, or with children the
+// layers of other images that lie on its topmost one.
+func (e *Engine) ImageTree(ref string, children bool) (ImageSummary, []TreeLayer, error) {
+	list := e.images.Tree
+	if children {
+		list = e.images.Requires
+	}
+	img, layers, err := list(ref)
 	if err != nil {
 		return ImageSummary{}, nil, err
 	}

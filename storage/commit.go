@@ -5,12 +5,14 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/changes"
 	"github.com/proa-containers/proa/storage/pack"
 )
@@ -27,6 +29,8 @@ type CommitOptions struct {
 	Message string
 	Name    string     // repository[:tag]; empty: none
 	Epoch   *time.Time // no file and no date is newer; nil: now
+	// Squash makes one layer of all: of this container's file system.
+	Squash *spec.Rootfs
 }
 
 // Commit makes an image of a container: its image's layers and one more with
@@ -68,6 +72,9 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*Image, error) {
 	}
 	h := historyOf(now, o.Command, o.Message, false)
 	h.Author = o.Author
+	if o.Squash != nil {
+		c.History = nil
+	}
 	c.History = append(c.History, h)
 	id, err := s.commitUpper(ctx, o, CreateOptions{Config: c, Comment: o.Message, Names: names, Parent: base.ID, Top: s.TopLayer(base)})
 	if err != nil {
@@ -82,8 +89,17 @@ func (s *Store) commitUpper(ctx context.Context, o CommitOptions, c CreateOption
 		return "", err
 	}
 	defer op.end(&err)
+	dir := o.Upper
+	if o.Squash != nil {
+		var release func() error
+		if dir, release, err = s.MountView(*o.Squash, false); err != nil {
+			return "", err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+		c.Top = Layer{}
+	}
 	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(pack.Tar(pw, o.Upper, pack.Options{Epoch: o.Epoch})) }()
+	go func() { pw.CloseWithError(pack.Tar(pw, dir, pack.Options{Epoch: o.Epoch})) }()
 	defer pr.Close()
 	if c.Top, err = op.addLayer(pr, c.Top, layerImage); err != nil {
 		return "", err

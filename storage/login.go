@@ -12,6 +12,7 @@ import (
 	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/docker/config"
+	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -19,12 +20,13 @@ import (
 // LoginOptions name an account at a registry. Neither Login nor Logout needs
 // the user's namespace.
 type LoginOptions struct {
-	Registry  string // empty: docker.io; a scheme and a path are left out, but for REGISTRY/NAMESPACE
-	Username  string
-	Password  string
-	AuthFile  string // empty: the usual place
-	CertDir   string
-	TLSVerify *bool
+	Registry       string // empty: docker.io; a scheme and a path are left out, but for REGISTRY/NAMESPACE
+	Username       string
+	Password       string
+	AuthFile       string // empty: the usual place
+	CompatAuthFile string // of Docker's kind: config.json; empty: none
+	CertDir        string
+	TLSVerify      *bool
 }
 
 // Login asks the registry whether it knows the account and remembers the
@@ -32,7 +34,7 @@ type LoginOptions struct {
 // authentication file names, else in that file. It returns where they are.
 func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err error) {
 	key, host := registryKey(o.Registry)
-	sys, err := s.system(RemoteOptions{AuthFile: writableAuthFile(o.AuthFile), CertDir: o.CertDir, TLSVerify: o.TLSVerify}.pull())
+	sys, err := s.loginSystem(o, true)
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +64,7 @@ func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err er
 // LoggedIn is the user name known for a registry, "" without one.
 func (s *Store) LoggedIn(o LoginOptions) (string, error) {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.system(RemoteOptions{AuthFile: o.AuthFile}.pull())
+	sys, err := s.loginSystem(o, false)
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +75,7 @@ func (s *Store) LoggedIn(o LoginOptions) (string, error) {
 // Credentials are user name and password known for a registry, empty without.
 func (s *Store) Credentials(o LoginOptions) (user, password string, err error) {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.system(RemoteOptions{AuthFile: o.AuthFile}.pull())
+	sys, err := s.loginSystem(o, false)
 	if err != nil {
 		return "", "", err
 	}
@@ -84,7 +86,7 @@ func (s *Store) Credentials(o LoginOptions) (user, password string, err error) {
 // Logout forgets the credentials of a registry. Kind NotFound: there were none.
 func (s *Store) Logout(o LoginOptions) error {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.system(RemoteOptions{AuthFile: writableAuthFile(o.AuthFile)}.pull())
+	sys, err := s.loginSystem(o, true)
 	if err != nil {
 		return err
 	}
@@ -97,11 +99,23 @@ func (s *Store) Logout(o LoginOptions) error {
 
 // LogoutAll forgets all credentials.
 func (s *Store) LogoutAll(o LoginOptions) error {
-	sys, err := s.system(RemoteOptions{AuthFile: writableAuthFile(o.AuthFile)}.pull())
+	sys, err := s.loginSystem(o, true)
 	if err != nil {
 		return err
 	}
 	return errs.Wrap(config.RemoveAllAuthentication(sys), "log out of", "all registries")
+}
+
+func (s *Store) loginSystem(o LoginOptions, write bool) (*types.SystemContext, error) {
+	file := o.AuthFile
+	if write && o.CompatAuthFile == "" {
+		file = writableAuthFile(file)
+	}
+	sys, err := s.system(RemoteOptions{AuthFile: file, CertDir: o.CertDir, TLSVerify: o.TLSVerify}.pull())
+	if err == nil && o.CompatAuthFile != "" {
+		sys.AuthFilePath, sys.DockerCompatAuthFilePath = "", o.CompatAuthFile
+	}
+	return sys, err
 }
 
 // registryKey is what credentials are filed under, and the host to ask.

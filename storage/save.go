@@ -25,6 +25,8 @@ type SaveOptions struct {
 	Format string    // docker-archive (the default), oci-archive, oci-dir, docker-dir
 	Path   string    // of the archive or directory; empty: Output
 	Output io.Writer // archives only
+	// Compress the layers (docker-dir), or leave them as they are (OCI).
+	Compress, Uncompressed bool
 }
 
 // Save writes images, with the names by which they are asked for, into one
@@ -43,6 +45,7 @@ func (s *Store) Save(ctx context.Context, refs []string, o SaveOptions) (err err
 	if err != nil {
 		return err
 	}
+	sys.DirForceCompress, sys.OCIAcceptUncompressedLayers = o.Compress, o.Uncompressed
 	switch o.Format {
 	case "", "docker-archive", "docker":
 		err = s.saveArchive(o, func(w io.Writer) error { return op.saveDocker(ctx, sys, list, w) })

@@ -20,8 +20,9 @@ import (
 // TreeLayer is one layer of an image as `image tree` shows it.
 type TreeLayer struct {
 	ID    string
-	Size  int64    // bytes, unpacked
-	Names []string // familiar, of the images that end here
+	Size  int64       // bytes, unpacked
+	Names []string    // familiar, of the images that end here
+	On    []TreeLayer // those that lie on it, of Requires only
 }
 
 // Tree lists an image's layers, the lowest first.
@@ -46,6 +47,70 @@ func (s *Store) Tree(ref string) (*Image, []TreeLayer, error) {
 		out = append(out, TreeLayer{ID: id, Size: img.LayerSizes[len(img.Layers)-1-i], Names: names[id]})
 	}
 	return img, out, nil
+}
+
+// Requires is the layers of an image with, on each, the layers of other images
+// that lie on it: the tree that begins at the image's topmost layer.
+func (s *Store) Requires(ref string) (*Image, []TreeLayer, error) {
+	img, err := s.Resolve(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := s.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	all := map[string]*layerNode{}
+	for i := range list {
+		m, err := s.readImage(list[i].ID, nil)
+		if notExist(err) {
+			continue // removed just now
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		plant(all, m)
+	}
+	if all[img.TopLayer] == nil {
+		return img, nil, nil
+	}
+	return img, []TreeLayer{all[img.TopLayer].tree(all)}, nil
+}
+
+// layerNode is a layer with the ids of those on it.
+type layerNode struct {
+	TreeLayer
+	on []string
+}
+
+// plant adds an image's layers.
+func plant(all map[string]*layerNode, m *Image) {
+	parent := ""
+	for i := len(m.Layers) - 1; i >= 0; i-- {
+		id := m.Layers[i]
+		n := all[id]
+		if n == nil {
+			n = &layerNode{TreeLayer: TreeLayer{ID: id, Size: m.LayerSizes[len(m.Layers)-1-i]}}
+			all[id] = n
+			if p := all[parent]; p != nil {
+				p.on = append(p.on, id)
+			}
+		}
+		if id == m.TopLayer {
+			for _, name := range m.Names {
+				n.Names = append(n.Names, Familiar(name))
+			}
+		}
+		parent = id
+	}
+}
+
+func (n *layerNode) tree(all map[string]*layerNode) TreeLayer {
+	t := n.TreeLayer
+	for _, id := range n.on {
+		t.On = append(t.On, all[id].tree(all))
+	}
+	return t
 }
 
 // Usage is what images take on disk.

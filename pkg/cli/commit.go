@@ -10,8 +10,8 @@ import (
 
 type commitFlags struct {
 	libpod.CommitOptions
-	quiet   bool
-	iidfile string
+	quiet           bool
+	iidfile, config string
 }
 
 func commitCommand() *command {
@@ -28,7 +28,10 @@ func commitCommand() *command {
 			f.text(&o.Message, "message", "m", "Commit message")
 			f.boolean(&o.Pause, "pause", "p", "Pause container during commit")
 			f.boolean(&o.quiet, "quiet", "q", "Print only the ID")
-			f.refuse("the image has what its parent has", "leave it away", "format|f", "squash|s!", "include-volumes!")
+			f.text(&o.config, "config", "", "File with an image configuration (JSON) over that of the container").path()
+			parsed(f, new(string), "format", "f", "string", `Format of the image ("oci")`, parseImageForm).def = "oci"
+			f.boolean(&o.IncludeVolumes, "include-volumes", "", "Declare bind mounts as volumes of the image, too")
+			f.boolean(&o.Squash, "squash", "s", "Make one layer of all")
 			return func(ctx context.Context, a *app, args []string) error {
 				o.MustPause = f.changed("pause")
 				return o.run(ctx, a, args)
@@ -40,6 +43,13 @@ func commitCommand() *command {
 func (o *commitFlags) run(ctx context.Context, a *app, args []string) error {
 	if len(args) > 1 {
 		o.Name = args[1]
+	}
+	if o.config != "" {
+		text, err := a.readFile(o.config)
+		if err != nil {
+			return err
+		}
+		o.Config = text
 	}
 	e, err := a.engine(ctx)
 	if err != nil {

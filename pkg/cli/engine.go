@@ -44,7 +44,7 @@ type Engine interface {
 	Push(context.Context, string, libpod.PushOptions) ([]libpod.Pushed, error)
 	Save(ctx context.Context, refs []string, o libpod.SaveOptions) error
 	ImageHistory(ctx context.Context, ref string) ([]libpod.ImageHistory, error)
-	ImageTree(ref string) (libpod.ImageSummary, []libpod.TreeLayer, error)
+	ImageTree(ref string, children bool) (libpod.ImageSummary, []libpod.TreeLayer, error)
 	PruneImages(context.Context, libpod.PruneImagesOptions) (*libpod.PrunedImages, error)
 	Search(ctx context.Context, term string, o libpod.SearchOptions) ([]libpod.SearchResult, error)
 	Login(context.Context, libpod.LoginOptions) (where string, err error)
@@ -53,7 +53,7 @@ type Engine interface {
 	Logout(o libpod.LoginOptions, all bool) error
 
 	Commit(ctx context.Context, ref string, o libpod.CommitOptions) (string, error)
-	Diff(ctx context.Context, ref string) ([]libpod.Change, error)
+	Diff(ctx context.Context, ref, base string, kind libpod.DiffKind) ([]libpod.Change, error)
 	Export(ctx context.Context, ref string, w io.Writer) error
 
 	manifestEngine

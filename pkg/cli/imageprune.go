@@ -17,7 +17,8 @@ func imagePruneCommand() *command {
 			f.boolean(&o.all, "all", "a", "Remove all unused images, not just dangling ones")
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
 			f.texts(&o.filters, "filter", "", `Provide filter values (e.g. "until=<timestamp>")`).typ = "filter"
-			f.refuse("\"proa system prune\" does that", "run it after this", "build-cache!")
+			f.refuse("the build cache is another thing", "proa builder prune", "build-cache!")
+			f.refuse("there are no containers of other programs in the store", "leave it away", "external!")
 			return func(ctx context.Context, a *app, args []string) error { return o.images(ctx, a) }
 		},
 	}

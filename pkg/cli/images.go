@@ -3,17 +3,28 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/errs"
 )
 
 type imagesFlags struct {
 	all, digests, noTrunc, quiet, noHeading bool
 	filters                                 []string
-	format                                  string
+	format, sort                            string
+}
+
+func parseImageSort(s string) (string, error) {
+	if !slices.Contains([]string{"created", "id", "repository", "size", "tag"}, s) {
+		return "", errs.New(errs.Invalid, "write created, id, repository, size or tag")
+	}
+	return s, nil
 }
 
 func imagesCommand() *command {
@@ -27,8 +38,10 @@ func imagesCommand() *command {
 			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
 			f.boolean(&o.quiet, "quiet", "q", "Only show image IDs")
-			f.alias(f.boolean(&o.noHeading, "noheading", "", "Do not print the titles of the columns"), "no-heading")
-			f.refuse("it is not implemented", "leave it away", "tree!", "history!", "sort")
+			f.alias(f.boolean(&o.noHeading, "noheading", "n", "Do not print the titles of the columns"), "no-heading")
+			parsed(f, &o.sort, "sort", "", "string", `Sort by "created", "id", "repository", "size" or "tag"`, parseImageSort).def = "created"
+			f.refuse("the sizes of compressed layers are not kept", "proa image tree IMAGE", "tree!")
+			f.refuse("the names that an image had before are not kept", "leave it away", "history!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -51,6 +64,7 @@ func (o *imagesFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	o.sortImages(list)
 	now := time.Now()
 	var rows []any
 	for i := range list {
@@ -61,9 +75,20 @@ func (o *imagesFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		rows = append(rows, r...)
 	}
+	output.SortImages(rows, o.sort)
 	l := output.List{Header: output.ImageHeader(), Columns: output.ImageColumns(o.digests), Format: o.format, NoHeading: o.noHeading}
 	if o.quiet {
 		l.Quiet = "ID"
 	}
 	return a.out.List(l, rows)
+}
+
+// sortImages orders images by what is not a name. They come the newest first.
+func (o *imagesFlags) sortImages(list []libpod.ImageSummary) {
+	switch o.sort {
+	case "id":
+		slices.SortStableFunc(list, func(a, b libpod.ImageSummary) int { return strings.Compare(a.ID, b.ID) })
+	case "size":
+		slices.SortStableFunc(list, func(a, b libpod.ImageSummary) int { return cmp.Compare(a.Size, b.Size) })
+	}
 }

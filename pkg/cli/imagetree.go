@@ -7,24 +7,25 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
 )
 
 func imageTreeCommand() *command {
 	return &command{
 		name: "tree", args: "IMAGE", short: "Show the layers of an image", min: 1, max: 1,
-		setup: func(*flagSet) action {
-			return func(ctx context.Context, a *app, args []string) error { return imageTree(ctx, a, args[0]) }
+		setup: func(f *flagSet) action {
+			var children bool
+			f.boolean(&children, "whatrequires", "", "Show the images that are made on top of it, instead")
+			return withEngine(func(_ context.Context, a *app, e Engine, args []string) error {
+				return imageTree(a, e, args[0], children)
+			})
 		},
 	}
 }
 
-func imageTree(ctx context.Context, a *app, ref string) error {
-	e, err := a.engine(ctx)
-	if err != nil {
-		return err
-	}
-	img, layers, err := e.ImageTree(ref)
+func imageTree(a *app, e Engine, ref string, children bool) error {
+	img, layers, err := e.ImageTree(ref, children)
 	if err != nil {
 		return err
 	}
@@ -36,16 +37,21 @@ func imageTree(ctx context.Context, a *app, ref string) error {
 		return nil
 	}
 	a.out.Println("Image Layers")
+	printLayers(a, layers, "")
+	return nil
+}
+
+func printLayers(a *app, layers []libpod.TreeLayer, indent string) {
 	for i, l := range layers {
-		line := "├── "
+		branch, below := "├── ", "│   "
 		if i == len(layers)-1 {
-			line = "└── "
+			branch, below = "└── ", "    "
 		}
-		line += fmt.Sprintf("ID: %s Size: %7s", output.ShortID(l.ID), output.Size(l.Size))
+		line := fmt.Sprintf("%sID: %s Size: %7s", indent+branch, output.ShortID(l.ID), output.Size(l.Size))
 		if len(l.Names) > 0 {
 			line += " Top Layer of: [" + strings.Join(l.Names, " ") + "]"
 		}
 		a.out.Println(line)
+		printLayers(a, l.On, indent+below)
 	}
-	return nil
 }

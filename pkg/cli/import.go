@@ -7,12 +7,12 @@ import (
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/spec"
 )
 
 type importFlags struct {
 	libpod.ImportOptions
-	quiet bool
+	platform platformFlags
+	quiet    bool
 }
 
 func importCommand() *command {
@@ -26,15 +26,18 @@ func importCommand() *command {
 			var o importFlags
 			f.texts(&o.Changes, "change", "c", "Apply Dockerfile instruction to the created image")
 			f.text(&o.Message, "message", "m", "Set commit message for imported image")
-			parsed(f, &o.Platform, "platform", "", "string", "Set platform of the image", spec.ParsePlatform)
+			o.platform.register(f)
 			f.boolean(&o.quiet, "quiet", "q", "Suppress the import output")
-			f.refuse("the platform is one flag", "use --platform OS/ARCH[/VARIANT]", "arch", "os", "variant")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
 }
 
 func (o *importFlags) run(ctx context.Context, a *app, args []string) error {
+	var err error
+	if o.Platform, err = o.platform.value(); err != nil {
+		return err
+	}
 	switch src := args[0]; {
 	case src == "-":
 		o.Input = a.std.In

@@ -30,7 +30,7 @@ func inspectCommand() *command {
 			o.register(f)
 			f.boolean(&o.size, "size", "s", "Display total file sizes if the type is container")
 			latestFlag(f, &o.latest)
-			f.text(&o.typ, "type", "", "Only objects of this type: container, image, volume or artifact")
+			f.text(&o.typ, "type", "t", "Only objects of this type: container, image, volume or artifact")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -56,6 +56,9 @@ func inspector(typ, args, short string) *command {
 		setup: func(f *flagSet) action {
 			o := inspectFlags{typ: typ}
 			o.register(f)
+			if typ == "image" {
+				f.refuse("an image in the store is for one platform", "leave it away", "platform")
+			}
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}

@@ -38,7 +38,8 @@ func loginCommand() *command {
 			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
 			f.text(&o.Username, "username", "u", "Username")
 			f.boolean(&o.verbose, "verbose", "v", "Tell where the credentials are kept")
-			f.refuse("it is not implemented", "leave it away", "secret", "compat-auth-file")
+			f.text(&o.CompatAuthFile, "compat-auth-file", "", "File of Docker's kind to keep the credentials in, instead").path()
+			f.refuse("secrets are for containers", "take the password from standard input: --password-stdin", "secret")
 			return func(ctx context.Context, a *app, args []string) error {
 				if f.changed("tls-verify") {
 					o.TLSVerify = &o.tlsVerify
@@ -59,8 +60,8 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 	if len(args) > 0 {
 		o.Registry = args[0]
 	}
-	if o.AuthFile != "" {
-		o.AuthFile = a.abs(o.AuthFile)
+	if err := a.authFiles(&o.LoginOptions); err != nil {
+		return err
 	}
 	e, err := a.engine(ctx)
 	if err != nil {
@@ -83,6 +84,19 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 		a.out.Println("Used: " + where)
 	}
 	a.out.Println("Login Succeeded")
+	return nil
+}
+
+// authFiles makes the paths absolute.
+func (a *app) authFiles(o *libpod.LoginOptions) error {
+	if o.AuthFile != "" && o.CompatAuthFile != "" {
+		return errs.WithHint(errs.New(errs.Invalid, "--authfile and --compat-auth-file cannot be used together"), "leave one of the two away")
+	}
+	for _, p := range []*string{&o.AuthFile, &o.CompatAuthFile} {
+		if *p != "" {
+			*p = a.abs(*p)
+		}
+	}
 	return nil
 }
 
@@ -191,6 +205,7 @@ func logoutCommand() *command {
 			var all bool
 			f.boolean(&all, "all", "a", "Forget the credentials of all registries")
 			f.text(&o.AuthFile, "authfile", "", "File that the credentials are in").path()
+			f.text(&o.CompatAuthFile, "compat-auth-file", "", "File of Docker's kind that the credentials are in").path()
 			return func(ctx context.Context, a *app, args []string) error { return logout(ctx, a, o, all, args) }
 		},
 	}
@@ -203,8 +218,8 @@ func logout(ctx context.Context, a *app, o libpod.LoginOptions, all bool, args [
 	if all && o.Registry != "" {
 		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with a server"), "leave one of the two away")
 	}
-	if o.AuthFile != "" {
-		o.AuthFile = a.abs(o.AuthFile)
+	if err := a.authFiles(&o); err != nil {
+		return err
 	}
 	e, err := a.engine(ctx)
 	if err != nil {

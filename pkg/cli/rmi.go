@@ -23,9 +23,7 @@ func rmiCommand() *command {
 			f.boolean(&o.Force, "force", "f", "Force removal of the image")
 			f.boolean(&o.Ignore, "ignore", "i", "An image that does not exist is no error")
 			f.boolean(&o.NoPrune, "no-prune", "", "Do not delete untagged parents")
-			parsed(f, new(string), "platform", "", "string", "", func(string) (string, error) {
-				return "", errs.New(errs.Unsupported, "an image is removed whole")
-			}).hidden = true
+			f.refuse("an image is removed whole", "proa manifest remove takes one platform out of a list", "platform")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
@@ -14,7 +15,8 @@ import (
 )
 
 type saveFlags struct {
-	output, format string
+	output, format         string
+	compress, uncompressed bool
 }
 
 func saveCommand() *command {
@@ -30,14 +32,23 @@ func saveCommand() *command {
 			f.text(&o.format, "format", "", `Format of the archive ("docker-archive", "oci-archive", "oci-dir", "docker-dir")`).def = "docker-archive"
 			f.boolean(new(bool), "multi-image-archive", "m", "Accepted: an archive holds one image or several").hidden = true
 			f.boolean(new(bool), "quiet", "q", "Accepted: nothing is said but errors").hidden = true
-			f.refuse("an image is saved whole", "leave it away", "platform", "compress!", "uncompressed!", "signature-policy")
+			f.boolean(&o.compress, "compress", "", "Compress the layers (docker-dir)")
+			f.boolean(&o.uncompressed, "uncompressed", "", "Leave the layers uncompressed (oci-archive, oci-dir)")
+			f.refuse("an image is saved whole", "leave it away", "platform")
+			f.refuse("what goes out was accepted when it came in", "leave it away", "signature-policy")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
 }
 
 func (o *saveFlags) run(ctx context.Context, a *app, args []string) error {
-	so := libpod.SaveOptions{Format: o.format}
+	so := libpod.SaveOptions{Format: o.format, Compress: o.compress, Uncompressed: o.uncompressed}
+	switch {
+	case o.compress && o.format != "docker-dir":
+		return errs.WithHint(errs.New(errs.Invalid, "--compress can only be set when --format is 'docker-dir'"), "add --format docker-dir, or compress the archive: proa save IMAGE | gzip")
+	case o.uncompressed && !strings.HasPrefix(o.format, "oci-"):
+		return errs.WithHint(errs.New(errs.Invalid, "--uncompressed is about the formats oci-archive and oci-dir"), "leave it away: the other formats are not compressed")
+	}
 	var err error
 	if so.Path, so.Output, err = a.archiveOutput(o.output); err != nil {
 		return err

@@ -28,7 +28,7 @@ func containerCommand() *command {
 	return &command{
 		name: "container", short: "Manage containers",
 		sub: []*command{
-			attachCommand(), commitCommand(), createCommand(), diffCommand(), execCommand(), exportCommand(), exister("CONTAINER", "Tell by the exit status whether a container exists", lookupContainer),
+			attachCommand(), commitCommand(), createCommand(), containerDiffCommand(), execCommand(), exportCommand(), exister("CONTAINER", "Tell by the exit status whether a container exists", lookupContainer),
 			containerInspectCommand(), killCommand(), logsCommand(), mountCommand(), psCommand().as("ls", "list", "ps"), pauseCommand(), portCommand(), containerPruneCommand(),
 			renameCommand(), restartCommand(), rmCommand(), runCommand(), startCommand(), stopCommand(), topCommand(), unmountCommand(), unpauseCommand(), waitCommand(),
 		},
@@ -39,10 +39,10 @@ func imageCommand() *command {
 	return &command{
 		name: "image", short: "Manage images",
 		sub: []*command{
-			buildCommand(),
+			buildCommand(), imageDiffCommand(),
 			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), historyCommand(), importCommand(),
 			inspector("image", "IMAGE [IMAGE...]", "Display detailed information on one or more images"), loadCommand(),
-			imagesCommand().as("ls", "list"), imageMountCommand(), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), tagCommand(), imageTreeCommand(), imageTrustCommand(), imageUnmountCommand(), untagCommand(),
+			imagesCommand().as("ls", "list"), imageMountCommand(), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), imageScpCommand(), tagCommand(), imageTreeCommand(), imageTrustCommand(), imageUnmountCommand(), untagCommand(),
 		},
 	}
 }

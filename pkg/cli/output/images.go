@@ -3,6 +3,7 @@
 package output
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,19 @@ func Image(s *libpod.ImageSummary, now time.Time, noTrunc bool) []any {
 		rows = []any{&row}
 	}
 	return rows
+}
+
+// SortImages orders the rows of images by a part of the name: "repository" or
+// "tag".
+func SortImages(rows []any, by string) {
+	key := map[string]func(*ImageRow) string{
+		"repository": func(r *ImageRow) string { return r.Repository + ":" + r.Tag },
+		"tag":        func(r *ImageRow) string { return r.Tag },
+	}[by]
+	if key == nil {
+		return
+	}
+	slices.SortStableFunc(rows, func(a, b any) int { return strings.Compare(key(a.(*ImageRow)), key(b.(*ImageRow))) })
 }
 
 // SplitTag cuts "registry:5000/name:tag" at the tag.
