@@ -271,20 +271,23 @@ func (s *Store) findEntry(ix *imgspec.Index, entry string) int {
 // ManifestInspect returns a list (or a manifest) as JSON: of the store, else of
 // a registry.
 func (s *Store) ManifestInspect(ctx context.Context, name string, ro RemoteOptions) ([]byte, error) {
-	_, ix, err := s.readIndex(name)
-	if err == nil {
-		hideSources(ix)
-		return json.Marshal(ix)
-	}
-	if errs.Is(err, errs.Invalid) {
-		if img, rerr := s.Resolve(name); rerr == nil {
-			return s.RawManifest(img)
+	remote, isRemote := strings.CutPrefix(name, "docker://")
+	if !isRemote {
+		_, ix, err := s.readIndex(name)
+		if err == nil {
+			hideSources(ix)
+			return json.Marshal(ix)
+		}
+		if errs.Is(err, errs.Invalid) {
+			if img, rerr := s.Resolve(name); rerr == nil {
+				return s.RawManifest(img)
+			}
+		}
+		if !errs.Is(err, errs.NotFound) {
+			return nil, err
 		}
 	}
-	if !errs.Is(err, errs.NotFound) {
-		return nil, err
-	}
-	_, raw, _, src, err := s.openRemote(ctx, strings.TrimPrefix(name, "docker://"), ro)
+	_, raw, _, src, err := s.openRemote(ctx, remote, ro)
 	if err != nil {
 		return nil, err
 	}
