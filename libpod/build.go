@@ -16,6 +16,7 @@ import (
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -135,6 +136,39 @@ type (
 // NewScratch starts a writable layer on parent. The caller ends it with Commit
 // or Discard.
 func (e *Engine) NewScratch(parent Layer) (*Scratch, error) { return e.images.NewScratch(parent) }
+
+// NewDetached starts a writable layer that sees nothing of the parent on which
+// it will stand.
+func (e *Engine) NewDetached(parent Layer) (*Scratch, error) { return e.images.NewDetached(parent) }
+
+// LayerID is the store's id for a layer with this content on parent.
+func LayerID(parent Layer, diffID digest.Digest) string { return storage.LayerID(parent, diffID) }
+
+// FindLayer finds some layer with this content.
+func (e *Engine) FindLayer(diffID digest.Digest) (Layer, bool) { return e.images.FindLayer(diffID) }
+
+// CopyLayer puts content that some layer has on top of parent.
+func (e *Engine) CopyLayer(ctx context.Context, diffID digest.Digest, parent Layer) (Layer, error) {
+	return e.images.CopyLayer(ctx, diffID, parent)
+}
+
+// A build cache outside of the store.
+type (
+	CacheRef   = storage.CacheRef
+	CacheBlob  = storage.CacheBlob
+	CacheItem  = storage.CacheItem
+	CacheLayer = storage.CacheLayer
+)
+
+// OpenCache opens a build cache, or the images of a name.
+func (e *Engine) OpenCache(ctx context.Context, ref CacheRef) ([]*CacheItem, error) {
+	return e.images.OpenCache(ctx, ref)
+}
+
+// WriteCache makes a build cache.
+func (e *Engine) WriteCache(ctx context.Context, ref CacheRef, configType string, layers []CacheLayer, config func([]CacheBlob) ([]byte, error)) error {
+	return e.images.WriteCache(ctx, ref, configType, layers, config)
+}
 
 // MountLayer mounts a layer chain for reading; release unmounts.
 func (e *Engine) MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error) {

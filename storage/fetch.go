@@ -337,7 +337,7 @@ func (f *fetched) presentLayers() []string {
 // there is one, else from the source.
 func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 	info, want := f.layers[i], f.diffIDs[i]
-	if g := f.stageCopy(ctx, want, info.Digest); g != nil {
+	if g := f.o.stageSame(want, info.Digest); g != nil {
 		return g, nil
 	}
 	g, err := f.download(ctx, info)
@@ -382,27 +382,4 @@ func (f *fetched) meter(d digest.Digest, total int64) func(int64) {
 			f.tell.layer(LayerEvent{ID: short(d), State: LayerDownloading, Bytes: n, Total: max(total, 0)})
 		}
 	}
-}
-
-// stageCopy makes the content again from a layer that has it on top of others.
-// Any failure only means that it has to be fetched.
-func (f *fetched) stageCopy(ctx context.Context, want, blob digest.Digest) *staged {
-	same, err := f.o.store.LayersByUncompressedDigest(want)
-	if err != nil || len(same) == 0 {
-		return nil
-	}
-	rc, err := f.o.store.Diff("", same[0].ID, nil)
-	if err != nil {
-		return nil
-	}
-	defer rc.Close()
-	g, err := f.o.s.stage(f.o.store, rc, blob)
-	if err != nil {
-		return nil
-	}
-	if g.diffID != want {
-		g.drop(f.o.store)
-		return nil
-	}
-	return g
 }

@@ -39,7 +39,13 @@ type Scratch struct {
 
 // NewScratch starts a writable layer on parent. The caller ends it with Commit
 // or Discard.
-func (s *Store) NewScratch(parent Layer) (_ *Scratch, err error) {
+func (s *Store) NewScratch(parent Layer) (*Scratch, error) { return s.newScratch(parent, false) }
+
+// NewDetached starts a writable layer that sees nothing of the parent on which
+// it will stand.
+func (s *Store) NewDetached(parent Layer) (*Scratch, error) { return s.newScratch(parent, true) }
+
+func (s *Store) newScratch(parent Layer, detached bool) (_ *Scratch, err error) {
 	o, err := s.begin(false)
 	if err != nil {
 		return nil, err
@@ -64,6 +70,9 @@ func (s *Store) NewScratch(parent Layer) (_ *Scratch, err error) {
 		if lowers, mode, ok = s.lowers(parent.ID); !ok {
 			return nil, errs.New(errs.NotFound, "layer %s is not in the store", parent.ID)
 		}
+	}
+	if detached {
+		lowers = nil
 	}
 	if w.rootfs, err = s.rootfs(lowers, mode, w.dir); err != nil {
 		return nil, err

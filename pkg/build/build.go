@@ -58,7 +58,10 @@ type Options struct {
 	From           string            // instead of the first FROM's image
 	IgnoreFile     string            // instead of .dockerignore
 	AllStages      bool              // build what the target does not need as well
-	NoImage        bool              // only Exports
+	CacheFrom      []CacheSpec
+	CacheTo        []CacheSpec
+	CacheTTL       time.Duration // steps that were made longer ago are made again; 0: however old
+	NoImage        bool          // only Exports
 	Exports        []Export
 	Getenv         func(string) (string, bool)
 }
@@ -164,6 +167,39 @@ type ListSpec struct {
 	Annotations map[string]string
 }
 
+// CacheRef names a build cache outside of the store.
+type CacheRef struct {
+	Name     string // REPOSITORY:TAG
+	Dir, Tag string // or an OCI directory, and the name in it
+}
+
+// CacheBlob is a layer as it is transferred.
+type CacheBlob struct {
+	MediaType, Digest string
+	Size              int64
+}
+
+// CacheItem is an artifact or an image that was opened. It may be used by
+// several goroutines.
+type CacheItem interface {
+	// Config is the verified configuration, and its media type.
+	Config() (mediaType string, text []byte)
+	Annotation(name string) string
+	Blobs() []CacheBlob
+	// Layer brings a blob in as a layer on parent. What it unpacks to must be
+	// diffID.
+	Layer(ctx context.Context, b CacheBlob, diffID string, parent Layer) (Layer, error)
+	Close() error
+}
+
+// CacheLayer is a layer to be put into a cache: of the store, or a blob of
+// another item.
+type CacheLayer struct {
+	Layer Layer
+	From  CacheItem // nil: the store
+	Blob  CacheBlob // in From, or what the destination is known to have for Layer
+}
+
 // Engine is what the executor needs of the rest of Proa. Everything is called
 // inside the user's namespace. All methods may be called concurrently.
 type Engine interface {
@@ -172,6 +208,23 @@ type Engine interface {
 	Base(ctx context.Context, ref, platform string, pull spec.PullPolicy) (*Base, error)
 	// NewScratch starts a layer on parent.
 	NewScratch(ctx context.Context, parent Layer) (Scratch, error)
+	// NewDetached starts a layer that sees nothing of the parent on which it
+	// will stand.
+	NewDetached(ctx context.Context, parent Layer) (Scratch, error)
+	// LayerID is what a layer with this content on parent is called, whether or
+	// not it is there.
+	LayerID(parent Layer, diffID string) string
+	// FindLayer finds a layer with this content, on whatever parent.
+	FindLayer(diffID string) (Layer, bool)
+	// CopyLayer puts content that some layer has on parent.
+	CopyLayer(ctx context.Context, diffID string, parent Layer) (Layer, error)
+	// OpenCache opens a build cache, or an image that may have one inside: of a
+	// list all images. Kind NotFound: there is none.
+	OpenCache(ctx context.Context, ref CacheRef) ([]CacheItem, error)
+	// WriteCache makes an artifact of layers and a configuration, which is asked
+	// for once the blobs of the layers are known. It replaces what is there when
+	// all is written.
+	WriteCache(ctx context.Context, ref CacheRef, configType string, layers []CacheLayer, config func([]CacheBlob) ([]byte, error)) error
 	// MountLayer mounts a layer chain read-only; release unmounts.
 	MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error)
 	// CheckRun refuses, before anything is done, settings of RUN steps that

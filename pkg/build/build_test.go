@@ -68,14 +68,15 @@ func (e *dirEngine) Base(_ context.Context, ref, _ string, _ spec.PullPolicy) (*
 }
 
 type dirScratch struct {
-	e    *dirEngine
-	id   string
-	dir  string
-	done bool
+	e      *dirEngine
+	parent Layer
+	id     string
+	dir    string
+	done   bool
 }
 
 func (e *dirEngine) NewScratch(_ context.Context, parent Layer) (Scratch, error) {
-	s := &dirScratch{e: e, id: e.next()}
+	s := &dirScratch{e: e, parent: parent, id: e.next()}
 	s.dir = filepath.Join(e.dir, "tmp-"+s.id)
 	if parent.ID == "" {
 		return s, os.Mkdir(s.dir, 0o755)
@@ -93,7 +94,36 @@ func (s *dirScratch) Rootfs() spec.Rootfs     { return spec.Rootfs{Driver: "dir"
 func (s *dirScratch) Unmount() error          { return nil }
 func (s *dirScratch) Commit(context.Context, *time.Time) (Layer, error) {
 	s.done = true
-	return Layer{ID: s.id, DiffID: "sha256:" + s.id}, os.Rename(s.dir, filepath.Join(s.e.dir, s.id))
+	l := Layer{DiffID: "sha256:" + s.id}
+	l.ID = s.e.LayerID(s.parent, l.DiffID)
+	return l, os.Rename(s.dir, filepath.Join(s.e.dir, l.ID))
+}
+
+func (e *dirEngine) LayerID(parent Layer, diffID string) string {
+	if parent.ID == "" {
+		return strings.TrimPrefix(diffID, "sha256:")
+	}
+	return parent.ID + "+" + strings.TrimPrefix(diffID, "sha256:")
+}
+
+// NewDetached is NewScratch: a directory per layer chain cannot tell the two
+// apart.
+func (e *dirEngine) NewDetached(ctx context.Context, parent Layer) (Scratch, error) {
+	return e.NewScratch(ctx, parent)
+}
+
+func (e *dirEngine) FindLayer(string) (Layer, bool) { return Layer{}, false }
+
+func (e *dirEngine) CopyLayer(context.Context, string, Layer) (Layer, error) {
+	return Layer{}, errs.New(errs.NotFound, "no such content")
+}
+
+func (e *dirEngine) OpenCache(context.Context, CacheRef) ([]CacheItem, error) {
+	return nil, errs.New(errs.NotFound, "no such cache")
+}
+
+func (e *dirEngine) WriteCache(context.Context, CacheRef, string, []CacheLayer, func([]CacheBlob) ([]byte, error)) error {
+	return nil
 }
 
 func (s *dirScratch) Discard() error {

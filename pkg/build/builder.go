@@ -40,6 +40,10 @@ type session struct {
 	start   time.Time
 	slots   chan struct{} // one per step that may run at once
 	shared  flights
+	layers  *lazyEngine
+	sources []*cacheSource
+	done    []doneStep
+	strict  bool // known steps count only with their layers
 
 	mu     sync.Mutex
 	warned map[Warning]bool
@@ -76,6 +80,11 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 		o: o, engine: engine, out: report, tmp: tmp, secrets: secrets, start: time.Now().UTC(),
 		warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
 	}
+	if engine != nil {
+		b.layers = &lazyEngine{Engine: engine}
+		b.layers.forget()
+		b.engine = b.layers
+	}
 	defer b.closeTrees()
 	if err := b.checkRun(ctx); err != nil {
 		return nil, err
@@ -87,14 +96,30 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	if o.CheckOnly {
 		return &Result{Warnings: b.warns}, nil
 	}
-	b.cache = &cache{dir: engine.CacheDir(), exists: engine.LayerExists, off: o.NoCache}
+	b.cache = &cache{dir: engine.CacheDir(), off: o.NoCache}
+	b.openCaches(ctx)
+	defer b.closeCaches()
+	for {
+		r, err := b.attempt(ctx, builders)
+		if err == nil || !b.giveUp(err) {
+			return r, err
+		}
+		b.tellPlan(builders)
+	}
+}
+
+func (b *session) attempt(ctx context.Context, builders []*builder) (*Result, error) {
 	if err := b.run(ctx, builders); err != nil {
 		return nil, err
 	}
 	if err := b.lintError(builders); err != nil { // of what was found on the way
 		return nil, err
 	}
-	return b.finish(ctx, builders)
+	r, err := b.finish(ctx, builders)
+	if err != nil {
+		return nil, err
+	}
+	return r, b.exportCaches(ctx)
 }
 
 // checkRun refuses what RUN steps cannot have here before the first one runs.
@@ -388,6 +413,9 @@ func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []
 		annotations = cloneMap(annotations)
 		setDefault(&annotations, v1.AnnotationCreated, img.Created.Format(time.RFC3339Nano))
 	}
+	if err := b.inlineCache(&annotations, digestStrings(img.RootFS.DiffIDs)); err != nil {
+		return nil, nil, err
+	}
 	id, shown, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: names, Annotations: annotations})
 	if err != nil {
 		return nil, nil, err
@@ -426,6 +454,14 @@ func (b *session) layerEpoch() *time.Time {
 		return nil
 	}
 	return b.o.Epoch
+}
+
+func digestStrings(ds []digest.Digest) []string {
+	out := make([]string, len(ds))
+	for i, d := range ds {
+		out[i] = d.String()
+	}
+	return out
 }
 
 func digestOf(s string) digest.Digest { return digest.Digest(s) }

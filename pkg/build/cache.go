@@ -16,20 +16,22 @@ import (
 )
 
 // record is what the cache remembers of one step: a file per key in
-// CacheDir/steps. A record whose layer is gone counts as absent, so removing
-// layers needs no look at the cache.
+// CacheDir/steps. A record whose layer is gone counts as absent (stage.place), so
+// removing layers needs no look at the cache.
 type record struct {
 	Layer   Layer     `json:"layer"`
 	Empty   bool      `json:"empty,omitempty"` // the step changed no file
 	Command string    `json:"command"`
 	Created time.Time `json:"created"`
+	// Imported: another cache knew it, and its layer came only if something
+	// wanted to see it.
+	Imported bool `json:"imported,omitempty"`
 }
 
 // cache looks steps up by key.
 type cache struct {
-	dir    string
-	exists func(layer string) bool
-	off    bool
+	dir string
+	off bool
 }
 
 func (c *cache) path(key string) string { return filepath.Join(c.dir, "steps", key+".json") }
@@ -41,9 +43,6 @@ func (c *cache) get(key string) (record, bool) {
 	}
 	text, err := os.ReadFile(c.path(key))
 	if err != nil || json.Unmarshal(text, &r) != nil {
-		return r, false
-	}
-	if r.Layer.ID != "" && !c.exists(r.Layer.ID) {
 		return r, false
 	}
 	now := time.Now()

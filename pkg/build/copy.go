@@ -59,22 +59,31 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 	if err != nil {
 		return err
 	}
-	key := newKey(s.key, j.name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.parents), jsonText(j.exclude), j.checksum)
-	createdBy := j.name + " " + strings.Join(append(sourceNames(j), dest), " ")
+	below := s.key
+	if j.link {
+		below = "link"
+		if err := s.linkOwner(ctx, &j); err != nil {
+			return err
+		}
+	}
+	key := newKey(below, j.name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.parents), jsonText(j.exclude), j.checksum)
+	step := stepWork{link: j.link, createdBy: j.name + " " + strings.Join(append(sourceNames(j), dest), " ")}
 	if id != "" {
 		// A stage or an image: what led to it names its content.
 		quick := key
 		quick.add("from", id)
 		quick.add(j.sources.SourcePaths...)
 		quick.add(jsonText(j.sources.SourceContents))
-		return s.layerStep(ctx, ref, quick.sum(), createdBy, func(sc Scratch) error {
+		step.key = quick.sum()
+		step.work = func(sc Scratch) error {
 			items, done, err := s.collect(ctx, lazy, j)
 			defer done()
 			if err != nil {
 				return err
 			}
 			return s.writeItems(sc, j, items, dest, mode)
-		})
+		}
+		return s.doStep(ctx, ref, step)
 	}
 	items, done, err := s.collect(ctx, lazy, j)
 	defer done()
@@ -84,9 +93,9 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 	if err := digestItems(key, items, false); err != nil {
 		return err
 	}
-	return s.layerStep(ctx, ref, key.sum(), createdBy, func(sc Scratch) error {
-		return s.writeItems(sc, j, items, dest, mode)
-	})
+	step.key = key.sum()
+	step.work = func(sc Scratch) error { return s.writeItems(sc, j, items, dest, mode) }
+	return s.doStep(ctx, ref, step)
 }
 
 // check refuses what the flags cannot mean together.

@@ -192,6 +192,13 @@ type flight struct {
 	r     record
 }
 
+// forget drops all results.
+func (f *flights) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = nil
+}
+
 // begin waits until no other platform works on key, and says what came out
 // there. The caller ends it with unlock.
 func (f *flights) begin(b *builder, key string) (unlock func(), r record, known bool) {

@@ -315,39 +315,66 @@ var errNoFiles = errors.New("no files")
 // layerStep runs work in a new layer, or takes the layer that the cache has
 // for key. Without work no file can change. createdBy goes into the history.
 func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy string, work func(Scratch) error) error {
+	return s.doStep(ctx, ref, stepWork{key: key, createdBy: createdBy, work: work})
+}
+
+// stepWork is what a step does.
+type stepWork struct {
+	key, createdBy string
+	work           func(Scratch) error // nil: no file can change
+	// link: the layer depends on nothing below it, and key says so.
+	link bool
+}
+
+func (s *stage) doStep(ctx context.Context, ref StepRef, w stepWork) error {
+	key, createdBy, work := w.key, w.createdBy, w.work
 	if e := s.b.layerEpoch(); e != nil && work != nil {
 		key = newKey(key, "epoch", strconv.FormatInt(e.Unix(), 10)).sum() // the times of the files differ
 	}
 	unlock, r, known := s.b.shared.begin(s.b, key)
 	defer unlock()
+	known = known && s.place(&r, w.link)
 	if !known && s.cacheOn {
-		r, known = s.b.cache.get(key)
+		r, known = s.lookup(ctx, key, w.link)
 	}
 	if known {
-		s.key = key
-		s.finishStep(createdBy, r)
+		s.endStep(w, key, r)
 		s.b.report.Step(StepEvent{StepRef: ref, State: StepCached, Result: s.shortID()})
 		return nil
 	}
 	r = record{Empty: true, Command: createdBy, Created: s.b.start}
 	if work != nil {
 		var err error
-		if r.Layer, r.Empty, err = s.newLayer(ctx, work); err != nil {
+		if r.Layer, r.Empty, err = s.newLayer(ctx, w); err != nil {
 			return err
 		}
 	}
-	s.key = key
-	s.finishStep(createdBy, r)
+	s.endStep(w, key, r)
 	s.b.shared.done(s.b, key, r)
 	return s.b.cache.put(key, r)
 }
 
-func (s *stage) newLayer(ctx context.Context, work func(Scratch) error) (Layer, bool, error) {
-	sc, err := s.b.engine.NewScratch(ctx, s.top)
+// endStep moves the stage on to what the step gave.
+func (s *stage) endStep(w stepWork, key string, r record) {
+	if w.link {
+		s.key = newKey(s.key, "link", key).sum()
+	} else {
+		s.key = key
+	}
+	s.finishStep(w.createdBy, r)
+	s.note(key, r)
+}
+
+func (s *stage) newLayer(ctx context.Context, w stepWork) (Layer, bool, error) {
+	start := s.b.engine.NewScratch
+	if w.link {
+		start = s.b.engine.NewDetached
+	}
+	sc, err := start(ctx, s.top)
 	if err != nil {
 		return Layer{}, false, err
 	}
-	if err := work(sc); err != nil {
+	if err := w.work(sc); err != nil {
 		if errors.Is(err, errNoFiles) {
 			return Layer{}, true, sc.Discard()
 		}

@@ -41,6 +41,7 @@ type buildFlags struct {
 	steps buildRunFlags
 	image buildImageFlags
 	out   buildOutputFlags
+	cache buildCacheFlags
 }
 
 func buildCommand() *command {
@@ -83,10 +84,10 @@ func (o *buildFlags) register(f *flagSet) {
 	o.steps.register(f, &o.o)
 	refuseBuild(f)
 	o.out.register(f, &o.o)
+	o.cache.register(f)
 	var form string
 	parsed(f, &form, "format", "", "string", `Form of the image: only "oci"`, parseImageForm)
 	f.refuse("there is one builder", "leave it away", "builder")
-	f.refuse("registry caches are not implemented", "the local cache is always used", "cache-from", "cache-to")
 }
 
 // refuseBuild names what Docker and podman have and builds here do not, with
@@ -227,6 +228,9 @@ func (o *buildFlags) fill(a *app) error {
 		}
 	}
 	if err := o.out.fill(a, &o.o); err != nil {
+		return err
+	}
+	if err := o.cache.fill(a, &o.o); err != nil {
 		return err
 	}
 	if err := o.image.fill(a, &o.o); err != nil {

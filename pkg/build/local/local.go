@@ -66,6 +66,32 @@ func (e *Engine) NewScratch(_ context.Context, parent build.Layer) (build.Scratc
 	return scratch{s}, nil
 }
 
+// NewDetached implements build.Engine.
+func (e *Engine) NewDetached(_ context.Context, parent build.Layer) (build.Scratch, error) {
+	s, err := e.pod.NewDetached(toStore(parent))
+	if err != nil {
+		return nil, err
+	}
+	return scratch{s}, nil
+}
+
+// LayerID implements build.Engine.
+func (e *Engine) LayerID(parent build.Layer, diffID string) string {
+	return libpod.LayerID(toStore(parent), digest.Digest(diffID))
+}
+
+// FindLayer implements build.Engine.
+func (e *Engine) FindLayer(diffID string) (build.Layer, bool) {
+	l, ok := e.pod.FindLayer(digest.Digest(diffID))
+	return fromStore(l), ok
+}
+
+// CopyLayer implements build.Engine.
+func (e *Engine) CopyLayer(ctx context.Context, diffID string, parent build.Layer) (build.Layer, error) {
+	l, err := e.pod.CopyLayer(ctx, digest.Digest(diffID), toStore(parent))
+	return fromStore(l), err
+}
+
 // MountLayer implements build.Engine.
 func (e *Engine) MountLayer(ctx context.Context, top build.Layer) (string, func() error, error) {
 	return e.pod.MountLayer(ctx, toStore(top))

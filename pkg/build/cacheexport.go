@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// doneStep is a step of this build, for --cache-to.
+type doneStep struct {
+	record
+	key   string
+	owner *builder
+	stage *stagePlan
+}
+
+func (s *stage) note(key string, r record) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.b.done = append(s.b.done, doneStep{r, key, s.b, s.plan})
+}
+
+// inImage says whether a step is one of those that the image is made of.
+func (d *doneStep) inImage() bool {
+	for st := d.owner.plan.target; st != nil; st = st.baseFrom {
+		if st == d.stage {
+			return true
+		}
+	}
+	return false
+}
+
+// stepsFor selects what a cache gets, each step once.
+func (b *session) stepsFor(c CacheSpec) []doneStep {
+	var out []doneStep
+	seen := map[string]bool{}
+	for _, d := range b.done {
+		if !seen[d.key] && (c.Max || c.Kind == CacheSteps || d.inImage()) {
+			seen[d.key] = true
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// exportCaches writes what --cache-to names.
+func (b *session) exportCaches(ctx context.Context) error {
+	for _, c := range b.o.CacheTo {
+		var err error
+		switch c.Kind {
+		case CacheInline: // is in the image
+		case CacheSteps:
+			err = b.exportSteps(ctx, c)
+		default:
+			err = b.exportArtifact(ctx, c.ref(), b.stepsFor(c))
+		}
+		if err == nil {
+			continue
+		}
+		err = errs.Wrap(err, "export the build cache", c.Text)
+		if !c.IgnoreError || ctx.Err() != nil {
+			return err
+		}
+		b.warn(Warning{Message: err.Error()})
+	}
+	return nil
+}
+
+// exportSteps writes an artifact for each step that has none.
+func (b *session) exportSteps(ctx context.Context, c CacheSpec) error {
+	for _, d := range b.stepsFor(c) {
+		ref := CacheRef{Name: c.Name + ":" + d.key}
+		items, err := b.engine.OpenCache(ctx, ref)
+		if err == nil {
+			known, rerr := readSteps(items[0])
+			for _, item := range items {
+				_ = item.Close() // only read from
+			}
+			if rerr == nil && known[d.key] != nil {
+				continue
+			}
+		} else if !errs.Is(err, errs.NotFound) {
+			return err
+		}
+		if err := b.exportArtifact(ctx, ref, []doneStep{d}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *session) exportArtifact(ctx context.Context, ref CacheRef, steps []doneStep) error {
+	have, done := b.existing(ctx, ref)
+	defer done()
+	layers, at := b.layersOf(steps, have)
+	steps = slices.DeleteFunc(steps, func(d doneStep) bool {
+		_, ok := at[d.Layer.DiffID]
+		return !ok && !d.Empty // never fetched, and not there either
+	})
+	return b.engine.WriteCache(ctx, ref, cacheConfigType, layers, func(blobs []CacheBlob) ([]byte, error) {
+		f := cacheFile{Version: keyVersion, Steps: []cacheStep{}}
+		for _, d := range steps {
+			st := d.entry()
+			if !d.Empty {
+				st.Blob = blobs[at[d.Layer.DiffID]].Digest
+			}
+			f.Steps = append(f.Steps, st)
+		}
+		return json.Marshal(f)
+	})
+}
+
+// layersOf lists the layers of steps, and tells each one's place by what it
+// unpacks to.
+func (b *session) layersOf(steps []doneStep, have map[string]CacheBlob) (layers []CacheLayer, at map[string]int) {
+	at = map[string]int{}
+	for _, d := range steps {
+		if _, ok := at[d.Layer.DiffID]; ok || d.Empty {
+			continue
+		}
+		l, ok := b.layers.content(d.Layer)
+		if l.From == nil {
+			l.Blob = have[d.Layer.DiffID]
+		}
+		if !ok && l.Blob.Digest == "" {
+			continue
+		}
+		at[d.Layer.DiffID] = len(layers)
+		layers = append(layers, l)
+	}
+	return layers, at
+}
+
+func (d *doneStep) entry() cacheStep {
+	st := cacheStep{Key: d.key, Empty: d.Empty, Command: d.Command, Created: d.Created}
+	if !d.Empty {
+		st.DiffID, st.Size = d.Layer.DiffID, d.Layer.Size
+	}
+	return st
+}
+
+// existing is what the artifact that will be replaced has: its blobs are not
+// sent again.
+func (b *session) existing(ctx context.Context, ref CacheRef) (map[string]CacheBlob, func()) {
+	have := map[string]CacheBlob{}
+	items, err := b.engine.OpenCache(ctx, ref)
+	if err != nil {
+		return have, func() {}
+	}
+	for _, item := range items {
+		known, err := readSteps(item)
+		if err != nil {
+			continue
+		}
+		for _, st := range known {
+			if !st.Empty {
+				have[st.Layer.DiffID] = st.blob
+			}
+		}
+	}
+	return have, func() {
+		for _, item := range items {
+			_ = item.Close() // only read from
+		}
+	}
+}
+
+// inlineCache adds the steps of the image to its annotations, where that was
+// asked for.
+func (b *builder) inlineCache(annotations *map[string]string, diffIDs []string) error {
+	if !slices.ContainsFunc(b.o.CacheTo, func(c CacheSpec) bool { return c.Kind == CacheInline }) {
+		return nil
+	}
+	f := cacheFile{Version: keyVersion, Steps: []cacheStep{}}
+	b.mu.Lock()
+	for i := range b.done {
+		d := &b.done[i]
+		if d.owner == b && d.inImage() && (d.Empty || slices.Contains(diffIDs, d.Layer.DiffID)) {
+			f.Steps = append(f.Steps, d.entry())
+		}
+	}
+	b.mu.Unlock()
+	text, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("cannot write the inline cache: %w", err)
+	}
+	*annotations = cloneMap(*annotations)
+	setDefault(annotations, cacheAnnotation, string(text))
+	return nil
+}

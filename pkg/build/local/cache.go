@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package local
+
+import (
+	"context"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// cacheItem is a libpod.CacheItem with the build's values.
+type cacheItem struct{ *libpod.CacheItem }
+
+func (c cacheItem) Config() (string, []byte)      { return c.ConfigType, c.CacheItem.Config }
+func (c cacheItem) Annotation(name string) string { return c.Annotations[name] }
+
+func (c cacheItem) Blobs() []build.CacheBlob { return fromBlobs(c.CacheItem.Blobs) }
+
+func fromBlobs(in []libpod.CacheBlob) []build.CacheBlob {
+	out := make([]build.CacheBlob, len(in))
+	for i, b := range in {
+		out[i] = build.CacheBlob{MediaType: b.MediaType, Digest: b.Digest.String(), Size: b.Size}
+	}
+	return out
+}
+
+func toBlob(b build.CacheBlob) libpod.CacheBlob {
+	return libpod.CacheBlob{MediaType: b.MediaType, Digest: digest.Digest(b.Digest), Size: b.Size}
+}
+
+func (c cacheItem) Layer(ctx context.Context, b build.CacheBlob, diffID string, parent build.Layer) (build.Layer, error) {
+	l, err := c.CacheItem.Layer(ctx, toBlob(b), digest.Digest(diffID), toStore(parent))
+	return fromStore(l), err
+}
+
+func (e *Engine) cacheRef(ref build.CacheRef) libpod.CacheRef {
+	return libpod.CacheRef{Name: ref.Name, Dir: ref.Dir, Tag: ref.Tag, Remote: e.remote}
+}
+
+// OpenCache implements build.Engine.
+func (e *Engine) OpenCache(ctx context.Context, ref build.CacheRef) ([]build.CacheItem, error) {
+	items, err := e.pod.OpenCache(ctx, e.cacheRef(ref))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]build.CacheItem, len(items))
+	for i, it := range items {
+		out[i] = cacheItem{it}
+	}
+	return out, nil
+}
+
+// WriteCache implements build.Engine.
+func (e *Engine) WriteCache(ctx context.Context, ref build.CacheRef, configType string, layers []build.CacheLayer, config func([]build.CacheBlob) ([]byte, error)) error {
+	list := make([]libpod.CacheLayer, len(layers))
+	for i, l := range layers {
+		list[i] = libpod.CacheLayer{Layer: toStore(l.Layer), Blob: toBlob(l.Blob)}
+		if l.From == nil {
+			continue
+		}
+		from, ok := l.From.(cacheItem)
+		if !ok {
+			return errs.New(errs.Internal, "a layer of another engine's cache")
+		}
+		list[i].From = from.CacheItem
+	}
+	return e.pod.WriteCache(ctx, e.cacheRef(ref), configType, list, func(blobs []libpod.CacheBlob) ([]byte, error) {
+		return config(fromBlobs(blobs))
+	})
+}
