@@ -174,6 +174,11 @@ func (e *Engine) diskImages(ctx context.Context, d *Disk) error {
 	return nil
 }
 
+// VolumeSizes is what each volume's files take, by name.
+func (e *Engine) VolumeSizes(ctx context.Context, volumes []Volume) (map[string]int64, error) {
+	return e.treeSizes(ctx, nil, volumes)
+}
+
 // treeSizes measures writable layers and volumes as root of the namespace,
 // which may look into all of them. Keys are container ids and volume names.
 func (e *Engine) treeSizes(ctx context.Context, containers []Summary, volumes []Volume) (sizes map[string]int64, err error) {

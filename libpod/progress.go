@@ -15,11 +15,13 @@ type (
 	LayerEvent = storage.LayerEvent
 )
 
-// The states of a LayerEvent that have no text of Docker's.
+// The states of a LayerEvent that displays tell apart.
 const (
 	LayerWaiting     = storage.LayerWaiting
 	LayerDownloading = storage.LayerDownloading
 	LayerExtracting  = storage.LayerExtracting
+	LayerDone        = storage.LayerDone
+	LayerExists      = storage.LayerExists
 	LayerPushing     = storage.LayerPushing
 )
 

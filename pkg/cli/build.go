@@ -154,7 +154,9 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	defer closeLog() //nolint:errcheck // the second time; the first result counts
 	var pulls io.Writer
-	if !o.quiet {
+	if tty, ok := rep.(*output.BuildTTY); ok {
+		pulls = tty.Pulls()
+	} else if !o.quiet {
 		pulls = a.out.ErrWriter()
 	}
 	engine := local.New(pod, pulls, o.out.remote.options(a))

@@ -69,6 +69,7 @@ type Engine interface {
 
 	VolumeCreate(context.Context, libpod.Volume) (*libpod.Volume, error)
 	Volumes(ctx context.Context, filters map[string][]string) ([]libpod.Volume, error)
+	VolumeSizes(ctx context.Context, volumes []libpod.Volume) (map[string]int64, error)
 	VolumeInspect(ctx context.Context, name string) (*libpod.Volume, error)
 	VolumeRemove(ctx context.Context, name string, force bool) error
 

@@ -68,7 +68,7 @@ func diskDetails(a *app, d *libpod.Disk) error {
 				output.Size(it.Shared), output.Size(it.Unique), strconv.Itoa(it.Image.Containers)})
 		case it.Container != nil:
 			r := output.Container(it.Container, now, false)
-			containers = append(containers, []string{r.ID, r.Image, r.Command, strconv.Itoa(len(it.Container.Mounts)), output.Size(it.Container.SizeRw), r.CreatedAt, r.Status, r.Names})
+			containers = append(containers, []string{r.ID, r.Image, r.Command, strconv.Itoa(len(it.Container.Mounts)), output.Size(it.Container.SizeRw), r.RunningFor, r.Status, r.Names})
 		default:
 			volumes = append(volumes, []string{it.Volume.Name, strconv.Itoa(len(it.Volume.Containers)), output.Size(it.Size)})
 		}

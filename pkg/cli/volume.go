@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
@@ -178,21 +179,33 @@ func (o *pruneFlags) volumes(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, v := range list {
-		if v.Anonymous || o.all {
-			names = append(names, v.Name)
-		}
+	list = slices.DeleteFunc(list, func(v libpod.Volume) bool { return !v.Anonymous && !o.all })
+	sizes, err := e.VolumeSizes(ctx, list)
+	if err != nil {
+		return err
 	}
-	if len(names) > 0 {
+	if len(list) > 0 {
 		a.out.Println("Deleted Volumes:")
 	}
-	return a.eachNamed(names, func(name string) error {
+	var names []string
+	for _, v := range list {
+		names = append(names, v.Name)
+	}
+	var freed int64
+	err = a.each(names, func(name string) error {
 		err := e.VolumeRemove(ctx, name, false)
 		if errs.Is(err, errs.InUse) {
-			// A container took it since the list was made.
-			return nil
+			return nil // a container took it since the list was made
+		}
+		if err == nil {
+			freed += sizes[name]
+			a.out.Println(name)
 		}
 		return err
 	})
+	if len(list) > 0 {
+		a.out.Println("")
+	}
+	a.out.Println("Total reclaimed space: " + output.Size(freed))
+	return err
 }

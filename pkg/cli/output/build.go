@@ -293,6 +293,7 @@ type BuildTTY struct {
 	stages  map[int]build.StageInfo
 	running map[int]*ttyStep
 	order   []int
+	pulls   []*pulledLayer
 	drawn   int
 	last    time.Time
 	started time.Time
@@ -418,12 +419,12 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 	if !e.Trigger {
 		t.done++
 	}
-	mark := "=>"
+	mark := " =>"
 	switch {
 	case e.State == build.StepFailed:
-		mark = "=> ERROR"
+		mark = " => ERROR"
 	case s != nil && s.cached:
-		mark = "=> CACHED"
+		mark = " => CACHED"
 	}
 	t.line(fmt.Sprintf("%s %s %s", mark, t.name(e.StepRef), oneLine(e.Text)), e.Took)
 	if e.State == build.StepFailed && s != nil && len(s.tail) > 0 {
@@ -535,6 +536,10 @@ func (t *BuildTTY) draw() {
 		if s.line != "" {
 			put(" => # "+s.line, s.since)
 		}
+	}
+	_, cols := t.size()
+	for _, p := range t.pulls {
+		put(" => => "+barText(p.event, cols-len(" => =>  12.3s ")), p.since)
 	}
 }
 

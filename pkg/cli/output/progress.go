@@ -17,8 +17,11 @@ import (
 )
 
 // NewProgress shows a transfer on w: one moving line per layer on a terminal,
-// else Docker's lines.
+// as w itself likes where it is a Progress, else Docker's lines.
 func NewProgress(w io.Writer) libpod.Progress {
+	if p, ok := w.(libpod.Progress); ok {
+		return p
+	}
 	if !IsTerminal(w) || os.Getenv("TERM") == "dumb" {
 		return libpod.PlainProgress(w)
 	}
