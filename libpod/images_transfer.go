@@ -19,6 +19,8 @@ type PushOptions struct {
 	Compression string // gzip, zstd, zstd:chunked or empty
 	Level       *int
 	Sign        SignOptions
+	Encrypt     *EncryptKeys // nil: layers stay readable
+	EncryptOnly []int        // of the layers; negative from the last; empty: all
 	Quiet       bool
 	Progress    io.Writer `json:"-"`
 }
@@ -70,7 +72,7 @@ func opPush(ctx context.Context, c *insideCall) (any, error) {
 	}
 	o := r.Options
 	return c.e.images.Push(ctx, r.Ref, storage.PushOptions{RemoteOptions: o.RemoteOptions, Destination: o.Destination, AllTags: o.AllTags,
-		Format: o.Format, Compression: o.Compression, Level: o.Level, Sign: o.Sign, Progress: c.progress})
+		Format: o.Format, Compression: o.Compression, Level: o.Level, Sign: o.Sign, Encrypt: o.Encrypt, EncryptOnly: o.EncryptOnly, Progress: c.progress})
 }
 
 // SaveOptions say what an archive of images is to be.

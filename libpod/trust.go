@@ -12,6 +12,19 @@ import (
 	"github.com/proa-containers/proa/storage/trust"
 )
 
+type (
+	// EncryptKeys say who can open what is encrypted.
+	EncryptKeys = storage.EncryptKeys
+	// DecryptKeys open encrypted layers.
+	DecryptKeys = storage.DecryptKeys
+)
+
+// EncryptionKeys reads public keys: jwe:FILE and others.
+func EncryptionKeys(keys []string) (*EncryptKeys, error) { return storage.EncryptionKeys(keys) }
+
+// DecryptionKeys reads private keys: FILE[:PASSWORD] and others.
+func DecryptionKeys(keys []string) (*DecryptKeys, error) { return storage.DecryptionKeys(keys) }
+
 // SignOptions say with whose keys that which is pushed gets signed.
 type SignOptions = storage.Signing
 

@@ -6,11 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"strings"
 	"sync"
 
+	"github.com/containers/ocicrypt"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/image"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/blobinfocache/none"
@@ -140,10 +141,6 @@ func (f *fetched) parse(ctx context.Context, mime string) error {
 	}
 	info := man.ConfigInfo()
 	for _, l := range man.LayerInfos() {
-		if strings.HasSuffix(l.MediaType, "+encrypted") {
-			return errs.WithHint(errs.New(errs.Unsupported, "the image's layers are encrypted"),
-				"decrypt it first: skopeo copy --decryption-key KEY docker://IMAGE oci:DIRECTORY")
-		}
 		if err := f.checkBlob(l.BlobInfo); err != nil {
 			return err
 		}
@@ -163,6 +160,9 @@ func (f *fetched) parse(ctx context.Context, mime string) error {
 	}
 	if info.Size > maxConfig {
 		return errs.New(errs.Invalid, "the image's configuration has %d bytes; at most %d are accepted", info.Size, maxConfig)
+	}
+	if err := f.checkKeys(); err != nil {
+		return err
 	}
 	f.configID = info.Digest
 	if f.config, err = f.small(ctx, info); err != nil {
@@ -337,10 +337,14 @@ func (f *fetched) presentLayers() []string {
 // there is one, else from the source.
 func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 	info, want := f.layers[i], f.diffIDs[i]
-	if g := f.o.stageSame(want, info.Digest); g != nil {
+	blob := info.Digest
+	if encrypted(info) {
+		blob = want
+	}
+	if g := f.o.stageSame(want, blob); g != nil {
 		return g, nil
 	}
-	g, err := f.download(ctx, info)
+	g, err := f.download(ctx, info, want)
 	if err != nil {
 		return nil, errs.Wrap(err, "fetch layer", info.Digest.String())
 	}
@@ -353,7 +357,7 @@ func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 	return g, nil
 }
 
-func (f *fetched) download(ctx context.Context, info types.BlobInfo) (*staged, error) {
+func (f *fetched) download(ctx context.Context, info types.BlobInfo, want digest.Digest) (*staged, error) {
 	rc, size, err := f.openBlob(ctx, info)
 	if err != nil {
 		return nil, err
@@ -366,7 +370,16 @@ func (f *fetched) download(ctx context.Context, info types.BlobInfo) (*staged, e
 	if err != nil {
 		return nil, err
 	}
-	return f.o.s.stage(f.o.store, v, info.Digest)
+	if !encrypted(info) {
+		return f.o.s.stage(f.o.store, v, info.Digest)
+	}
+	plain, _, err := ocicrypt.DecryptLayer(f.remote.Decrypt, v, imgspec.Descriptor{Annotations: info.Annotations}, false)
+	if err != nil {
+		return nil, errs.New(errs.Corrupt, "cannot decrypt: %w", err)
+	}
+	// The encrypted blob is not this layer's: nobody else is to be given it for
+	// that digest.
+	return f.o.s.stage(f.o.store, plain, want)
 }
 
 // meter tells about a download ten times a second at most.

@@ -318,7 +318,7 @@ func (f *fetched) store(fo fetchOptions) (string, error) {
 	}
 	if img, err := f.o.store.Image(f.id()); err == nil {
 		n.topLayer = img.TopLayer
-		return f.o.add(n)
+		return f.keep(n)
 	}
 	if err := hit(FailpointPullManifest); err != nil {
 		return "", err
@@ -329,6 +329,17 @@ func (f *fetched) store(fo fetchOptions) (string, error) {
 	}
 	if err := hit(FailpointPullLayers); err != nil {
 		return "", err
+	}
+	return f.keep(n)
+}
+
+// keep adds the image whose layers are in the store, decrypted if need be.
+func (f *fetched) keep(n *newImage) (id string, err error) {
+	if f.anyEncrypted() {
+		n.index = nil // it names the encrypted one
+		if n.manifest, err = f.plainManifest(); err != nil {
+			return "", err
+		}
 	}
 	return f.o.add(n)
 }
@@ -375,7 +386,7 @@ func (s *Store) pullTransport(ctx context.Context, sys *types.SystemContext, nam
 		return nil, errs.New(errs.Invalid, "invalid reference format: %q: %w", name, err)
 	}
 	tell := &teller{p: o.Progress}
-	fo := fetchOptions{tell: tell}
+	fo := fetchOptions{tell: tell, remote: o.RemoteOptions}
 	if n := ref.DockerReference(); n != nil {
 		fo.names = []string{reference.TagNameOnly(n).String()}
 	}

@@ -33,7 +33,9 @@ type PushOptions struct {
 	Format      string // oci, v2s2 or empty: as the image is
 	Compression string // gzip, zstd, zstd:chunked; empty: gzip for what is not compressed
 	Level       *int
-	Sign        Signing // its GPG key is GPGSigner's matter
+	Sign        Signing      // its GPG key is GPGSigner's matter
+	Encrypt     *EncryptKeys // nil: layers stay readable
+	EncryptOnly []int        // of the layers; negative from the last; empty: all
 	Progress    Progress
 }
 
@@ -179,7 +181,10 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if err != nil {
 		return p, err
 	}
-	co := copyOptions{sys: sys, format: format, signers: signers, identity: named, progress: o.Progress, force: o.Compression != "", remote: o.RemoteOptions}
+	if o.Encrypt != nil && format == manifest.DockerV2Schema2MediaType {
+		return p, errs.WithHint(errs.New(errs.Invalid, "only images in the OCI format can be encrypted"), "use --format oci")
+	}
+	co := copyOptions{sys: sys, format: format, encrypt: o.Encrypt, encryptOnly: o.EncryptOnly, signers: signers, identity: named, progress: o.Progress, force: o.Compression != "", remote: o.RemoteOptions}
 	if named != nil {
 		co.mountFrom = s.primeCache(at, img, named)
 	}
@@ -198,8 +203,8 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 
 // pushList sends a manifest list with all its images.
 func (s *Store) pushList(ctx context.Context, list *Image, named reference.Named, o PushOptions) (Pushed, error) {
-	if o.Compression != "" || o.Level != nil {
-		return Pushed{}, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list: its images cannot be compressed on the way", reference.FamiliarString(named)),
+	if o.Compression != "" || o.Level != nil || o.Encrypt != nil {
+		return Pushed{}, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list: its images cannot be compressed or encrypted on the way", reference.FamiliarString(named)),
 			"push its images one by one, and then the list")
 	}
 	return s.ManifestPush(ctx, list.ID, ManifestPushOptions{
@@ -229,14 +234,17 @@ func manifestType(format string) (string, error) {
 }
 
 type copyOptions struct {
-	remote   RemoteOptions
-	sys      *types.SystemContext
-	format   string // MIME type; empty: any
-	signers  []*signer.Signer
-	identity reference.Named // that they sign; nil without them
-	progress Progress
-	all      bool // of a list: every image, not only this platform's
-	force    bool // recompress what has another compression
+	remote  RemoteOptions
+	sys     *types.SystemContext
+	format  string // MIME type; empty: any
+	encrypt *EncryptKeys
+	// encryptOnly are layers; empty: all.
+	encryptOnly []int
+	signers     []*signer.Signer
+	identity    reference.Named // that they sign; nil without them
+	progress    Progress
+	all         bool // of a list: every image, not only this platform's
+	force       bool // recompress what has another compression
 	// mountFrom is the repository that layers come from which need no sending.
 	mountFrom string
 }
@@ -256,6 +264,10 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	opts := &copy.Options{
 		SourceCtx: co.sys, DestinationCtx: co.sys, ForceManifestMIMEType: co.format, Signers: co.signers, SignIdentity: co.identity,
 		ForceCompressionFormat: co.force && co.sys.CompressionFormat != nil,
+	}
+	if co.encrypt != nil {
+		only := append([]int{}, co.encryptOnly...)
+		opts.OciEncryptConfig, opts.OciEncryptLayers = co.encrypt, &only
 	}
 	if co.all {
 		opts.ImageListSelection = copy.CopyAllImages

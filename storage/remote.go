@@ -15,6 +15,7 @@ type RemoteOptions struct {
 	CertDir    string        // empty: the usual places
 	Retry      *int          // how often more what may pass is tried; nil: defaultRetry
 	RetryDelay time.Duration // before each of them; 0: firstPause, doubling
+	Decrypt    *DecryptKeys  `json:",omitempty"` // of encrypted layers that are fetched; nil: none
 }
 
 const (

@@ -109,7 +109,6 @@ func refuseBuild(f *flagSet) {
 	f.refuse("confidential workloads need a key server and special hardware", "leave it away", "cw")
 	f.refuse("images are signed when they are pushed", "leave it away", "sign-by")
 	f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!", "signature-policy")
-	f.refuse("encrypted images are not supported", "leave it away", "decryption-key")
 	f.refuse("Proa has one runtime, built in, without hooks", "leave it away", "hooks-dir", "runtime", "runtime-flag")
 	f.refuse("ids are mapped by one map per user", "leave it away", "userns-uid-map", "userns-gid-map", "userns-uid-map-user", "userns-gid-map-group")
 	f.refuse("Linux images have no such property", "leave it away", "os-feature", "os-version")

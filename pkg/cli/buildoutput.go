@@ -56,6 +56,7 @@ func (r *buildOutputFlags) register(f *flagSet, o *build.Options) {
 	f.boolean(&r.load, "load", "", "Keep the image in the local store (always so where one is made)")
 	r.remote.register(f)
 	r.remote.registerRetry(f)
+	r.remote.registerDecrypt(f)
 	for _, n := range []string{"attest", "provenance", "sbom"} {
 		var none string
 		parsed(f, &none, n, "", "string", `Attestations: only "false"`, parseAttestation).hidden = true

@@ -90,6 +90,7 @@ func (c *createFlags) registerGeneral(f *flagSet) {
 	c.platform.register(f)
 	c.registry.register(f)
 	c.registry.registerRetry(f)
+	c.registry.registerDecrypt(f)
 	parsed(f, &c.pull, "pull", "", "string", `Pull image before running ("always", "missing", "never", "newer")`, spec.ParsePullPolicy).def = "missing"
 	f.boolean(&c.replace, "replace", "", "Remove a container of the same name first")
 	f.boolean(&c.quiet, "quiet", "q", "Suppress the pull output")
@@ -230,7 +231,7 @@ func refuseCreate(f *flagSet) {
 	f.refuse("pods are not implemented", "put the containers on one network, or share it with --network container:NAME", "pod", "pod-id-file", "init-ctr")
 	f.refuse("secrets are not implemented", "mount the file read-only: -v ./FILE:/run/secrets/NAME:ro", "secret")
 	f.refuse("there is no conmon process", "use --cidfile and \"proa inspect\"", "conmon-pidfile", "pidfile", "sdnotify")
-	f.refuse("it is not implemented", "leave it away", "cgroup-conf", "cgroups", "chrootdirs", "decryption-key",
+	f.refuse("it is not implemented", "leave it away", "cgroup-conf", "cgroups", "chrootdirs",
 		"env-merge", "group-entry", "health-log-destination", "health-max-log-count", "health-max-log-size", "health-on-failure",
 		"health-startup-cmd", "health-startup-interval", "health-startup-retries", "health-startup-success", "health-startup-timeout",
 		"hosts-file", "passwd-entry", "passwd!", "personality", "rdt-class", "requires", "seccomp-policy", "systemd",

@@ -29,10 +29,10 @@ func pullCommand() *command {
 			o.platform.register(f)
 			o.registry.register(f)
 			o.registry.registerRetry(f)
+			o.registry.registerDecrypt(f)
 			parsed(f, &o.Policy, "policy", "", "string", `When to ask the registry ("always", "missing", "never", "newer")`, spec.ParsePullPolicy).def = "always"
 			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
 			f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
-			f.refuse("it is not implemented", "leave it away", "decryption-key")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -35,11 +36,31 @@ func pushCommand() *command {
 			f.text(&o.Format, "format", "", `Type of the manifest ("oci", "v2s2")`)
 			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
 			o.sign.register(f)
+			o.registerEncrypt(f)
 			f.accept("no image is signed here by default", "disable-content-trust!", "remove-signatures!")
-			f.refuse("it is not implemented", "leave it away", "encryption-key", "encrypt-layer", "platform", "force-compression!")
+			f.refuse("it is not implemented", "leave it away", "platform", "force-compression!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
+}
+
+func (o *pushFlags) registerEncrypt(f *flagSet) {
+	var keys []string
+	f.add(&flagDef{name: "encryption-key", typ: "list", usage: "Encrypt the layers for a key (jwe:PUBLIC.pem, pkcs7:CERTIFICATE.pem, pgp:MAIL)", set: func(s string) (err error) {
+		keys = append(keys, s)
+		o.Encrypt, err = libpod.EncryptionKeys(keys)
+		return err
+	}})
+	f.add(&flagDef{name: "encrypt-layer", typ: "list", usage: "Encrypt only this layer; 0 is the first, -1 the last (default: all)", set: func(s string) error {
+		for _, part := range strings.Split(s, ",") {
+			var n int
+			if err := setInt(&n, part); err != nil {
+				return err
+			}
+			o.EncryptOnly = append(o.EncryptOnly, n)
+		}
+		return nil
+	}})
 }
 
 func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
@@ -53,6 +74,9 @@ func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
 		o.Progress = a.out.OutWriter()
 	}
 	o.RemoteOptions = o.registry.options(a)
+	if o.Encrypt == nil && o.EncryptOnly != nil {
+		return errs.WithHint(errs.New(errs.Invalid, "--encrypt-layer is for an encrypted image"), "add --encryption-key jwe:PUBLIC.pem")
+	}
 	var err error
 	if o.Sign, err = o.sign.options(a); err != nil {
 		return err

@@ -33,6 +33,17 @@ func (o *registryFlags) registerRetry(f *flagSet) {
 	parsed(f, &o.RetryDelay, "retry-delay", "", "duration", "Pause before each further attempt (default: it doubles)", parseDelay)
 }
 
+// registerDecrypt is for commands that fetch images. Keys are read at once: a
+// command that cannot use them does nothing.
+func (o *registryFlags) registerDecrypt(f *flagSet) {
+	var keys []string
+	f.add(&flagDef{name: "decryption-key", typ: "list", usage: "Private key for encrypted layers (FILE[:PASSWORD])", set: func(s string) (err error) {
+		keys = append(keys, s)
+		o.Decrypt, err = libpod.DecryptionKeys(keys)
+		return err
+	}})
+}
+
 func parseRetry(s string) (*int, error) {
 	var n int
 	if err := setInt(&n, s); err != nil {
