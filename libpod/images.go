@@ -119,7 +119,9 @@ func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, 
 		if hidden && !o.All && o.Filters["intermediate"] == nil || !f(&list[i]) {
 			continue
 		}
-		s := imageSummary(&list[i])
+		shown := list[i]
+		shown.Names = o.asked(shown.Names)
+		s := imageSummary(&shown)
 		s.Size += instanceSize(list, list[i].Instances)
 		s.Containers = use[list[i].ID]
 		out = append(out, s)
@@ -263,18 +265,39 @@ func parseUntil(v string) (time.Time, error) {
 // matchReference matches a pattern against familiar names, with or without tag.
 func matchReference(pattern string) func(*storage.Summary) bool {
 	return func(s *storage.Summary) bool {
-		for _, full := range s.Names {
-			for _, n := range []string{storage.Familiar(full), full} {
-				repo, _ := storage.SplitName(n)
-				for _, candidate := range []string{n, repo} {
-					if ok, err := path.Match(pattern, candidate); err == nil && ok {
-						return true
-					}
-				}
+		return slices.ContainsFunc(s.Names, func(n string) bool { return matchName(pattern, n) })
+	}
+}
+
+// matchName matches one complete name, or its familiar form, with or without
+// its tag.
+func matchName(pattern, full string) bool {
+	for _, n := range []string{storage.Familiar(full), full} {
+		repo, _ := storage.SplitName(n)
+		for _, candidate := range []string{n, repo} {
+			if ok, err := path.Match(pattern, candidate); err == nil && ok {
+				return true
 			}
 		}
-		return false
 	}
+	return false
+}
+
+// asked keeps those names of an image that a listing by name asks for: the
+// image may have others.
+func (o *ImageListOptions) asked(names []string) []string {
+	refs := o.Filters["reference"]
+	var kept []string
+	for _, n := range names {
+		if o.Ref != "" && !matchName(o.Ref, n) {
+			continue
+		}
+		if len(refs) > 0 && !slices.ContainsFunc(refs, func(pattern string) bool { return matchName(pattern, n) }) {
+			continue
+		}
+		kept = append(kept, n)
+	}
+	return kept
 }
 
 // ImageDetails is everything known about one image.
