@@ -218,8 +218,8 @@ type storeCheckRequest struct {
 	InUse   map[string]string
 }
 
-// Check verifies the records and the content of all images, and with Repair
-// removes what is broken and not in use.
+// Check verifies the records and the content of all images and artifacts, and
+// with Repair removes what is broken and not in use.
 func (e *Engine) Check(ctx context.Context, o CheckOptions) (list []CheckFinding, err error) {
 	lock, err := e.lockImages(ctx, unix.LOCK_EX)
 	if err != nil {
@@ -234,7 +234,14 @@ func (e *Engine) Check(ctx context.Context, o CheckOptions) (list []CheckFinding
 	if err != nil {
 		return nil, err
 	}
-	return list, e.inside(ctx, "check", storeCheckRequest{o, use}, &list, nil, nil)
+	if err := e.inside(ctx, "check", storeCheckRequest{o, use}, &list, nil, nil); err != nil {
+		return nil, err
+	}
+	broken, err := e.artifacts().Check(ctx, o.Repair)
+	for _, b := range broken {
+		list = append(list, CheckFinding{Artifact: b.Digest.Encoded(), Name: storage.Familiar(b.Name), Problem: b.Text, Repaired: b.Repaired})
+	}
+	return list, err
 }
 
 func opCheck(ctx context.Context, c *insideCall) (any, error) {

@@ -29,22 +29,17 @@ const (
 	containerView = "container-"
 )
 
-// viewable says whether a mount made here has an end and an owner.
+// viewable says whether a mount made here has an end and an owner. Of real root
+// that cannot be told: whether a mount namespace is the host's, no call says.
 func viewable(command string) error {
-	if userns.Inside() {
+	switch {
+	case userns.Inside():
 		return nil
+	case os.Geteuid() == 0:
+		return errs.WithHint(errs.New(errs.Unsupported, "cannot run command %q as root: nobody would unmount it", "proa "+command),
+			"run it in \"proa unshare\" of an unprivileged user; \"proa export\" shows the files of a container")
 	}
-	if os.Geteuid() != 0 {
-		return errs.WithHint(errs.New(errs.Unsupported, "cannot run command %q in rootless mode, must execute `proa unshare` first", "proa "+command), "proa unshare")
-	}
-	mine, err := os.Readlink("/proc/self/ns/mnt")
-	if err != nil {
-		return err
-	}
-	if first, err := os.Readlink("/proc/1/ns/mnt"); err == nil && first == mine {
-		return errs.WithHint(errs.New(errs.Unsupported, "cannot run command %q in the mount namespace of the host: nobody would unmount it", "proa "+command), "unshare -m")
-	}
-	return nil
+	return errs.WithHint(errs.New(errs.Unsupported, "cannot run command %q in rootless mode, must execute `proa unshare` first", "proa "+command), "proa unshare")
 }
 
 // MountImage mounts an image, once.

@@ -50,10 +50,18 @@ func (s *Store) parseForeign(rest string) (*foreign, error) {
 	if err := s.completeForeign(f); err != nil {
 		return nil, err
 	}
-	if real, err := filepath.EvalSymlinks(f.graph); err == nil && real == s.root {
+	if followed(f.graph) == followed(s.root) {
 		return nil, errs.New(errs.Invalid, "%s is the store of Proa itself", f.graph)
 	}
 	return f, nil
+}
+
+// followed is a path without symbolic links, as far as it exists.
+func followed(path string) string {
+	if p, err := filepath.EvalSymlinks(path); err == nil {
+		return p
+	}
+	return filepath.Clean(path)
 }
 
 func (f *foreign) parsePlace(place string) {

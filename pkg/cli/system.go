@@ -118,6 +118,9 @@ func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
 	broken := 0
 	for _, f := range list {
 		line := "image " + output.ShortID(f.Image)
+		if f.Artifact != "" {
+			line = "artifact " + output.ShortID(f.Artifact)
+		}
 		if f.Name != "" {
 			line += " (" + f.Name + ")"
 		}
@@ -135,9 +138,9 @@ func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
 	if broken == 0 {
 		return nil
 	}
-	err = errs.New(errs.Corrupt, "%d images are damaged", broken)
+	err = errs.New(errs.Corrupt, "%d images and artifacts are damaged", broken)
 	if broken == 1 {
-		err = errs.New(errs.Corrupt, "1 image is damaged")
+		err = errs.New(errs.Corrupt, "1 image or artifact is damaged")
 	}
 	if o.Repair {
 		return errs.WithHint(err, "remove the containers that use it, then run it again")
