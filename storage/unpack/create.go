@@ -149,7 +149,7 @@ func (u *unpacker) create(name string, h *tar.Header) error {
 		if err := unix.Symlinkat(h.Linkname, dir, base); err != nil {
 			return err
 		}
-		return u.meta(dir, base, h)
+		return u.meta(dir, base, h, false)
 	case tar.TypeLink:
 		return u.hardlink(dir, name, h)
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
@@ -180,8 +180,10 @@ func (u *unpacker) regular(dir int, name string, h *tar.Header) error {
 		return err
 	}
 	// After chown, which clears the set-uid bits.
-	if err := unix.Fchmod(fd, uint32(h.Mode)&0o7777); err != nil {
-		return err
+	if !u.exact(h) {
+		if err := unix.Fchmod(fd, uint32(h.Mode)&0o7777); err != nil {
+			return err
+		}
 	}
 	if err := u.xattrs(fd, h); err != nil {
 		return err
@@ -189,6 +191,25 @@ func (u *unpacker) regular(dir int, name string, h *tar.Header) error {
 	ts := times(h)
 	return unix.UtimesNanoAt(fd, "", ts[:], unix.AT_EMPTY_PATH)
 }
+
+// lostBits are the mode bits that a file created in dir does not get: those of
+// the umask, or of a default access list.
+func lostBits(dir string) uint32 {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o777)
+	if err != nil {
+		return 0o777
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0o777
+	}
+	return 0o777 &^ st.Mode
+}
+
+// exact says that what was created for the entry has its mode already: a third
+// of the calls that change an inode are spared.
+func (u *unpacker) exact(h *tar.Header) bool { return uint32(h.Mode)&(0o7000|u.lost) == 0 }
 
 func (u *unpacker) chownFD(fd int, h *tar.Header) error {
 	return u.chown(h, func() error { return unix.Fchown(fd, h.Uid, h.Gid) })
@@ -234,6 +255,8 @@ func stampOf(t, other time.Time) unix.Timespec {
 func (u *unpacker) directory(dir int, name string, h *tar.Header) error {
 	base := path.Base(name)
 	err := unix.Mkdirat(dir, base, uint32(h.Mode)&0o777)
+	// A set-gid directory hands its bit on.
+	done := err == nil && u.exact(h) && !u.inherit
 	hides := false
 	if errors.Is(err, unix.EEXIST) {
 		var exists bool
@@ -245,7 +268,7 @@ func (u *unpacker) directory(dir int, name string, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	if err := u.meta(dir, base, h); err != nil {
+	if err := u.meta(dir, base, h, done); err != nil {
 		return err
 	}
 	// Its files will change the time again: set it at the end.
@@ -312,17 +335,18 @@ func (u *unpacker) node(dir int, name string, h *tar.Header) error {
 	if err := unix.Mknodat(dir, base, kind|uint32(h.Mode)&0o777, int(dev)); err != nil {
 		return err
 	}
-	return u.meta(dir, base, h)
+	return u.meta(dir, base, h, false)
 }
 
-// meta sets owner, mode, extended attributes and time of what is no regular
-// file.
-func (u *unpacker) meta(dir int, base string, h *tar.Header) error {
+// meta sets owner, mode (unless it is right by its creation), extended
+// attributes and time of what is no regular file; a directory gets its time at
+// the end.
+func (u *unpacker) meta(dir int, base string, h *tar.Header, moded bool) error {
 	err := u.chown(h, func() error { return unix.Fchownat(dir, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW) })
 	if err != nil {
 		return err
 	}
-	if h.Typeflag != tar.TypeSymlink {
+	if h.Typeflag != tar.TypeSymlink && !moded {
 		if err := chmodAt(dir, base, uint32(h.Mode)&0o7777); err != nil {
 			return err
 		}
@@ -337,6 +361,9 @@ func (u *unpacker) meta(dir int, base string, h *tar.Header) error {
 		if err != nil {
 			return err
 		}
+	}
+	if h.Typeflag == tar.TypeDir {
+		return nil
 	}
 	ts := times(h)
 	return unix.UtimesNanoAt(dir, base, ts[:], unix.AT_SYMLINK_NOFOLLOW)
@@ -360,6 +387,9 @@ func (u *unpacker) xattrs(fd int, h *tar.Header) error {
 		if strings.HasPrefix(name, "user.overlay.") || strings.HasPrefix(name, "trusted.") {
 			continue
 		}
+		if name == "system.posix_acl_default" {
+			u.lost = 0o777 // what is created there gets other modes
+		}
 		err := unix.Setxattr("/proc/self/fd/"+strconv.Itoa(fd), name, []byte(v), 0)
 		switch {
 		case err == nil, errors.Is(err, unix.ENOTSUP):
@@ -381,7 +411,7 @@ func (u *unpacker) rootEntry(h *tar.Header) error {
 	}
 	u.forgetDir()
 	u.inherit = true // what the store's own directory gave it is not known
-	if err := u.meta(u.root, ".", h); err != nil {
+	if err := u.meta(u.root, ".", h, false); err != nil {
 		return err
 	}
 	m := os.FileMode(h.Mode & 0o777)

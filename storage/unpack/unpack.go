@@ -60,7 +60,8 @@ type unpacker struct {
 	root    int
 	dirName string // of the directory that dirFD is
 	dirFD   int
-	inherit bool // dirFD gives its own group to what is made in it (set-gid)
+	inherit bool   // dirFD gives its own group to what is made in it (set-gid)
+	lost    uint32 // mode bits that files here are not created with
 	buf     []byte
 	crc     hash.Hash64
 	split   *splitter
@@ -98,6 +99,7 @@ func Tar(dir string, r io.Reader, o Options) (Result, error) {
 		o: o, root: root, dirFD: -1, tr: tar.NewReader(count), crc: crc64.New(crcTable),
 		buf: make([]byte, 128<<10), uids: map[uint32]bool{}, gids: map[uint32]bool{},
 	}
+	u.lost = lostBits(dir)
 	defer u.forgetDir()
 	if o.Split != nil {
 		u.tr.RawAccounting = true

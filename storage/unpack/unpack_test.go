@@ -5,6 +5,7 @@ package unpack
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -146,14 +147,38 @@ func TestReplacing(t *testing.T) {
 	}
 }
 
+// Modes are the archive's whatever the umask or a default access list of the
+// directory takes away from what is created.
 func TestModesAndTimes(t *testing.T) {
-	root := t.TempDir()
+	for _, umask := range []int{0, 0o022, 0o077, 0o777} {
+		t.Run(fmt.Sprintf("umask %03o", umask), func(t *testing.T) {
+			root := t.TempDir()
+			old := unix.Umask(umask)
+			defer unix.Umask(old)
+			checkModesAndTimes(t, root)
+		})
+	}
+	t.Run("access list", func(t *testing.T) {
+		root := t.TempDir()
+		// Version 2; user::rwx, group::---, other::---, each tag, permissions, id.
+		acl := []byte{2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 4, 0, 0, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255}
+		if err := unix.Setxattr(root, "system.posix_acl_default", acl, 0); err != nil {
+			t.Skip(err) // the file system has none
+		}
+		checkModesAndTimes(t, root)
+	})
+}
+
+func checkModesAndTimes(t *testing.T, root string) {
 	at := time.Unix(1_600_000_000, 0)
 	data := archive(t,
 		item{tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o711, ModTime: at}, ""},
 		item{tar.Header{Name: "d", Typeflag: tar.TypeDir, Mode: 0o1777, ModTime: at}, ""},
 		item{tar.Header{Name: "d/s", Mode: 0o4755, ModTime: at}, "x"},
 		item{tar.Header{Name: "d/n", Mode: 0o100, ModTime: at}, "x"},
+		item{tar.Header{Name: "d/w", Mode: 0o666, ModTime: at}, "x"},
+		item{tar.Header{Name: "e", Typeflag: tar.TypeDir, Mode: 0o775, ModTime: at}, ""},
+		item{tar.Header{Name: "e/f", Mode: 0o644, ModTime: at}, "x"},
 		item{tar.Header{Name: "p", Typeflag: tar.TypeFifo, Mode: 0o666, ModTime: at}, ""})
 	res, err := Tar(root, bytes.NewReader(data), Options{})
 	if err != nil {
@@ -163,7 +188,8 @@ func TestModesAndTimes(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 	for name, mode := range map[string]os.FileMode{
-		"d": os.ModeDir | os.ModeSticky | 0o777, "d/s": os.ModeSetuid | 0o755, "d/n": 0o100, "p": os.ModeNamedPipe | 0o666,
+		"d": os.ModeDir | os.ModeSticky | 0o777, "d/s": os.ModeSetuid | 0o755, "d/n": 0o100,
+		"d/w": 0o666, "e": os.ModeDir | 0o775, "e/f": 0o644, "p": os.ModeNamedPipe | 0o666,
 	} {
 		fi, err := os.Lstat(filepath.Join(root, name))
 		if err != nil || fi.Mode() != mode || !fi.ModTime().Equal(at) {
