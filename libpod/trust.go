@@ -35,10 +35,7 @@ func (e *Engine) gpgSigner(ctx context.Context, o SignOptions, dest string) (sig
 	if o.GPGKey == "" {
 		return func(*storage.Pushed, storage.Progress) error { return nil }, nil
 	}
-	if userns.Inside() && os.Geteuid() == 0 {
-		return nil, errs.WithHint(errs.New(errs.Unsupported, "gpg cannot reach its agent from inside \"proa unshare\""), "push from outside")
-	}
-	g, err := e.images.NewGPGSigner(ctx, o, "", dest)
+	g, err := e.newGPGSigner(ctx, o, "", dest)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +48,31 @@ func (e *Engine) gpgSigner(ctx context.Context, o SignOptions, dest string) (sig
 		}
 		return errs.WithHint(err, "%s was pushed without a signature: push again", d.Name)
 	}, nil
+}
+
+func (e *Engine) newGPGSigner(ctx context.Context, o SignOptions, dir, dest string) (*storage.GPGSigner, error) {
+	if userns.Inside() && os.Geteuid() == 0 {
+		return nil, errs.WithHint(errs.New(errs.Unsupported, "gpg cannot reach its agent from inside \"proa unshare\""), "sign from outside")
+	}
+	return e.images.NewGPGSigner(ctx, o, dir, dest)
+}
+
+// ImageSignOptions say how an image at a registry is signed.
+type ImageSignOptions struct {
+	RemoteOptions
+	Sign      SignOptions
+	Directory string // for the signature; empty: as registries.d says
+	All       bool   // a list with all of its images
+}
+
+// ImageSign signs an image that lies at a registry and returns where the
+// signatures are.
+func (e *Engine) ImageSign(ctx context.Context, name string, o ImageSignOptions) ([]string, error) {
+	g, err := e.newGPGSigner(ctx, o.Sign, o.Directory, name)
+	if err != nil {
+		return nil, err
+	}
+	return g.SignRemote(ctx, name, o.All, o.RemoteOptions)
 }
 
 // SigstoreParams reads a file of signing parameters: the key and the file with

@@ -275,7 +275,7 @@ func (p *entryPush) sign(ctx context.Context, ref types.ImageReference) error {
 	if p.signers == nil {
 		return nil
 	}
-	policy, err := signature.NewPolicyContext(&signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}})
+	policy, err := signature.NewPolicyContext(acceptAnything())
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/image"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/cli/sigstore/params"
 	"go.podman.io/image/v5/signature"
@@ -198,6 +200,39 @@ func (g *GPGSigner) Sign(name string, manifests ...[]byte) ([]string, error) {
 		out = append(out, path)
 	}
 	return out, nil
+}
+
+// SignRemote signs what lies at a registry already: an image, of a list that for
+// this machine, or with all the list and all of its images.
+func (g *GPGSigner) SignRemote(ctx context.Context, name string, all bool, ro RemoteOptions) ([]string, error) {
+	_, raw, mime, src, err := g.s.openRemote(ctx, strings.TrimPrefix(name, "docker://"), ro)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	signed := [][]byte{raw}
+	if manifest.MIMETypeIsMultiImage(mime) {
+		list, err := manifest.ListFromBlob(raw, mime)
+		if err != nil {
+			return nil, errs.New(errs.Corrupt, "cannot read the index: %w", err)
+		}
+		instances := list.Instances()
+		if !all {
+			d, err := list.ChooseInstance(g.sys)
+			if err != nil {
+				return nil, noPlatform(g.sys)
+			}
+			signed, instances = nil, []digest.Digest{d}
+		}
+		for _, d := range instances {
+			raw, _, err := image.UnparsedInstance(src, &d).Manifest(ctx)
+			if err != nil {
+				return nil, errs.Wrap(err, "read the manifest", d.String())
+			}
+			signed = append(signed, raw)
+		}
+	}
+	return g.Sign(name, signed...)
 }
 
 // putSignature adds a signature to those of an image: the files signature-1,

@@ -58,6 +58,7 @@ type Engine interface {
 
 	manifestEngine
 
+	ImageSign(ctx context.Context, name string, o libpod.ImageSignOptions) ([]string, error)
 	TrustList(libpod.TrustListOptions) ([]libpod.TrustEntry, error)
 	TrustPolicy(path string) ([]byte, error)
 	TrustSet(libpod.TrustSetting) (path string, err error)
