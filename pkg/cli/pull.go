@@ -21,6 +21,7 @@ func pullCommand() *command {
 		examples: []string{
 			`proa pull alpine                         the latest from docker.io`,
 			`proa pull --platform linux/arm64 alpine  for another machine`,
+			`proa pull containers-storage:web         out of podman's store, without a registry`,
 		},
 		name: "pull", args: "NAME[:TAG|@DIGEST] [NAME...]", short: "Download an image from a registry", min: 1, max: -1, twin: "image pull",
 		setup: func(f *flagSet) action {
