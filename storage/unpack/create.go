@@ -160,6 +160,9 @@ func (u *unpacker) create(name string, h *tar.Header) error {
 
 func (u *unpacker) regular(dir int, name string, h *tar.Header) error {
 	base := path.Base(name)
+	if err := u.room(h.Size); err != nil {
+		return err
+	}
 	const flags = unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	mode := uint32(h.Mode) & 0o777
 	fd, err := unix.Openat(dir, base, flags, mode)
@@ -190,6 +193,19 @@ func (u *unpacker) regular(dir int, name string, h *tar.Header) error {
 	}
 	ts := times(h)
 	return unix.UtimesNanoAt(fd, "", ts[:], unix.AT_EMPTY_PATH)
+}
+
+// room refuses a file that cannot fit, before it fills the disk: a sparse one
+// needs only a header in the archive.
+func (u *unpacker) room(size int64) error {
+	var st unix.Statfs_t
+	if size < 64<<20 || unix.Fstatfs(u.root, &st) != nil {
+		return nil
+	}
+	if free := st.Bavail * uint64(st.Bsize); uint64(size) > free {
+		return errs.WithHint(errs.New(errs.Denied, "no space left on device: the file has %d bytes, and %d are free", size, free), "make room: proa system prune")
+	}
+	return nil
 }
 
 // lostBits are the mode bits that a file created in dir does not get: those of
