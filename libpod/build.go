@@ -78,6 +78,13 @@ type BaseOptions struct {
 // BaseImage finds an image for a platform, pulling it as the policy says. One
 // for another platform than the host's leaves the name to the host's image.
 func (e *Engine) BaseImage(ctx context.Context, ref string, o BaseOptions) (*BaseImage, error) {
+	if where, ok := strings.CutPrefix(ref, "oci-layout://"); ok {
+		img, err := e.images.PullLayout(ctx, where, storage.PullOptions{Platform: o.Platform, Progress: e.progress(o.Progress)})
+		if err != nil {
+			return nil, err
+		}
+		return e.baseImage(ref, img)
+	}
 	img, remote, err := e.resolveFor(ref, o.Platform)
 	if err != nil && !errs.Is(err, errs.NotFound) {
 		return nil, err

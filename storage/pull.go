@@ -304,12 +304,13 @@ func (f *fetched) store(fo fetchOptions) (string, error) {
 	if string(f.top) != string(f.raw) {
 		n.index = f.top
 	}
+	n.meta.Intermediate = fo.aside
 	if fo.named != nil {
 		if _, digested := fo.named.(reference.Digested); !digested && !fo.aside {
 			n.names = []string{fo.named.String()}
 		}
 		if fo.aside {
-			n.meta.Intermediate, n.meta.PulledAs = true, fo.named.String()
+			n.meta.PulledAs = fo.named.String()
 		}
 		n.meta.RepoDigests = []string{fo.named.Name() + "@" + f.topDigest.String()}
 		if f.rawDigest != f.topDigest {

@@ -309,12 +309,11 @@ func (b *session) base(ctx context.Context, ref, platform string) (*Base, error)
 	if base, ok := b.bases[key]; ok {
 		return base, nil
 	}
-	if v, ok := b.o.Contexts[ref]; ok {
-		image, isImage := strings.CutPrefix(v, "docker-image://")
-		if !isImage {
-			return nil, errs.New(errs.Unsupported, "build context %q is not an image: FROM needs docker-image://NAME", ref)
+	if v, ok := b.o.context(ref); ok {
+		var err error
+		if ref, err = contextImage(ref, v); err != nil {
+			return nil, err
 		}
-		ref = image
 	}
 	policy := b.o.Pull
 	if policy == "" {

@@ -351,8 +351,8 @@ func (s *stage) copyOwner(r *root, j copyJob) (*owner, error) {
 }
 
 func (b *builder) isHostContext(name string) bool {
-	v, ok := b.o.Contexts[name]
-	return ok && !strings.HasPrefix(v, "docker-image://")
+	v, ok := b.o.context(name)
+	return ok && !isImageContext(v)
 }
 
 func (s *stage) writeItem(c *copier, it *item, dest string, j copyJob) error {

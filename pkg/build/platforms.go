@@ -47,8 +47,10 @@ func (b *session) basePlatforms(ctx context.Context) ([]string, error) {
 			continue
 		}
 		ref := st.base
-		if v, ok := b.o.Contexts[ref]; ok {
-			ref = strings.TrimPrefix(v, "docker-image://")
+		if v, ok := b.o.context(ref); ok {
+			if ref, err = contextImage(ref, v); err != nil {
+				return nil, b.locate(st.line, err)
+			}
 		}
 		have, err := b.engine.Platforms(ctx, ref)
 		if err != nil {

@@ -45,7 +45,7 @@ func (b *builder) sourceTree(from string, before int) (l *lazyTree, id string, e
 	if from == "" {
 		return b.lazy("context", nil), "", nil
 	}
-	if v, ok := b.o.Contexts[from]; ok {
+	if v, ok := b.o.context(from); ok {
 		return b.namedContext(from, v)
 	}
 	if st := b.plan.findAmongAll(from, before); st != nil {
@@ -75,11 +75,8 @@ func (b *builder) imageTree(ref string) (*lazyTree, string, error) {
 }
 
 func (b *builder) namedContext(name, value string) (*lazyTree, string, error) {
-	if ref, ok := strings.CutPrefix(value, "docker-image://"); ok {
-		return b.imageTree(ref)
-	}
-	if strings.HasPrefix(value, "oci-layout://") {
-		return nil, "", errs.New(errs.Unsupported, "build context %q: oci-layout:// is not supported here; load the layout as an image and use docker-image://", name)
+	if isImageContext(value) {
+		return b.imageTree(strings.TrimPrefix(value, imageContext))
 	}
 	src, inline, err := ParseSource(value, strings.NewReader(""), false)
 	if err != nil {
