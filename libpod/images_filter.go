@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage"
+)
+
+// imageFilter makes one question of all conditions.
+func (e *Engine) imageFilter(o ImageListOptions) (func(*storage.Summary) bool, error) {
+	var conds []func(*storage.Summary) bool
+	if o.Ref != "" {
+		conds = append(conds, matchReference(o.Ref))
+	}
+	for key, values := range o.Filters {
+		var alternatives []func(*storage.Summary) bool
+		for _, v := range values {
+			c, err := e.imageCondition(key, v)
+			if err != nil {
+				return nil, err
+			}
+			if key == "label" || key == "label!" {
+				conds = append(conds, c)
+			} else {
+				alternatives = append(alternatives, c)
+			}
+		}
+		if len(alternatives) > 0 {
+			conds = append(conds, func(s *storage.Summary) bool {
+				return slices.ContainsFunc(alternatives, func(c func(*storage.Summary) bool) bool { return c(s) })
+			})
+		}
+	}
+	return func(s *storage.Summary) bool {
+		for _, c := range conds {
+			if !c(s) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+func (e *Engine) imageCondition(key, v string) (func(*storage.Summary) bool, error) {
+	switch key {
+	case "dangling", "readonly", "intermediate", "manifest", "containers":
+		return e.imageFact(key, v)
+	case "id":
+		return func(s *storage.Summary) bool { return strings.HasPrefix(s.ID, strings.TrimPrefix(v, "sha256:")) }, nil
+	case "digest":
+		return func(s *storage.Summary) bool {
+			return s.Digest == v || slices.ContainsFunc(s.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+v) })
+		}, nil
+	case "label!":
+		f := &filter{values: map[string][]string{"label": {v}}}
+		return func(s *storage.Summary) bool { return !f.matchLabels(s.Labels) }, nil
+	case "label":
+		f := &filter{values: map[string][]string{"label": {v}}}
+		return func(s *storage.Summary) bool { return f.matchLabels(s.Labels) }, nil
+	case "reference":
+		return matchReference(v), nil
+	case "before", "since", "after":
+		img, err := e.images.Resolve(v)
+		if err != nil {
+			return nil, err
+		}
+		if key == "before" {
+			return func(s *storage.Summary) bool { return s.Created.Before(img.Created) }, nil
+		}
+		return func(s *storage.Summary) bool { return s.Created.After(img.Created) }, nil
+	case "until":
+		t, err := parseUntil(v)
+		if err != nil {
+			return nil, err
+		}
+		return func(s *storage.Summary) bool { return s.Created.Before(t) }, nil
+	}
+	return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are "+imageFilters)
+}
+
+const imageFilters = "after, before, containers, dangling, digest, id, intermediate, label, label!, manifest, readonly, reference, since, until"
+
+// imageFact is a condition that holds or does not.
+func (e *Engine) imageFact(key, v string) (func(*storage.Summary) bool, error) {
+	want, err := strconv.ParseBool(v)
+	if err != nil {
+		return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s=[%s]'", key, v), "write --filter %s=true, or false", key)
+	}
+	fact := map[string]func(*storage.Summary) bool{
+		"dangling":     func(s *storage.Summary) bool { return len(s.Names) == 0 },
+		"readonly":     func(*storage.Summary) bool { return false }, // there is one store, and it is writable
+		"intermediate": func(s *storage.Summary) bool { return s.Intermediate },
+		"manifest":     func(s *storage.Summary) bool { return s.List },
+	}[key]
+	if key == "containers" {
+		db, err := e.db()
+		if err != nil {
+			return nil, err
+		}
+		use, err := db.ImageUse()
+		if err != nil {
+			return nil, err
+		}
+		fact = func(s *storage.Summary) bool { return use[s.ID] > 0 }
+	}
+	return func(s *storage.Summary) bool { return fact(s) == want }, nil
+}
+
+func parseUntil(v string) (time.Time, error) {
+	if d, err := time.ParseDuration(v); err == nil {
+		return time.Now().Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, v, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errs.WithHint(errs.New(errs.Invalid, "invalid time %q", v), "write an age such as 24h, or a date such as 2006-01-02")
+}
+
+// matchReference matches a pattern against familiar names, with or without tag.
+func matchReference(pattern string) func(*storage.Summary) bool {
+	return func(s *storage.Summary) bool {
+		return slices.ContainsFunc(s.Names, func(n string) bool { return matchName(pattern, n) })
+	}
+}
+
+// matchName matches one complete name, or its familiar form, with or without
+// its tag.
+func matchName(pattern, full string) bool {
+	for _, n := range []string{storage.Familiar(full), full} {
+		repo, _ := storage.SplitName(n)
+		for _, candidate := range []string{n, repo} {
+			if ok, err := path.Match(pattern, candidate); err == nil && ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// asked keeps those names of an image that a listing by name asks for: the
+// image may have others.
+func (o *ImageListOptions) asked(names []string) []string {
+	refs := o.Filters["reference"]
+	var kept []string
+	for _, n := range names {
+		if o.Ref != "" && !matchName(o.Ref, n) {
+			continue
+		}
+		if len(refs) > 0 && !slices.ContainsFunc(refs, func(pattern string) bool { return matchName(pattern, n) }) {
+			continue
+		}
+		kept = append(kept, n)
+	}
+	return kept
+}
