@@ -163,6 +163,13 @@ func TestHostileArchives(t *testing.T) {
 					t.Errorf("the file outside is shown: %v", err)
 				}
 				noLeftovers(t, s)
+				if kind, _, ok := strings.Cut(name, ":"); ok && path {
+					_, err := s.Pull(context.Background(), map[string]string{"oci": "oci-archive:", "docker": "docker-archive:"}[kind]+o.Path, PullOptions{})
+					if err == nil || errs.KindOf(err) == errs.Internal || strings.Contains(err.Error(), "\n") || len(err.Error()) > 600 {
+						t.Errorf("pull: %v (%v)", err, errs.KindOf(err))
+					}
+					noLeftovers(t, s)
+				}
 			}
 		})
 	}

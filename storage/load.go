@@ -66,11 +66,16 @@ func (s *Store) Load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 	}
 	out, err := s.load(ctx, o)
 	op.end(&err)
+	return out, errs.Wrap(archiveError(err), "load", what)
+}
+
+// archiveError gives the library's words about an archive their kind.
+func archiveError(err error) error {
 	var errno syscall.Errno
 	if err != nil && errs.KindOf(err) == errs.Internal && !errors.As(err, &errno) {
-		err = &errs.Error{Kind: errs.Corrupt, Err: err} // the library's words about the archive
+		return &errs.Error{Kind: errs.Corrupt, Err: err}
 	}
-	return out, errs.Wrap(err, "load", what)
+	return err
 }
 
 func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
@@ -240,20 +245,28 @@ func (s *Store) loadOCIArchive(ctx context.Context, file, archive string, tell *
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(s.tmpDir(), "oci-")
+	dir, err := s.unpackOCIArchive(file)
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if _, err := unpack.Tar(dir, f, unpack.Options{IgnoreChown: true, FilesOnly: true}); err != nil {
-		return nil, err
-	}
 	return s.loadLayout(ctx, dir, as, tell)
+}
+
+// unpackOCIArchive makes a directory of the archive; the caller removes it.
+func (s *Store) unpackOCIArchive(file string) (dir string, err error) {
+	if dir, err = os.MkdirTemp(s.tmpDir(), "oci-"); err != nil {
+		return "", err
+	}
+	f, err := os.Open(file)
+	if err == nil {
+		defer f.Close()
+		_, err = unpack.Tar(dir, f, unpack.Options{IgnoreChown: true, FilesOnly: true})
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir)
+	}
+	return dir, err
 }
 
 // loadLayout adds every image of an OCI directory.
