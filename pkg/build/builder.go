@@ -5,21 +5,16 @@ package build
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
-	digest "github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
@@ -352,115 +347,3 @@ func (b *session) locate(line int, err error) error {
 	kind := errs.KindOf(err)
 	return atLine(b.name, b.text, line, kind, err)
 }
-
-// finish exports the files of the target stages and creates their images.
-func (b *session) finish(ctx context.Context, builders []*builder) (*Result, error) {
-	for _, e := range b.o.Exports {
-		if err := b.export(ctx, e, builders); err != nil {
-			return nil, err
-		}
-	}
-	r := &Result{Warnings: b.warns}
-	if b.o.NoImage {
-		for _, one := range builders {
-			r.Images = append(r.Images, PlatformImage{Platform: orHost(one.platform), Top: one.stages[one.plan.target].top})
-		}
-		return r, nil
-	}
-	list := len(builders) > 1 || b.o.AllPlatforms || b.o.Manifest != ""
-	names := b.o.Tags
-	if list && len(builders) > 1 {
-		names = nil // they are the list's
-	}
-	for _, one := range builders {
-		img, shown, err := one.image(ctx, names)
-		if err != nil {
-			return nil, err
-		}
-		r.Images = append(r.Images, *img)
-		r.ImageID, r.Names = img.ID, shown
-	}
-	if list {
-		return r, b.list(ctx, r, len(names) > 0)
-	}
-	return r, nil
-}
-
-// image creates the image of the target stage.
-func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []string, error) {
-	s := b.stages[b.plan.target]
-	img := cloneImage(s.image)
-	if img.Created == nil || b.o.Epoch != nil {
-		img.Created = b.now()
-	}
-	b.edit(&img)
-	top, err := s.top, error(nil)
-	switch {
-	case b.o.Edits.SquashAll:
-		top, err = b.squash(ctx, s, origin{}, &img)
-	case b.o.Squash:
-		top, err = b.squash(ctx, s, s.origin, &img)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if b.o.Edits.DropHistory {
-		img.History = nil
-	}
-	annotations := b.o.Annotations
-	if b.o.Edits.NoteCreation {
-		annotations = cloneMap(annotations)
-		setDefault(&annotations, v1.AnnotationCreated, img.Created.Format(time.RFC3339Nano))
-	}
-	if err := b.inlineCache(&annotations, digestStrings(img.RootFS.DiffIDs)); err != nil {
-		return nil, nil, err
-	}
-	id, shown, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: names, Annotations: annotations})
-	if err != nil {
-		return nil, nil, err
-	}
-	return &PlatformImage{Platform: orHost(b.platform), ID: id, Config: img, Top: top}, shown, nil
-}
-
-// edit applies what the command line says about the finished image.
-func (b *builder) edit(img *dockerspec.DockerOCIImage) {
-	c, e := &img.Config, &b.o.Edits
-	for _, name := range e.UnsetLabels {
-		delete(c.Labels, name)
-	}
-	c.Env = slices.DeleteFunc(c.Env, func(kv string) bool {
-		name, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(e.UnsetEnv, name)
-	})
-	if len(b.o.Labels) > 0 && c.Labels == nil {
-		c.Labels = map[string]string{}
-	}
-	maps.Copy(c.Labels, b.o.Labels)
-}
-
-func setDefault(m *map[string]string, key, value string) {
-	if *m == nil {
-		*m = map[string]string{}
-	}
-	if _, ok := (*m)[key]; !ok {
-		(*m)[key] = value
-	}
-}
-
-// layerEpoch is the time that no file of a new layer may be newer than.
-func (b *session) layerEpoch() *time.Time {
-	if b.o.KeepTimes {
-		return nil
-	}
-	return b.o.Epoch
-}
-
-func digestStrings(ds []digest.Digest) []string {
-	out := make([]string, len(ds))
-	for i, d := range ds {
-		out[i] = d.String()
-	}
-	return out
-}
-
-func digestOf(s string) digest.Digest { return digest.Digest(s) }

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// mountSet turns the --mount options of a RUN into mounts and undoes what it
+// made for them.
+type mountSet struct {
+	s       *stage
+	mounts  []spec.Mount
+	env     []string
+	closers []func() error
+}
+
+func (ms *mountSet) close() {
+	for _, c := range slices.Backward(ms.closers) {
+		_ = c() // private copies below the build's own directory, removed with it
+	}
+}
+
+func (ms *mountSet) add(ctx context.Context, m *instructions.Mount) error {
+	target := m.Target
+	if target != "" && !path.IsAbs(target) {
+		target = path.Join("/", ms.s.image.Config.WorkingDir, target)
+	}
+	switch m.Type {
+	case instructions.MountTypeTmpfs:
+		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountTmpfs, Target: target, TmpfsSize: m.SizeLimit})
+		return nil
+	case instructions.MountTypeSecret:
+		return ms.secret(m, target)
+	case instructions.MountTypeSSH:
+		return ms.ssh(m, target)
+	case instructions.MountTypeCache:
+		return ms.cacheDir(ctx, m, target)
+	}
+	return ms.bind(ctx, m, target)
+}
+
+// bind mounts files of a stage, an image or the context. A read-only mount of a
+// stage is the mounted layers themselves; all else is a copy, since what the
+// step writes there is thrown away.
+func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target string) error {
+	b := ms.s.b
+	lazy, id, err := b.sourceTree(m.From, ms.s.plan.index)
+	if err != nil {
+		return err
+	}
+	if id != "" && m.ReadOnly {
+		t, err := lazy.get(ctx)
+		if err != nil {
+			return err
+		}
+		src, err := resolveBelow(t.root, m.Source)
+		if err != nil {
+			return errs.New(errs.NotFound, "RUN --mount: source %q not found in %q", m.Source, m.From)
+		}
+		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: src, Target: target, ReadOnly: true})
+		return nil
+	}
+	src, err := ms.copyOf(ctx, lazy, m)
+	if err != nil {
+		return err
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: src, Target: target, ReadOnly: m.ReadOnly})
+	return nil
+}
+
+// copyOf copies the named files into the build's directory: the ignore file
+// applies, and a link in the context cannot lead the mount out of it.
+func (ms *mountSet) copyOf(ctx context.Context, lazy *lazyTree, m *instructions.Mount) (string, error) {
+	dir, err := os.MkdirTemp(ms.s.b.tmp, "bind-")
+	if err != nil {
+		return "", err
+	}
+	ms.closers = append(ms.closers, func() error { return os.RemoveAll(dir) })
+	return filepath.Join(dir, "data"), ms.copyItems(ctx, lazy, m, dir, "/data")
+}
+
+// copyInto copies what a mount names into a directory that exists.
+func (ms *mountSet) copyInto(ctx context.Context, m *instructions.Mount, dir string) error {
+	lazy, _, err := ms.s.b.sourceTree(m.From, ms.s.plan.index)
+	if err != nil {
+		return err
+	}
+	return ms.copyItems(ctx, lazy, m, dir, "/")
+}
+
+func (ms *mountSet) copyItems(ctx context.Context, lazy *lazyTree, m *instructions.Mount, dir, dest string) error {
+	items, done, err := ms.s.bindItems(ctx, lazy, m)
+	defer done()
+	if err != nil {
+		return err
+	}
+	r, err := openRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	c := newCopier(r)
+	defer c.Close()
+	return c.copyAll(items[0].walker, dest)
+}
+
+// script puts the text of a heredoc with its own interpreter at scriptPath.
+func (ms *mountSet) script(text string) error {
+	f, err := os.CreateTemp(ms.s.b.tmp, "script-")
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, func() error { return os.Remove(f.Name()) })
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
+		return err
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: f.Name(), Target: scriptPath, ReadOnly: true})
+	return nil
+}
+
+func resolveBelow(rootDir, name string) (string, error) {
+	r, err := openRoot(rootDir)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	real, err := resolveRel(r, name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(rootDir, real), nil
+}
+
+func (ms *mountSet) secret(m *instructions.Mount, target string) error {
+	id := m.CacheID
+	if m.Source != "" {
+		id = m.Source
+	}
+	if id == "" {
+		id = path.Base(target)
+	}
+	sec, ok := ms.s.b.o.Secrets[id]
+	if !ok {
+		if m.Required {
+			return errs.WithHint(errs.New(errs.NotFound, "secret %s: not found", id), "give it with --secret id=%s,src=FILE", id)
+		}
+		return nil
+	}
+	content, err := ms.s.b.secretContent(sec)
+	if err != nil {
+		return err
+	}
+	if m.Env != nil {
+		name := *m.Env
+		if name == "" {
+			name = id
+		}
+		ms.env = append(ms.env, name+"="+string(content))
+		if m.Target == "" {
+			return nil
+		}
+	}
+	if target == "" {
+		target = "/run/secrets/" + path.Base(id)
+	}
+	dir, remove, err := workDir(ms.s.b.secrets)
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, func() error { remove(); return nil })
+	file := filepath.Join(dir, "secret")
+	mode := os.FileMode(0o400)
+	if m.Mode != nil {
+		mode = os.FileMode(*m.Mode) & os.ModePerm
+	}
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Chmod(file, mode), os.Chown(file, intOr(m.UID), intOr(m.GID))); err != nil {
+		return err
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: file, Target: target, ReadOnly: true})
+	return nil
+}
+
+func intOr(v *uint64) int {
+	if v == nil {
+		return 0
+	}
+	return int(*v)
+}
+
+func (b *builder) secretContent(s Secret) ([]byte, error) {
+	if s.Env != "" {
+		v, ok := b.o.Getenv(s.Env)
+		if !ok {
+			return nil, errs.New(errs.NotFound, "secret: environment variable %q is not set", s.Env)
+		}
+		return []byte(v), nil
+	}
+	text, err := os.ReadFile(s.File)
+	if err != nil {
+		return nil, errs.New(errs.NotFound, "secret: %v", err)
+	}
+	return text, nil
+}
+
+func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
+	id := m.CacheID
+	if id == "" {
+		id = "default"
+	}
+	sock, ok := ms.s.b.o.SSH[id]
+	if !ok {
+		if m.Required {
+			return errs.WithHint(errs.New(errs.NotFound, "ssh agent %s: not found", id), "forward it with --ssh %s", id)
+		}
+		return nil
+	}
+	if target == "" {
+		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", len(ms.mounts))
+	}
+	dir, remove, err := workDir(ms.s.b.secrets)
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, func() error { remove(); return nil })
+	mode := os.FileMode(0o600)
+	if m.Mode != nil {
+		mode = os.FileMode(*m.Mode) & os.ModePerm
+	}
+	own, stop, err := agentSocket(dir, sock, mode, owner{intOr(m.UID), intOr(m.GID)})
+	if err != nil {
+		return err
+	}
+	ms.closers = append(ms.closers, stop)
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: own, Target: target})
+	ms.env = append(ms.env, "SSH_AUTH_SOCK="+target)
+	return nil
+}
+
+// fillCache makes the directory of a cache mount, the first time with the
+// content of "from". It appears whole or not at all.
+func (ms *mountSet) fillCache(ctx context.Context, m *instructions.Mount, dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	unlock, err := lockDir(dir+".make", true)
+	if err != nil {
+		return err
+	}
+	defer unlock() //nolint:errcheck // closing gives the lock back in any case
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	half := dir + ".half"
+	if err := os.RemoveAll(half); err != nil {
+		return err
+	}
+	if err := os.Mkdir(half, 0o755); err != nil {
+		return err
+	}
+	if m.From != "" {
+		if err := ms.copyInto(ctx, m, half); err != nil {
+			return err
+		}
+	}
+	mode := os.FileMode(0o755)
+	if m.Mode != nil {
+		mode = os.FileMode(*m.Mode) & os.ModePerm
+	}
+	if err := errors.Join(os.Chmod(half, mode), os.Chown(half, intOr(m.UID), intOr(m.GID))); err != nil {
+		return err
+	}
+	return os.Rename(half, dir)
+}
+
+// cacheDir mounts a directory that outlives the build.
+func (ms *mountSet) cacheDir(ctx context.Context, m *instructions.Mount, target string) error {
+	b := ms.s.b
+	if m.Source != "" && m.From == "" {
+		return errs.WithHint(errs.New(errs.Invalid, "RUN --mount=type=cache: source %q is a path of what from names", m.Source), "add from=STAGE, or leave source away")
+	}
+	id := m.CacheID
+	if id == "" {
+		id = target
+	}
+	dir := filepath.Join(b.engine.CacheDir(), "mounts", newKey("mount", id).sum()[:32])
+	if m.CacheSharing == instructions.MountSharingPrivate {
+		private, unlock, err := privateDir(dir)
+		if err != nil {
+			return err
+		}
+		dir = private
+		ms.closers = append(ms.closers, unlock)
+	}
+	if err := ms.fillCache(ctx, m, dir); err != nil {
+		return err
+	}
+	if m.CacheSharing == instructions.MountSharingLocked {
+		unlock, err := lockDir(dir, true)
+		if err != nil {
+			return err
+		}
+		ms.closers = append(ms.closers, unlock)
+	}
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: dir, Target: target, ReadOnly: m.ReadOnly})
+	return nil
+}
