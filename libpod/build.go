@@ -191,19 +191,32 @@ func (e *Engine) RemoveLayers(ctx context.Context, ids ...string) (int64, error)
 	return e.images.RemoveLayers(ctx, ids...)
 }
 
-// CreateImage stores an image. The names are given as the user wrote them;
-// shown is how they appear in lists.
-func (e *Engine) CreateImage(ctx context.Context, n NewImage) (id string, shown []string, err error) {
-	full := make([]string, 0, len(n.Names))
-	for _, name := range n.Names {
+// CheckNames refuses what cannot be the name of an image.
+func (e *Engine) CheckNames(names []string) error {
+	_, _, err := imageNames(names)
+	return err
+}
+
+// imageNames completes names, and tells how they appear in lists.
+func imageNames(names []string) (full, shown []string, err error) {
+	full = make([]string, 0, len(names))
+	for _, name := range names {
 		f, err := storage.Normalize(name)
 		if err != nil {
-			return "", nil, err
+			return nil, nil, err
 		}
 		full = append(full, f)
 		shown = append(shown, storage.Familiar(f))
 	}
-	n.Names = full
+	return full, shown, nil
+}
+
+// CreateImage stores an image. The names are given as the user wrote them;
+// shown is how they appear in lists.
+func (e *Engine) CreateImage(ctx context.Context, n NewImage) (id string, shown []string, err error) {
+	if n.Names, shown, err = imageNames(n.Names); err != nil {
+		return "", nil, err
+	}
 	id, err = e.images.CreateImage(ctx, n)
 	return id, shown, err
 }
@@ -213,16 +226,9 @@ type NewList = storage.ListOptions
 
 // CreateList makes a manifest list; names are treated as by CreateImage.
 func (e *Engine) CreateList(ctx context.Context, l NewList) (id string, shown []string, err error) {
-	full := make([]string, 0, len(l.Names))
-	for _, name := range l.Names {
-		f, err := storage.Normalize(name)
-		if err != nil {
-			return "", nil, err
-		}
-		full = append(full, f)
-		shown = append(shown, storage.Familiar(f))
+	if l.Names, shown, err = imageNames(l.Names); err != nil {
+		return "", nil, err
 	}
-	l.Names = full
 	id, _, err = e.images.CreateList(ctx, l)
 	if l.Add != "" && err == nil {
 		var f string

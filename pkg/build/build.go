@@ -227,6 +227,9 @@ type Engine interface {
 	WriteCache(ctx context.Context, ref CacheRef, configType string, layers []CacheLayer, config func([]CacheBlob) ([]byte, error)) error
 	// MountLayer mounts a layer chain read-only; release unmounts.
 	MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error)
+	// CheckNames refuses, before anything is done, what cannot be the name of an
+	// image.
+	CheckNames(names []string) error
 	// CheckRun refuses, before anything is done, settings of RUN steps that
 	// this host cannot give.
 	CheckRun(ctx context.Context, c spec.Container) error

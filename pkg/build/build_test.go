@@ -137,6 +137,7 @@ func (e *dirEngine) MountLayer(_ context.Context, top Layer) (string, func() err
 	return filepath.Join(e.dir, top.ID), func() error { return nil }, nil
 }
 
+func (e *dirEngine) CheckNames([]string) error                      { return nil }
 func (e *dirEngine) CheckRun(context.Context, spec.Container) error { return nil }
 
 func (e *dirEngine) Run(_ context.Context, step RunStep) (int, error) {

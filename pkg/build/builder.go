@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"runtime"
 	"strings"
 	"sync"
@@ -81,7 +82,7 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 		b.engine = b.layers
 	}
 	defer b.closeTrees()
-	if err := b.checkRun(ctx); err != nil {
+	if err := b.check(ctx); err != nil {
 		return nil, err
 	}
 	builders, err := b.open(ctx)
@@ -117,9 +118,19 @@ func (b *session) attempt(ctx context.Context, builders []*builder) (*Result, er
 	return r, b.exportCaches(ctx)
 }
 
-// checkRun refuses what RUN steps cannot have here before the first one runs.
-func (b *session) checkRun(ctx context.Context) error {
-	if b.engine == nil || reflect.ValueOf(b.o.Run).IsZero() {
+// check refuses what could only fail at the end, or in the middle.
+func (b *session) check(ctx context.Context) error {
+	if b.engine == nil {
+		return nil
+	}
+	names := b.o.Tags
+	if b.o.Manifest != "" {
+		names = append(slices.Clone(names), b.o.Manifest)
+	}
+	if err := b.engine.CheckNames(names); err != nil {
+		return err
+	}
+	if reflect.ValueOf(b.o.Run).IsZero() {
 		return nil
 	}
 	return b.engine.CheckRun(ctx, b.o.Run)

@@ -103,6 +103,9 @@ func (e *Engine) Run(ctx context.Context, s build.RunStep) (int, error) {
 	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: s.Container, Image: img, In: s.In, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
 }
 
+// CheckNames implements build.Engine.
+func (e *Engine) CheckNames(names []string) error { return e.pod.CheckNames(names) }
+
 // CheckRun implements build.Engine.
 func (e *Engine) CheckRun(ctx context.Context, c spec.Container) error {
 	return e.pod.CheckStep(ctx, &c)
