@@ -19,6 +19,7 @@ import (
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	digest "github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -94,16 +95,13 @@ func (s *dirScratch) Rootfs() spec.Rootfs     { return spec.Rootfs{Driver: "dir"
 func (s *dirScratch) Unmount() error          { return nil }
 func (s *dirScratch) Commit(context.Context, *time.Time) (Layer, error) {
 	s.done = true
-	l := Layer{DiffID: "sha256:" + s.id}
+	l := Layer{DiffID: digest.FromString(s.id).String()}
 	l.ID = s.e.LayerID(s.parent, l.DiffID)
 	return l, os.Rename(s.dir, filepath.Join(s.e.dir, l.ID))
 }
 
 func (e *dirEngine) LayerID(parent Layer, diffID string) string {
-	if parent.ID == "" {
-		return strings.TrimPrefix(diffID, "sha256:")
-	}
-	return parent.ID + "+" + strings.TrimPrefix(diffID, "sha256:")
+	return digest.FromString(parent.ID + "+" + diffID).Encoded()
 }
 
 // NewDetached is NewScratch: a directory per layer chain cannot tell the two
@@ -259,7 +257,7 @@ func contextDir(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func buildIt(t *testing.T, e *dirEngine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log, error) {
+func buildIt(t *testing.T, e Engine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log, error) {
 	t.Helper()
 	o := Options{Context: Source{Dir: contextDir(t, files)}, Inline: []byte(dockerfile), Getenv: os.LookupEnv}
 	if mod != nil {
@@ -270,7 +268,7 @@ func buildIt(t *testing.T, e *dirEngine, dockerfile string, files map[string]str
 	return r, l, err
 }
 
-func mustBuild(t *testing.T, e *dirEngine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log) {
+func mustBuild(t *testing.T, e Engine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log) {
 	t.Helper()
 	r, l, err := buildIt(t, e, dockerfile, files, mod)
 	if err != nil {
