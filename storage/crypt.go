@@ -83,11 +83,11 @@ func (f *fetched) checkKeys() error {
 			continue
 		}
 		if f.remote.Decrypt == nil {
-			return errs.WithHint(errs.New(errs.Denied, "the image's layers are encrypted"), "add --decryption-key KEY.pem")
+			return errs.WithHint(errs.New(errs.Denied, "the image's layers are encrypted"), "give its key to pull, run, create or build: --decryption-key KEY.pem")
 		}
 		_, _, err := ocicrypt.DecryptLayer(f.remote.Decrypt, nil, imgspec.Descriptor{Annotations: l.Annotations}, true)
 		if err != nil {
-			return errs.WithHint(errs.New(errs.Denied, "the image's layers are encrypted, and none of the keys opens %s", l.Digest), "add --decryption-key with the key that it was encrypted for")
+			return errs.WithHint(errs.New(errs.Denied, "the image's layers are encrypted, and none of the keys opens %s", l.Digest), "give the private key that it was encrypted for: --decryption-key KEY.pem")
 		}
 	}
 	return nil
