@@ -69,6 +69,9 @@ func (t traces) processes() []int {
 func (t traces) marks(pid int) bool {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	for _, f := range []string{"environ", "cmdline", "mountinfo"} {
+		if f == "mountinfo" && seesOurMounts(pid) {
+			continue // a mount that is left here is everybody's: find tells it, and kill must not end the machine
+		}
 		data, err := os.ReadFile(dir + f)
 		if err == nil && (bytes.Contains(data, []byte(t.Run+"/")) || bytes.Contains(data, []byte(t.Data+"/")) ||
 			bytes.Contains(data, []byte("PROA_RUN_DIR="+t.Run+"\x00"))) {
@@ -83,6 +86,13 @@ func (t traces) marks(pid int) bool {
 		}
 	}
 	return false
+}
+
+// seesOurMounts says whether a process is in the mount namespace of this one.
+func seesOurMounts(pid int) bool {
+	ours, err := os.Readlink("/proc/self/ns/mnt")
+	its, ierr := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	return err == nil && ierr == nil && ours == its
 }
 
 func (t traces) mounts() []string {
