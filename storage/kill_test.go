@@ -209,3 +209,25 @@ func TestKilledPush(t *testing.T) {
 	})
 	sameFiles(t, files(t, s), before)
 }
+
+// A link whose layer is gone is debris; what leads to a layer is not.
+func TestDanglingLinks(t *testing.T) {
+	srv := newRegistry(t)
+	push(t, hostOf(srv), "library/alpine:latest", imageOf(t, alpine(t)...))
+	s := newStore(t, hostOf(srv))
+	if _, err := s.Pull(context.Background(), "alpine", PullOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	links := func() int { ents, _ := os.ReadDir(filepath.Join(s.home(), "l")); return len(ents) }
+	before := links()
+	if err := os.Symlink("../gone/diff", filepath.Join(s.home(), "l", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.opsDir(), "op-killed"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checkClean(t, s)
+	if before == 0 || links() != before {
+		t.Errorf("%d links became %d", before, links())
+	}
+}

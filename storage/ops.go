@@ -3,6 +3,7 @@
 package storage
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,12 +210,31 @@ func (s *Store) removeDebris(st storage.Store) error {
 			_ = os.RemoveAll(f)
 		}
 	}
+	if err := s.removeDangling(); err != nil {
+		return err
+	}
 	for _, d := range []string{s.tmpDir(), filepath.Join(s.home(), "staging")} {
 		if err := emptyDir(d); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// removeDangling deletes short names of layers (overlay/l) whose layer is gone: a
+// kill between the two removals, or between the two creations, leaves them.
+func (s *Store) removeDangling() error {
+	links, err := os.ReadDir(filepath.Join(s.home(), "l"))
+	if notExist(err) {
+		return nil
+	}
+	for _, l := range links {
+		p := filepath.Join(s.home(), "l", l.Name())
+		if _, serr := os.Stat(p); notExist(serr) {
+			err = errors.Join(err, os.Remove(p))
+		}
+	}
+	return err
 }
 
 // removeOrphans deletes the layers of images that no image has. What a build
