@@ -53,7 +53,7 @@ func (r *buildOutputFlags) register(f *flagSet, o *build.Options) {
 	f.text(&r.iidRaw, "iidfile-raw", "", "Write the image ID without the algorithm to the file").path()
 	f.text(&r.metadata, "metadata-file", "", "Write build result metadata to the file").path()
 	f.boolean(&r.push, "push", "", "Push the image to its registry after the build")
-	f.boolean(&r.load, "load", "", "Keep the image in the local store (always so where one is made)")
+	parsed(f, &r.load, "load", "", "", "Keep the image in the local store (always so where one is made)", parseLoad).isBool = true
 	r.remote.register(f)
 	r.remote.registerRetry(f)
 	r.remote.registerDecrypt(f)
@@ -61,6 +61,18 @@ func (r *buildOutputFlags) register(f *flagSet, o *build.Options) {
 		var none string
 		parsed(f, &none, n, "", "string", `Attestations: only "false"`, parseAttestation).hidden = true
 	}
+}
+
+// parseLoad refuses what --load=false asks for: an image is always kept.
+func parseLoad(s string) (bool, error) {
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, errs.New(errs.Invalid, "write true or false")
+	}
+	if !on {
+		return false, errs.WithHint(errs.New(errs.Unsupported, "an image that is built is always kept in the local store"), "use -o type=local for files alone, or remove it: proa rmi NAME")
+	}
+	return true, nil
 }
 
 // parseAttestation accepts what asks for no attestation.
@@ -155,6 +167,9 @@ func (r *buildOutputFlags) addOutput(a *app, o *build.Options, text string) erro
 	if out.dest == "-" || out.kind == "oci" && out.dest == "" {
 		if r.stdout {
 			return errs.New(errs.Invalid, "invalid output %q: two results cannot both go to standard output", text)
+		}
+		if output.IsTerminal(a.std.Out) {
+			return errs.WithHint(errs.New(errs.Invalid, "cannot write an archive to a terminal"), "write dest=FILE, or redirect the output")
 		}
 		r.stdout, out.dest = true, "-"
 	} else if out.dest != "" {
