@@ -34,6 +34,7 @@ type CommitOptions struct {
 	// container that are volumes always are.
 	IncludeVolumes bool
 	Config         []byte // JSON, over what the container says
+	Docker         bool   // Docker's manifest instead of the OCI one
 }
 
 // withBody is load with the container's specification.
@@ -73,7 +74,7 @@ func (e *Engine) Commit(ctx context.Context, ref string, o CommitOptions) (id st
 		}
 	}
 	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Config: config, Changes: o.Changes,
-		Command: strings.Join(c.Command, " "), Author: o.Author, Message: o.Message, Name: o.Name}
+		Command: strings.Join(c.Command, " "), Author: o.Author, Message: o.Message, Name: o.Name, Docker: o.Docker}
 	if o.Squash {
 		r.Squash = &b.Rootfs
 	}

@@ -31,6 +31,7 @@ type CommitOptions struct {
 	Epoch   *time.Time // no file and no date is newer; nil: now
 	// Squash makes one layer of all: of this container's file system.
 	Squash *spec.Rootfs
+	Docker bool // Docker's manifest instead of the OCI one
 }
 
 // Commit makes an image of a container: its image's layers and one more with
@@ -76,7 +77,7 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*Image, error) {
 		c.History = nil
 	}
 	c.History = append(c.History, h)
-	id, err := s.commitUpper(ctx, o, CreateOptions{Config: c, Comment: o.Message, Names: names, Parent: base.ID, Top: s.TopLayer(base)})
+	id, err := s.commitUpper(ctx, o, CreateOptions{Config: c, Comment: o.Message, Names: names, Parent: base.ID, Top: s.TopLayer(base), Docker: o.Docker})
 	if err != nil {
 		return nil, err
 	}

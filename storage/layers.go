@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -36,6 +37,7 @@ type CreateOptions struct {
 	Annotations  map[string]string
 	Parent       string // id of the local image that it comes from
 	Intermediate bool   // only the build cache knows it: not listed
+	Docker       bool   // Docker's manifest instead of the OCI one; it has no annotations
 }
 
 // create stores an image whose layers are in the store, and returns its id.
@@ -58,15 +60,20 @@ func (c CreateOptions) describe(chain []Layer) (*newImage, error) {
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imgspec.MediaTypeImageManifest,
 		Layers: []imgspec.Descriptor{}, Annotations: c.Annotations,
 	}
+	layerType, configType := imgspec.MediaTypeImageLayer, imgspec.MediaTypeImageConfig
+	if c.Docker {
+		m.MediaType, m.Annotations = manifest.DockerV2Schema2MediaType, nil
+		layerType, configType = manifest.DockerV2SchemaLayerMediaTypeUncompressed, manifest.DockerV2Schema2ConfigMediaType
+	}
 	for _, l := range chain {
 		c.Config.RootFS.DiffIDs = append(c.Config.RootFS.DiffIDs, l.DiffID)
-		m.Layers = append(m.Layers, imgspec.Descriptor{MediaType: imgspec.MediaTypeImageLayer, Digest: l.DiffID, Size: l.Size})
+		m.Layers = append(m.Layers, imgspec.Descriptor{MediaType: layerType, Digest: l.DiffID, Size: l.Size})
 	}
 	conf, err := configJSON(&c)
 	if err != nil {
 		return nil, err
 	}
-	m.Config = imgspec.Descriptor{MediaType: imgspec.MediaTypeImageConfig, Digest: digest.FromBytes(conf), Size: int64(len(conf))}
+	m.Config = imgspec.Descriptor{MediaType: configType, Digest: digest.FromBytes(conf), Size: int64(len(conf))}
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return nil, err

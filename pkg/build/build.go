@@ -48,6 +48,7 @@ type Options struct {
 	Run            spec.Container // what else the containers of RUN steps get: limits, mounts, hosts
 	PassProxy      bool           // RUN sees the caller's proxy variables; no image keeps them
 	Edits          Edits
+	Docker         bool // images get Docker's manifest instead of the OCI one
 	Secrets        map[string]Secret
 	SSH            map[string]string // id -> agent socket
 	AllowInsecure  bool              // RUN --security=insecure is allowed
@@ -157,6 +158,7 @@ type ImageSpec struct {
 	Top         Layer
 	Names       []string
 	Annotations map[string]string
+	Docker      bool // Docker's manifest instead of the OCI one
 }
 
 // ListSpec is a manifest list to be made of images.

@@ -76,7 +76,7 @@ func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []
 	if err := b.inlineCache(&annotations, digestStrings(img.RootFS.DiffIDs)); err != nil {
 		return nil, nil, err
 	}
-	id, shown, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: names, Annotations: annotations})
+	id, shown, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: names, Annotations: annotations, Docker: b.o.Docker})
 	if err != nil {
 		return nil, nil, err
 	}

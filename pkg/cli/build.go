@@ -38,6 +38,8 @@ type buildFlags struct {
 	check    bool
 	debug    bool
 
+	pullAlways, pullNever bool
+
 	steps buildRunFlags
 	image buildImageFlags
 	out   buildOutputFlags
@@ -85,9 +87,10 @@ func (o *buildFlags) register(f *flagSet) {
 	refuseBuild(f)
 	o.out.register(f, &o.o)
 	o.cache.register(f)
-	var form string
-	parsed(f, &form, "format", "", "string", `Form of the image: only "oci"`, parseImageForm)
+	parsed(f, &o.o.Docker, "format", "", "string", `Form of the image ("oci", "docker")`, parseImageForm).def = "oci"
 	f.refuse("there is one builder", "leave it away", "builder")
+	f.boolean(&o.pullAlways, "pull-always", "", "Pull the base images even if they are there").hidden = true
+	f.boolean(&o.pullNever, "pull-never", "", "Do not pull base images").hidden = true
 }
 
 // refuseBuild names what Docker and podman have and builds here do not, with
@@ -113,6 +116,8 @@ func refuseBuild(f *flagSet) {
 	f.refuse("ids are mapped by one map per user", "leave it away", "userns-uid-map", "userns-gid-map", "userns-uid-map-user", "userns-gid-map-group")
 	f.refuse("Linux images have no such property", "leave it away", "os-feature", "os-version")
 	f.refuse("source policies are not implemented", "pin the base image: FROM NAME@sha256:...", "source-policy-file", "policy")
+	f.refuse("layers are compressed when they are pushed", "use proa push --compression-format", "compression-format", "compression-level", "force-compression!")
+	f.refuse("it is not measured", "time proa build ...", "log-rusage!", "rusage-logfile")
 	f.refuse("storage options belong to the driver that the kernel offers", "leave it away", "storage-opt")
 	f.refuse("attestations are not implemented", "leave it away", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
 		"sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image")
@@ -237,10 +242,19 @@ func (o *buildFlags) fill(a *app) error {
 	if err := o.image.fill(a, &o.o); err != nil {
 		return err
 	}
+	if o.o.Docker && (len(o.annots) > 0 || o.o.Edits.NoteCreation) {
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: Docker's form has no annotations"), "use --label, or leave --format away")
+	}
 	return o.steps.fill(a, &o.o)
 }
 
 func (o *buildFlags) fillPull(*app) error {
+	switch {
+	case o.pullAlways:
+		o.pull = "always"
+	case o.pullNever:
+		o.pull = "never"
+	}
 	switch o.pull {
 	case "", "false", "missing", "ifmissing":
 		o.o.Pull = spec.PullMissing

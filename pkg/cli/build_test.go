@@ -22,7 +22,7 @@ func TestBuildFlagsAreKnown(t *testing.T) {
 			t.Errorf("--%s is refused without a hint", name)
 		}
 	}
-	for _, short := range strings.Fields("-t -f -o -q -m -c -v") {
+	for _, short := range strings.Fields("-t -f -o -q -m -c -v -D") {
 		if f.named[short] == nil {
 			t.Errorf("%s is unknown", short)
 		}
@@ -40,5 +40,7 @@ identity-label ignorefile iidfile-raw inherit-annotations inherit-labels ipc job
 mount no-hostname no-hosts omit-history os-feature os-version pid rewrite-timestamp runtime runtime-flag save-stages
 sbom-image-output sbom-image-purl-output sbom-merge-strategy sbom-output sbom-purl-output sbom-scanner-command
 sbom-scanner-image sign-by signature-policy skip-unused-stages source-date-epoch source-policy-file squash-all
+all-platforms arch authfile cache-ttl cert-dir compression-format compression-level creds force-compression log-rusage
+manifest os pull-always pull-never retry retry-delay rusage-logfile tls-verify variant debug
 stage-labels stdin timestamp unsetannotation unsetenv unsetlabel userns userns-gid-map userns-gid-map-group
 userns-uid-map userns-uid-map-user uts volume`

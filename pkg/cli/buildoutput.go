@@ -3,12 +3,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,8 @@ import (
 // buildOutputFlags say for which platforms a build is and where its result goes.
 type buildOutputFlags struct {
 	platforms []string
+	os, arch  string
+	variant   string
 	outputs   []string
 	iidFile   string
 	iidRaw    string
@@ -46,6 +50,9 @@ type buildArchive struct {
 
 func (r *buildOutputFlags) register(f *flagSet, o *build.Options) {
 	f.texts(&r.platforms, "platform", "", "Set target platforms for build (OS/ARCH[/VARIANT], comma-separated)")
+	f.text(&r.os, "os", "", "Operating system to build for").hidden = true
+	f.text(&r.arch, "arch", "", "Architecture to build for").hidden = true
+	f.text(&r.variant, "variant", "", "Variant of the architecture to build for").hidden = true
 	f.boolean(&o.AllPlatforms, "all-platforms", "", "Build for all platforms that the base images have")
 	f.text(&o.Manifest, "manifest", "", "Add the images to the manifest list of this name")
 	f.texts(&r.outputs, "output", "o", `Output destination (format: "type=local,dest=path")`)
@@ -117,12 +124,13 @@ type buildReporter interface {
 	Finish(*build.Result, error)
 }
 
-// parseImageForm accepts the one form that builds have.
-func parseImageForm(s string) (string, error) {
-	if s != "oci" {
-		return "", errs.WithHint(errs.New(errs.Unsupported, "image form %q is not supported: images are built in OCI form", s), "leave --format away")
+// parseImageForm says whether an image is to have Docker's form.
+func parseImageForm(s string) (docker bool, err error) {
+	switch s {
+	case "oci", "docker":
+		return s == "docker", nil
 	}
-	return s, nil
+	return false, errs.WithHint(errs.New(errs.Invalid, "unrecognized image form %q", s), "use oci or docker")
 }
 
 func (r *buildOutputFlags) fill(a *app, o *build.Options) error {
@@ -134,6 +142,9 @@ func (r *buildOutputFlags) fill(a *app, o *build.Options) error {
 			}
 			o.Platforms = append(o.Platforms, p)
 		}
+	}
+	if err := r.joinPlatform(o); err != nil {
+		return err
 	}
 	if o.AllPlatforms && len(o.Platforms) > 0 {
 		return errs.New(errs.Invalid, "--all-platforms and --platform exclude each other")
@@ -149,6 +160,23 @@ func (r *buildOutputFlags) fill(a *app, o *build.Options) error {
 		return errs.WithHint(errs.New(errs.Invalid, "tag is needed when pushing to registry"), "name the image: -t REGISTRY/NAME")
 	}
 	return nil
+}
+
+// joinPlatform makes one platform of podman's three flags.
+func (r *buildOutputFlags) joinPlatform(o *build.Options) error {
+	if r.os+r.arch+r.variant == "" {
+		return nil
+	}
+	if len(o.Platforms) > 0 {
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: --platform and --os, --arch or --variant"), "use --platform alone")
+	}
+	parts := []string{cmp.Or(r.os, "linux"), cmp.Or(r.arch, runtime.GOARCH)}
+	if r.variant != "" {
+		parts = append(parts, r.variant)
+	}
+	p, err := spec.ParsePlatform(strings.Join(parts, "/"))
+	o.Platforms = []string{p}
+	return err
 }
 
 // imageOutput is one --output, taken apart.
@@ -228,7 +256,7 @@ func parseOutput(text string) (imageOutput, error) {
 		case "oci-mediatypes":
 			var oci bool
 			if oci, err = strconv.ParseBool(v); err == nil && !oci {
-				return out, errs.New(errs.Unsupported, "invalid output %q: images are built in OCI form", text)
+				return out, errs.WithHint(errs.New(errs.Unsupported, "invalid output %q: the form is said elsewhere", text), "use --format docker")
 			}
 		default:
 			return out, errs.New(errs.Invalid, "invalid output %q: unexpected key %q", text, k)

@@ -113,7 +113,7 @@ func (e *Engine) CheckRun(ctx context.Context, c spec.Container) error {
 
 // CreateImage implements build.Engine.
 func (e *Engine) CreateImage(ctx context.Context, s build.ImageSpec) (id string, shown []string, err error) {
-	return e.pod.CreateImage(ctx, libpod.NewImage{Config: s.Config, Top: toStore(s.Top), Names: s.Names, Annotations: s.Annotations})
+	return e.pod.CreateImage(ctx, libpod.NewImage{Config: s.Config, Top: toStore(s.Top), Names: s.Names, Annotations: s.Annotations, Docker: s.Docker})
 }
 
 // CreateList implements build.Engine.
