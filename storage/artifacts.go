@@ -132,8 +132,10 @@ func (t *transfer) run(ctx context.Context, ro RemoteOptions, to, from types.Ima
 	stop := report(opts, t.words, imgspec.DescriptorEmptyJSON.Digest.Encoded(), "", &teller{p: p})
 	defer stop()
 	err = ro.retry(ctx, func() error {
-		raw, err = copy.Image(ctx, t.policy, to, from, opts)
-		return err
+		return patiently(ctx, func(ctx context.Context) error {
+			raw, err = copy.Image(ctx, t.policy, to, from, opts)
+			return err
+		})
 	})
 	return raw, err
 }

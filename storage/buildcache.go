@@ -116,7 +116,11 @@ func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *ty
 		return nil, err
 	}
 	defer func() { _ = policy.Destroy() }()
-	src, err := ref.NewImageSource(ctx, sys)
+	var src types.ImageSource
+	err = within(ctx, func(ctx context.Context) error {
+		src, err = ref.NewImageSource(ctx, sys)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -431,3 +431,19 @@ func TestRedirectKeepsCredentials(t *testing.T) {
 		t.Errorf("asked %d times; the other host got %q", asked, leaked)
 	}
 }
+
+// Other commands that speak with a registry do not wait for ever either.
+func TestSilentRegistry(t *testing.T) {
+	s, g := wildStore(t)
+	quick(t, 200*time.Millisecond)
+	g.Before = on("/", func(w http.ResponseWriter, _ *http.Request) { wild.Hang(w) })
+	ctx := context.Background()
+	_, login := s.Login(ctx, LoginOptions{Registry: g.Host(), Username: "me", Password: "secret"})
+	_, inspect := s.ManifestInspect(ctx, g.Host()+"/bad/image", fast(0))
+	_, search := s.Search(ctx, g.Host()+"/x", SearchOptions{})
+	for what, err := range map[string]error{"login": login, "manifest inspect": inspect, "search": search} {
+		if !errs.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), "sent nothing for") {
+			t.Errorf("%s: %v (%v)", what, err, errs.KindOf(err))
+		}
+	}
+}

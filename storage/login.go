@@ -47,7 +47,8 @@ func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err er
 		}
 		asked, sys.DockerInsecureSkipTLSVerify = reference.Domain(at.of(named)), probe.DockerInsecureSkipTLSVerify
 	}
-	if err := docker.CheckAuth(ctx, sys, o.Username, o.Password, asked); err != nil {
+	err = within(ctx, func(ctx context.Context) error { return docker.CheckAuth(ctx, sys, o.Username, o.Password, asked) })
+	if err != nil {
 		var unauth docker.ErrUnauthorizedForCredentials
 		if errors.As(err, &unauth) {
 			return "", errs.New(errs.Unauthorized, "login attempt to %s failed: unauthorized: incorrect username or password: %w", host, err)

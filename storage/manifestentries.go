@@ -143,13 +143,15 @@ func (s *Store) openRemote(ctx context.Context, name string, ro RemoteOptions) (
 		return fail(badName(named.String(), err))
 	}
 	err = ro.retry(ctx, func() error {
-		if src, err = ref.NewImageSource(ctx, sys); err != nil {
+		return within(ctx, func(ctx context.Context) error {
+			if src, err = ref.NewImageSource(ctx, sys); err != nil {
+				return err
+			}
+			if raw, mime, err = image.UnparsedInstance(src, nil).Manifest(ctx); err != nil {
+				src.Close()
+			}
 			return err
-		}
-		if raw, mime, err = image.UnparsedInstance(src, nil).Manifest(ctx); err != nil {
-			src.Close()
-		}
-		return err
+		})
 	})
 	if err != nil {
 		return fail(registryError(err, named))

@@ -185,8 +185,13 @@ func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.Imag
 		return nil, err
 	}
 	defer func(p *signature.PolicyContext) { _ = p.Destroy() }(policy)
-	return copy.Image(ctx, policy, dest, from, &copy.Options{SourceCtx: p.sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
-		ForceCompressionFormat: p.o.Compression != ""})
+	var raw []byte
+	err = patiently(ctx, func(ctx context.Context) error {
+		raw, err = copy.Image(ctx, policy, dest, from, &copy.Options{SourceCtx: p.sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
+			ForceCompressionFormat: p.o.Compression != ""})
+		return err
+	})
+	return raw, err
 }
 
 // saveList writes a list into an OCI directory or archive: PATH[:NAME].

@@ -187,6 +187,15 @@ func within(ctx context.Context, do func(context.Context) error) error {
 	return w.explain(do(w.ctx))
 }
 
+// patiently makes a call that transfers layers either way: they may be of any
+// length, but not stand still.
+func patiently(ctx context.Context, do func(context.Context) error) error {
+	w := watched(ctx, pushPatience*silence)
+	defer w.stop()
+	w.unlimited()
+	return w.explain(do(w.ctx))
+}
+
 // traffic is how many bytes a TCP connection has received, and how many it
 // received or sent, since it was made.
 func traffic(c net.Conn) (in, moved uint64, ok bool) {
