@@ -278,14 +278,21 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 		if ref, err = docker.NewReference(p.of(named)); err != nil {
 			return err
 		}
-	} else if err := prepareCacheDir(r.Dir); err != nil {
-		return err
+	} else {
+		unlock, err := lockCacheDir(r.Dir)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 	}
 	err = r.Remote.retry(ctx, func() error { return o.writeCache(ctx, ref, sys, configType, layers, config) })
 	if err != nil && named != nil {
 		return pushError(err, named)
 	}
-	return err
+	if err != nil || named != nil {
+		return err
+	}
+	return tidyCacheDir(r.Dir, configType)
 }
 
 func (o *op) writeCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, configType string, layers []CacheLayer, config func([]CacheBlob) ([]byte, error)) error {
@@ -348,16 +355,4 @@ func (o *op) putCacheLayer(ctx context.Context, dest types.ImageDestination, l C
 	defer rc.Close()
 	info, err := dest.PutBlob(ctx, rc, types.BlobInfo{Size: -1}, none.NoCache, false)
 	return CacheBlob{imgspec.MediaTypeImageLayerGzip, info.Digest, info.Size}, err
-}
-
-// prepareCacheDir makes the directory, and removes what a killed export left.
-func prepareCacheDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return openError(err)
-	}
-	half, _ := filepath.Glob(filepath.Join(dir, "oci-put-blob*"))
-	for _, h := range half {
-		_ = os.Remove(h)
-	}
-	return nil
 }

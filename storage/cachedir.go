@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/opencontainers/go-digest"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// lockCacheDir makes a directory for a build cache, keeps other writers out of
+// it, and removes what a killed one left.
+func lockCacheDir(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, openError(err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, openError(err)
+	}
+	if err := flock(f, syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	half, _ := filepath.Glob(filepath.Join(dir, "oci-put-blob*"))
+	for _, h := range half {
+		_ = os.Remove(h)
+	}
+	return func() { f.Close() }, nil
+}
+
+// tidyCacheDir removes the blobs that no cache of the directory has any more:
+// each export brings new ones, and nobody else would. A directory that holds
+// anything but caches is left as it is.
+func tidyCacheDir(dir, configType string) error {
+	ix, err := readLayoutIndex(dir)
+	if err != nil {
+		return err
+	}
+	keep := map[digest.Digest]bool{}
+	var named []imgspec.Descriptor
+	for _, d := range ix.Manifests {
+		raw, err := os.ReadFile(blobPath(dir, d.Digest))
+		if err != nil {
+			return err
+		}
+		var m imgspec.Manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return errs.New(errs.Corrupt, "cannot read a manifest of %s: %w", dir, err)
+		}
+		if m.Config.MediaType != configType {
+			return nil
+		}
+		if d.Annotations[imgspec.AnnotationRefName] == "" {
+			continue // was replaced, and is kept by the library without its name
+		}
+		named = append(named, d)
+		keep[d.Digest], keep[m.Config.Digest] = true, true
+		for _, l := range m.Layers {
+			keep[l.Digest] = true
+		}
+	}
+	if len(named) < len(ix.Manifests) {
+		ix.Manifests = named
+		if err := writeLayoutIndex(dir, ix); err != nil {
+			return err
+		}
+	}
+	ents, err := os.ReadDir(filepath.Join(dir, "blobs", "sha256"))
+	if err != nil {
+		return err
+	}
+	for _, e := range ents {
+		if d := digest.NewDigestFromEncoded(digest.SHA256, e.Name()); !keep[d] {
+			if err := os.Remove(blobPath(dir, d)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func blobPath(dir string, d digest.Digest) string {
+	return filepath.Join(dir, "blobs", d.Algorithm().String(), d.Encoded())
+}
