@@ -13,7 +13,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/copy"
-	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/compression"
@@ -343,111 +342,4 @@ func (o *op) addRepoDigest(id, repoDigest string) error {
 		return err
 	}
 	return o.store.SetMetadata(id, string(text))
-}
-
-// SearchResult is one repository that a registry found.
-type SearchResult struct {
-	Registry    string
-	Name        string
-	Description string
-	Stars       int
-	Official    bool
-	Automated   bool
-}
-
-// SearchOptions say where to look.
-type SearchOptions struct {
-	RemoteOptions
-	Limit    int  // per registry; 0: 25
-	ListTags bool // the tags of one repository instead
-}
-
-// Search asks the registry that the term names, else docker.io.
-func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, error) {
-	sys, err := s.system(o.pull())
-	if err != nil {
-		return nil, err
-	}
-	registry, query := "docker.io", term
-	if first, rest, ok := strings.Cut(term, "/"); ok && !isShort(term) {
-		registry, query = first, rest
-	}
-	if o.ListTags {
-		return s.searchTags(ctx, sys, term)
-	}
-	limit := o.Limit
-	if limit == 0 {
-		limit = 25
-	}
-	at, err := searchPlace(sys, registry)
-	if err != nil {
-		return nil, err
-	}
-	var found []docker.SearchResult
-	err = within(ctx, func(ctx context.Context) (err error) {
-		found, err = docker.SearchRegistry(ctx, sys, at, query, limit)
-		return err
-	})
-	if err != nil {
-		if named, nerr := parseName(registry + "/x"); nerr == nil {
-			err = registryError(err, named)
-		}
-		return nil, errs.Wrap(err, "search", registry)
-	}
-	var out []SearchResult
-	for _, f := range found {
-		out = append(out, SearchResult{Registry: registry, Name: f.Name, Description: f.Description, Stars: f.StarCount, Official: f.IsOfficial, Automated: f.IsAutomated})
-	}
-	return out[:min(len(out), limit)], nil
-}
-
-// searchPlace is where registries.conf says that a registry is.
-func searchPlace(sys *types.SystemContext, registry string) (string, error) {
-	named, err := parseName(registry + "/x/y")
-	if err != nil {
-		return "", err
-	}
-	p, err := placeOf(sys, named)
-	if err != nil {
-		return "", err
-	}
-	if at := reference.Domain(p.of(named)); at != reference.Domain(named) {
-		return at, nil
-	}
-	return registry, addCredentials(sys, named)
-}
-
-func repositoryTags(ctx context.Context, sys *types.SystemContext, ref types.ImageReference) (tags []string, err error) {
-	err = within(ctx, func(ctx context.Context) error {
-		tags, err = docker.GetRepositoryTags(ctx, sys, ref)
-		return err
-	})
-	return tags, err
-}
-
-func (s *Store) searchTags(ctx context.Context, sys *types.SystemContext, name string) ([]SearchResult, error) {
-	named, err := parseName(name)
-	if err != nil {
-		return nil, err
-	}
-	at, err := placeOf(sys, named)
-	if err != nil {
-		return nil, err
-	}
-	if err := addCredentials(sys, named); err != nil {
-		return nil, err
-	}
-	ref, err := docker.NewReference(at.of(named))
-	if err != nil {
-		return nil, badName(name, err)
-	}
-	tags, err := repositoryTags(ctx, sys, ref)
-	if err != nil {
-		return nil, registryError(err, named)
-	}
-	var out []SearchResult
-	for _, t := range tags {
-		out = append(out, SearchResult{Registry: reference.Domain(named), Name: named.Name() + ":" + t})
-	}
-	return out, nil
 }
