@@ -158,10 +158,16 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	defer closeLog() //nolint:errcheck // the second time; the first result counts
 	var pulls io.Writer
-	if tty, ok := rep.(*output.BuildTTY); ok {
-		pulls = tty.Pulls()
-	} else if !o.quiet {
+	switch r := rep.(type) {
+	case *output.BuildTTY:
+		pulls = r.Pulls()
+	case *output.BuildPlain:
+		pulls = r.Pulls()
+	default:
 		pulls = a.out.ErrWriter()
+	}
+	if o.quiet {
+		pulls = nil
 	}
 	engine := local.New(pod, pulls, o.out.remote.options(a))
 	r, err := build.Build(ctx, o.o, engine, rep)

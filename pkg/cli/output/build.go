@@ -60,6 +60,19 @@ func (p *BuildPlain) Context(size int64) {
 	fmt.Fprintf(p.out, "Sending build context to Docker daemon  %s\n", units.HumanSize(float64(size)))
 }
 
+// Pulls is where the transfers of the build are told: among the steps, as
+// Docker does.
+func (p *BuildPlain) Pulls() io.Writer { return plainPulls{p} }
+
+type plainPulls struct{ p *BuildPlain }
+
+// Write takes whole lines.
+func (w plainPulls) Write(b []byte) (int, error) {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	return w.p.out.Write(b)
+}
+
 // Warn implements build.Reporter.
 func (p *BuildPlain) Warn(w build.Warning) { printBuildWarning(p.warn, w) }
 
