@@ -185,7 +185,7 @@ func (e *dirEngine) files(t *testing.T, l Layer) string {
 		if err != nil || p == root {
 			return err
 		}
-		name := "/" + rel(root, p)
+		name := strings.TrimPrefix(p, root)
 		switch {
 		case d.IsDir():
 			name += "/"

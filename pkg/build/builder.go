@@ -18,6 +18,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -173,19 +174,19 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 // measureContext adds up the sizes that a context of this kind would have as an
 // archive: a header of 512 bytes per file, contents rounded up.
 func (b *session) measureContext() error {
-	r, err := openRoot(b.main.root)
+	r, err := files.OpenRoot(b.main.root)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	w := &walker{src: r, filter: filter{ignore: b.main.ignore}}
-	if err := w.add("", ""); err != nil {
+	w := &files.Walker{Root: r, Filter: files.Filter{Ignore: b.main.ignore}}
+	if err := w.Add("", ""); err != nil {
 		return err
 	}
 	size := int64(1024)
-	for i := range w.entries {
+	for i := range w.Entries {
 		size += 512
-		if st := &w.entries[i].st; st.Mode&unix.S_IFMT == unix.S_IFREG {
+		if st := &w.Entries[i].Stat; st.Mode&unix.S_IFMT == unix.S_IFREG {
 			size += (st.Size + 511) &^ 511
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/patternmatcher"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -37,7 +38,7 @@ type copyJob struct {
 
 // item is one thing to copy, found and, where it comes from the host, read.
 type item struct {
-	walker  *walker
+	walker  *files.Walker
 	dir     bool   // its content goes into the destination
 	base    string // name in the destination directory
 	parents string // with --parents: the directory to keep
@@ -47,7 +48,7 @@ type item struct {
 }
 
 func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
-	mode, err := parseMode(j.chmod)
+	mode, err := files.ParseMode(j.chmod)
 	if err != nil {
 		return err
 	}
@@ -147,13 +148,13 @@ func (s *stage) collect(ctx context.Context, lazy *lazyTree, j copyJob) (items [
 	if err != nil {
 		return nil, done, err
 	}
-	f := filter{ignore: t.ignore}
+	f := files.Filter{Ignore: t.ignore}
 	if len(j.exclude) > 0 {
-		if f.exclude, err = patternmatcher.New(j.exclude); err != nil {
+		if f.Exclude, err = patternmatcher.New(j.exclude); err != nil {
 			return nil, done, errs.New(errs.Invalid, "bad --exclude pattern: %v", err)
 		}
 	}
-	r, err := openRoot(t.root)
+	r, err := files.OpenRoot(t.root)
 	if err != nil {
 		return nil, done, err
 	}
@@ -182,15 +183,15 @@ func isRemote(src string) bool {
 }
 
 // localItems finds what one source path names below a root.
-func localItems(r *root, f filter, src string, j copyJob) ([]item, error) {
+func localItems(r *files.Root, f files.Filter, src string, j copyJob) ([]item, error) {
 	pivot, pattern := "", src
 	if j.parents {
 		if before, after, ok := strings.Cut(src, "/./"); ok {
 			pivot, pattern = before, before+"/"+after
 		}
 	}
-	finder := &walker{src: r, filter: f}
-	paths, err := finder.glob(pattern)
+	finder := &files.Walker{Root: r, Filter: f}
+	paths, err := finder.Glob(pattern)
 	if err != nil {
 		return nil, err
 	}
@@ -218,71 +219,42 @@ func localItems(r *root, f filter, src string, j copyJob) ([]item, error) {
 	return items, nil
 }
 
-func localItem(r *root, f filter, p string, j copyJob) (*item, error) {
-	w := &walker{src: r, filter: f}
+func localItem(r *files.Root, f files.Filter, p string, j copyJob) (*item, error) {
+	w := &files.Walker{Root: r, Filter: f}
 	top := p
-	st, err := r.lstat(p)
+	st, err := r.Lstat(p)
 	if err != nil {
 		return nil, err
 	}
 	// A link given by name is followed, inside the root.
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		real, err := resolveRel(r, p)
+		real, err := r.ResolveLink(p)
 		if err != nil {
 			return nil, errs.New(errs.NotFound, "%s failed: %q is a link that leads nowhere inside the source", j.name, p)
 		}
 		top = real
-		if st, err = r.lstat(top); err != nil {
+		if st, err = r.Lstat(top); err != nil {
 			return nil, err
 		}
 	}
-	ignored, _, err := w.matchWithParents(strings.Trim(p, "/"))
+	ignored, err := w.Ignored(strings.Trim(p, "/"))
 	if err != nil {
 		return nil, err
 	}
-	if ignored && !w.canReinclude() {
+	if ignored && !w.CanReinclude() {
 		return nil, nil
 	}
-	if err := w.add(top, ""); err != nil {
+	if err := w.Add(top, ""); err != nil {
 		return nil, err
 	}
-	if len(w.entries) == 0 {
+	if len(w.Entries) == 0 {
 		return nil, nil
 	}
 	it := &item{walker: w, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, base: path.Base("/" + p)}
 	if j.add && !it.dir && (j.unpack == nil || *j.unpack) {
-		it.archive = isArchive(r, top)
+		it.archive = r.IsArchive(top)
 	}
 	return it, nil
-}
-
-// resolveRel is the path of a link's target below the root.
-func resolveRel(r *root, p string) (string, error) {
-	fd, err := r.open(p, unix.O_PATH)
-	if err != nil {
-		return "", err
-	}
-	defer unix.Close(fd)
-	full, err := fdPath(fd)
-	if err != nil {
-		return "", err
-	}
-	base, err := fdPath(r.fd)
-	if err != nil {
-		return "", err
-	}
-	return strings.Trim(rel(base, full), "/"), nil
-}
-
-func isArchive(r *root, p string) bool {
-	fd, err := r.open(p, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err != nil {
-		return false
-	}
-	f := os.NewFile(uintptr(fd), p)
-	defer f.Close()
-	fi, err := f.Stat()
-	return err == nil && fi.Mode().IsRegular() && isTarFile(f)
 }
 
 // digestItems adds the content of what is copied to a key.
@@ -297,7 +269,7 @@ func digestItems(key keyer, items []item, owners bool) error {
 		case it.file != nil:
 			io.WriteString(h, it.file.sha256) //nolint:errcheck // a hash never fails
 		default:
-			if err := it.walker.digest(h, owners); err != nil {
+			if err := it.walker.Digest(h, owners); err != nil {
 				return err
 			}
 		}
@@ -307,20 +279,20 @@ func digestItems(key keyer, items []item, owners bool) error {
 }
 
 // writeItems puts the items into the layer.
-func (s *stage) writeItems(sc Scratch, j copyJob, items []item, dest string, mode *modeChange) error {
+func (s *stage) writeItems(sc Scratch, j copyJob, items []item, dest string, mode *files.Mode) error {
 	merged, err := sc.Merged()
 	if err != nil {
 		return err
 	}
-	r, err := openRoot(merged)
+	r, err := files.OpenRoot(merged)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	c := newCopier(r)
+	c := files.NewCopier(r)
 	defer c.Close()
-	c.chmod, c.epoch = mode, s.b.layerEpoch()
-	if c.own, err = s.copyOwner(r, j); err != nil {
+	c.Chmod, c.Epoch = mode, s.b.layerEpoch()
+	if c.Owner, err = s.copyOwner(r, j); err != nil {
 		return err
 	}
 	if len(items) > 1 && !strings.HasSuffix(dest, "/") && !j.parents {
@@ -336,16 +308,16 @@ func (s *stage) writeItems(sc Scratch, j copyJob, items []item, dest string, mod
 
 // copyOwner is who owns the copies: --chown, else root for the host's files,
 // else (nil) whoever owned them in the stage.
-func (s *stage) copyOwner(r *root, j copyJob) (*owner, error) {
+func (s *stage) copyOwner(r *files.Root, j copyJob) (*files.Owner, error) {
 	if j.chown != "" {
-		own, err := lookupOwner(r, j.chown)
+		own, err := files.LookupOwner(r, j.chown)
 		if err != nil {
 			return nil, err
 		}
 		return &own, nil
 	}
 	if j.from == "" || s.b.isHostContext(j.from) {
-		return &owner{}, nil
+		return &files.Owner{}, nil
 	}
 	return nil, nil
 }
@@ -355,7 +327,7 @@ func (b *builder) isHostContext(name string) bool {
 	return ok && !isImageContext(v)
 }
 
-func (s *stage) writeItem(c *copier, it *item, dest string, j copyJob) error {
+func (s *stage) writeItem(c *files.Copier, it *item, dest string, j copyJob) error {
 	target := dest
 	if it.parents != "" {
 		target = path.Join(dest, it.parents) + "/"
@@ -364,53 +336,48 @@ func (s *stage) writeItem(c *copier, it *item, dest string, j copyJob) error {
 	case it.archive:
 		return unpackItem(c, it, target)
 	case it.dir:
-		return c.copyAll(it.walker, target)
+		return c.CopyAll(it.walker, target)
 	}
-	if strings.HasSuffix(target, "/") || isDirIn(c.dst, target) {
+	if strings.HasSuffix(target, "/") || c.Root.IsDir(target) {
 		target = path.Join(target, it.base)
 	}
 	switch {
 	case it.inline != nil:
 		text := it.inline.Data
-		return c.writeFile(target, strings.NewReader(text), 0o644, *s.b.now())
+		return c.WriteFile(target, strings.NewReader(text), 0o644, *s.b.now())
 	case it.file != nil:
 		return it.file.write(c, target)
 	}
-	return c.copyAll(it.walker, target)
-}
-
-func isDirIn(r *root, p string) bool {
-	st, err := r.stat(p)
-	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+	return c.CopyAll(it.walker, target)
 }
 
 func (it *item) openArchive() (*os.File, error) {
 	if it.file != nil {
 		return os.Open(it.file.path)
 	}
-	fd, err := it.walker.src.open(it.walker.entries[0].path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	fd, err := it.walker.Root.Open(it.walker.Entries[0].Path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), it.base), nil
 }
 
-func unpackItem(c *copier, it *item, dest string) error {
+func unpackItem(c *files.Copier, it *item, dest string) error {
 	f, err := it.openArchive()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	dfd, err := c.dst.mkdirAll(dest, 0o755, owner{})
+	dfd, err := c.Root.MkdirAll(dest, 0o755, files.Owner{})
 	if err != nil {
 		return err
 	}
 	unix.Close(dfd)
-	own := c.own
-	if own != nil && *own == (owner{}) {
+	own := c.Owner
+	if own != nil && *own == (files.Owner{}) {
 		own = nil // the archive's own owners stand, as in Docker
 	}
-	return extractTar(c.dst, dest, f, extractOptions{Owner: own, Chmod: c.chmod, Epoch: c.epoch})
+	return files.Extract(c.Root, dest, f, files.ExtractOptions{Owner: own, Chmod: c.Chmod, Epoch: c.Epoch})
 }
 
 // isNumber says whether name is the decimal form of n.
@@ -423,11 +390,11 @@ type download struct {
 	mtime  time.Time
 }
 
-func (d *download) write(c *copier, target string) error {
+func (d *download) write(c *files.Copier, target string) error {
 	f, err := os.Open(d.path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return c.writeFile(target, f, 0o600, d.mtime)
+	return c.WriteFile(target, f, 0o600, d.mtime)
 }

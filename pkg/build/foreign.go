@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -46,13 +47,13 @@ func programHead(sc Scratch, step RunStep) []byte {
 		return nil
 	}
 	defer sc.Unmount() //nolint:errcheck // the failure of the step is what counts
-	r, err := openRoot(merged)
+	r, err := files.OpenRoot(merged)
 	if err != nil {
 		return nil
 	}
 	defer r.Close()
 	for _, p := range programPaths(step) {
-		fd, err := r.open(p, unix.O_RDONLY|unix.O_NONBLOCK)
+		fd, err := r.Open(p, unix.O_RDONLY|unix.O_NONBLOCK)
 		if err != nil {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -94,12 +95,12 @@ func cloneContext(ctx context.Context, arg, dir string, keepGit bool, checksum s
 	if ref.sub == "" {
 		return dir, nil
 	}
-	root, err := openRoot(dir)
+	root, err := files.OpenRoot(dir)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	return root.resolveDir(ref.sub)
+	return root.ResolveDir(ref.sub)
 }
 
 // gitClone runs git in a repository of its own.

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -217,23 +219,23 @@ func (s *stage) runWorkdir(ctx context.Context, ref StepRef, c *instructions.Wor
 		if err != nil {
 			return err
 		}
-		r, err := openRoot(merged)
+		r, err := files.OpenRoot(merged)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		if _, err := r.resolveDir(dir); err == nil {
+		if _, err := r.ResolveDir(dir); err == nil {
 			return errNoFiles
 		}
-		own, err := lookupOwner(r, s.image.Config.User)
+		own, err := files.LookupOwner(r, s.image.Config.User)
 		if err != nil {
-			own = owner{} // a user that the image makes later
+			own = files.Owner{} // a user that the image makes later
 		}
-		fd, err := r.mkdirAll(dir, 0o755, own)
+		fd, err := r.MkdirAll(dir, 0o755, own)
 		if err != nil {
 			return err
 		}
-		return closeFD(fd)
+		return unix.Close(fd)
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/proa-containers/proa/pkg/build/files"
 )
 
 // COPY --link and ADD --link make a layer of the copied files alone. Its key
@@ -24,15 +26,15 @@ func (s *stage) linkOwner(ctx context.Context, j *copyJob) error {
 		return err
 	}
 	defer t.close() //nolint:errcheck // read-only, in the build's own namespace
-	r, err := openRoot(t.root)
+	r, err := files.OpenRoot(t.root)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	own, err := lookupOwner(r, j.chown)
+	own, err := files.LookupOwner(r, j.chown)
 	if err != nil {
 		return err
 	}
-	j.chown = fmt.Sprintf("%d:%d", own.uid, own.gid)
+	j.chown = fmt.Sprintf("%d:%d", own.UID, own.GID)
 	return nil
 }

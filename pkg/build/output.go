@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/build/files"
 )
 
 // Export is where the files of the target stage go beside, or instead of, an
@@ -25,14 +27,14 @@ type Export struct {
 // export writes the files of the finished target stages: of one as they are, of
 // several platforms below one directory each.
 func (b *session) export(ctx context.Context, e Export, builders []*builder) error {
-	var all []*walker
+	var all []*files.Walker
 	for _, one := range builders {
 		dir, release, err := b.engine.MountLayer(ctx, one.stages[one.plan.target].top)
 		if err != nil {
 			return err
 		}
 		defer release() //nolint:errcheck // read-only, in the build's own namespace
-		src, err := openRoot(dir)
+		src, err := files.OpenRoot(dir)
 		if err != nil {
 			return err
 		}
@@ -41,8 +43,8 @@ func (b *session) export(ctx context.Context, e Export, builders []*builder) err
 		if len(builders) > 1 {
 			below = strings.ReplaceAll(one.platform, "/", "_")
 		}
-		w := &walker{src: src}
-		if err := w.add("", below); err != nil {
+		w := &files.Walker{Root: src}
+		if err := w.Add("", below); err != nil {
 			return err
 		}
 		all = append(all, w)
@@ -54,27 +56,27 @@ func (b *session) export(ctx context.Context, e Export, builders []*builder) err
 }
 
 // exportDir copies to a directory of the host; everything belongs to the user.
-func (b *session) exportDir(e Export, all []*walker) error {
+func (b *session) exportDir(e Export, all []*files.Walker) error {
 	if err := os.MkdirAll(e.Dest, 0o755); err != nil {
 		return err
 	}
-	dst, err := openRoot(e.Dest)
+	dst, err := files.OpenRoot(e.Dest)
 	if err != nil {
 		return err
 	}
 	defer dst.Close()
-	c := newCopier(dst)
+	c := files.NewCopier(dst)
 	defer c.Close()
-	c.own, c.epoch = &owner{}, b.o.Epoch
+	c.Owner, c.Epoch = &files.Owner{}, b.o.Epoch
 	for _, w := range all {
-		if err := c.copyAll(w, "/"); err != nil {
+		if err := c.CopyAll(w, "/"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *session) exportTar(e Export, all []*walker) error {
+func (b *session) exportTar(e Export, all []*files.Walker) error {
 	out := e.Stdout
 	var f *os.File
 	if e.Dest != "-" {
@@ -86,8 +88,8 @@ func (b *session) exportTar(e Export, all []*walker) error {
 	}
 	tw := tar.NewWriter(out)
 	for _, w := range all {
-		for i := range w.entries {
-			if err := b.tarEntry(tw, w.src, &w.entries[i]); err != nil {
+		for i := range w.Entries {
+			if err := b.tarEntry(tw, w.Root, &w.Entries[i]); err != nil {
 				return err
 			}
 		}
@@ -99,18 +101,18 @@ func (b *session) exportTar(e Export, all []*walker) error {
 	return err
 }
 
-func (b *session) tarEntry(tw *tar.Writer, src *root, e *entry) error {
+func (b *session) tarEntry(tw *tar.Writer, src *files.Root, e *files.Entry) error {
 	hdr := &tar.Header{
-		Name: e.rel, Mode: int64(e.st.Mode & 0o7777), Uid: int(e.st.Uid), Gid: int(e.st.Gid), Linkname: e.link,
-		ModTime: time.Unix(e.st.Mtim.Sec, 0), Format: tar.FormatPAX,
+		Name: e.Rel, Mode: int64(e.Stat.Mode & 0o7777), Uid: int(e.Stat.Uid), Gid: int(e.Stat.Gid), Linkname: e.Link,
+		ModTime: time.Unix(e.Stat.Mtim.Sec, 0), Format: tar.FormatPAX,
 	}
 	if b.o.Epoch != nil && hdr.ModTime.After(*b.o.Epoch) {
 		hdr.ModTime = *b.o.Epoch
 	}
-	switch e.st.Mode & unix.S_IFMT {
+	switch e.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		hdr.Typeflag, hdr.Name = tar.TypeDir, e.rel+"/"
-		if e.rel == "" {
+		hdr.Typeflag, hdr.Name = tar.TypeDir, e.Rel+"/"
+		if e.Rel == "" {
 			hdr.Name = "./"
 		}
 	case unix.S_IFLNK:
@@ -118,18 +120,18 @@ func (b *session) tarEntry(tw *tar.Writer, src *root, e *entry) error {
 	case unix.S_IFIFO:
 		hdr.Typeflag = tar.TypeFifo
 	case unix.S_IFREG:
-		hdr.Typeflag, hdr.Size = tar.TypeReg, e.st.Size
+		hdr.Typeflag, hdr.Size = tar.TypeReg, e.Stat.Size
 	default:
 		return nil
 	}
 	if err := tw.WriteHeader(hdr); err != nil || hdr.Typeflag != tar.TypeReg {
 		return err
 	}
-	fd, err := src.open(e.path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	fd, err := src.Open(e.Path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), e.path)
+	f := os.NewFile(uintptr(fd), e.Path)
 	defer f.Close()
 	_, err = io.Copy(tw, f)
 	return err

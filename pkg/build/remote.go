@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -45,7 +46,7 @@ func (s *stage) remoteItem(ctx context.Context, src string, j copyJob, closers *
 			return nil, err
 		}
 		defer f.Close()
-		it.archive = isTarFile(f)
+		it.archive = files.IsTar(f)
 	}
 	return []item{it}, nil
 }
@@ -90,13 +91,13 @@ func (s *stage) gitItem(ctx context.Context, src string, j copyJob, closers *[]f
 	if err != nil {
 		return nil, err
 	}
-	r, err := openRoot(top)
+	r, err := files.OpenRoot(top)
 	if err != nil {
 		return nil, err
 	}
 	*closers = append(*closers, func() { r.Close() })
-	w := &walker{src: r}
-	if err := w.add("", ""); err != nil {
+	w := &files.Walker{Root: r}
+	if err := w.Add("", ""); err != nil {
 		return nil, err
 	}
 	return []item{{walker: w, dir: true}}, nil

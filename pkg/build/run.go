@@ -17,6 +17,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -271,14 +272,14 @@ func missingTargets(sc Scratch, targets []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := openRoot(merged)
+	r, err := files.OpenRoot(merged)
 	if err != nil {
 		return nil, err
 	}
 	var missing []string
 	for _, t := range targets {
 		for p := path.Clean(t); p != "/" && p != "."; p = path.Dir(p) {
-			if _, err := r.lstat(p); err != nil && !slices.Contains(missing, p) {
+			if _, err := r.Lstat(p); err != nil && !slices.Contains(missing, p) {
 				missing = append(missing, p)
 			}
 		}
@@ -290,17 +291,17 @@ func missingTargets(sc Scratch, targets []string) ([]string, error) {
 // removeStubs removes what is still an empty file or directory: anything else
 // was made by the command itself.
 func removeStubs(upper string, stubs []string) error {
-	r, err := openRoot(upper)
+	r, err := files.OpenRoot(upper)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	for _, p := range stubs {
-		if st, err := r.lstat(p); err != nil || st.Mode&0o170000 == 0o100000 && st.Size != 0 {
+		if st, err := r.Lstat(p); err != nil || st.Mode&0o170000 == 0o100000 && st.Size != 0 {
 			continue
 		}
-		dir, base := splitDest(p)
-		parent, err := r.resolveDir(dir)
+		dir, base := files.SplitDest(p)
+		parent, err := r.ResolveDir(dir)
 		if err != nil {
 			continue
 		}

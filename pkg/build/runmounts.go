@@ -13,6 +13,7 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -106,14 +107,14 @@ func (ms *mountSet) copyItems(ctx context.Context, lazy *lazyTree, m *instructio
 	if err != nil {
 		return err
 	}
-	r, err := openRoot(dir)
+	r, err := files.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	c := newCopier(r)
+	c := files.NewCopier(r)
 	defer c.Close()
-	return c.copyAll(items[0].walker, dest)
+	return c.CopyAll(items[0].walker, dest)
 }
 
 // script puts the text of a heredoc with its own interpreter at scriptPath.
@@ -132,12 +133,12 @@ func (ms *mountSet) script(text string) error {
 }
 
 func resolveBelow(rootDir, name string) (string, error) {
-	r, err := openRoot(rootDir)
+	r, err := files.OpenRoot(rootDir)
 	if err != nil {
 		return "", err
 	}
 	defer r.Close()
-	real, err := resolveRel(r, name)
+	real, err := r.ResolveLink(name)
 	if err != nil {
 		return "", err
 	}
@@ -242,7 +243,7 @@ func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
 	if m.Mode != nil {
 		mode = os.FileMode(*m.Mode) & os.ModePerm
 	}
-	own, stop, err := agentSocket(dir, sock, mode, owner{intOr(m.UID), intOr(m.GID)})
+	own, stop, err := agentSocket(dir, sock, mode, files.Owner{UID: intOr(m.UID), GID: intOr(m.GID)})
 	if err != nil {
 		return err
 	}

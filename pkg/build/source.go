@@ -14,6 +14,7 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 
+	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -74,7 +75,7 @@ func stdinSource(stdin io.Reader) (Source, []byte, error) {
 	if err != nil && err != io.EOF {
 		return Source{}, nil, err
 	}
-	if looksLikeTar(head) {
+	if files.LooksLikeTar(head) {
 		return Source{Tar: br}, nil, nil
 	}
 	text, err := readBounded(br, maxInline, "the Dockerfile on standard input")
@@ -135,12 +136,12 @@ func errsJoinClose(err error, closer func() error) error {
 }
 
 func unpackInto(dir string, r io.Reader) error {
-	root, err := openRoot(dir)
+	root, err := files.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	return extractTar(root, "/", r, extractOptions{Owner: &owner{}})
+	return files.Extract(root, "/", r, files.ExtractOptions{Owner: &files.Owner{}})
 }
 
 func fetchContext(ctx context.Context, url, dir string) (inline []byte, err error) {

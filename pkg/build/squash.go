@@ -12,6 +12,8 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/build/files"
 )
 
 // origin is the image that a stage and the stages below it started from.
@@ -69,32 +71,32 @@ func syncTrees(sc Scratch, dir string) error {
 	if err != nil {
 		return err
 	}
-	src, err := openRoot(dir)
+	src, err := files.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	dst, err := openRoot(merged)
+	dst, err := files.OpenRoot(merged)
 	if err != nil {
 		return err
 	}
 	defer dst.Close()
-	want, have := &walker{src: src}, &walker{src: dst}
-	if err := errors.Join(want.add("", ""), have.add("", "")); err != nil {
+	want, have := &files.Walker{Root: src}, &files.Walker{Root: dst}
+	if err := errors.Join(want.Add("", ""), have.Add("", "")); err != nil {
 		return err
 	}
-	old := make(map[string]*entry, len(have.entries))
-	for i := range have.entries {
-		old[have.entries[i].path] = &have.entries[i]
+	old := make(map[string]*files.Entry, len(have.Entries))
+	for i := range have.Entries {
+		old[have.Entries[i].Path] = &have.Entries[i]
 	}
-	changed := &walker{src: src}
-	for _, e := range want.entries {
-		o := old[e.path]
+	changed := &files.Walker{Root: src}
+	for _, e := range want.Entries {
+		o := old[e.Path]
 		if o == nil || !sameFile(o, &e) {
-			changed.entries = append(changed.entries, e)
+			changed.Entries = append(changed.Entries, e)
 		}
-		if o != nil && o.st.Mode&unix.S_IFMT == e.st.Mode&unix.S_IFMT {
-			delete(old, e.path)
+		if o != nil && o.Stat.Mode&unix.S_IFMT == e.Stat.Mode&unix.S_IFMT {
+			delete(old, e.Path)
 		}
 	}
 	for p := range old {
@@ -103,16 +105,16 @@ func syncTrees(sc Scratch, dir string) error {
 			return err
 		}
 	}
-	c := newCopier(dst)
+	c := files.NewCopier(dst)
 	defer c.Close()
-	return c.copyAll(changed, "/")
+	return c.CopyAll(changed, "/")
 }
 
 // sameFile says whether both views of two layer chains show the very same
 // inode, unchanged: overlay shows the numbers and times of the layer's file.
-func sameFile(a, b *entry) bool {
-	x, y := &a.st, &b.st
-	if x.Mode != y.Mode || x.Uid != y.Uid || x.Gid != y.Gid || x.Mtim != y.Mtim || x.Rdev != y.Rdev || a.link != b.link {
+func sameFile(a, b *files.Entry) bool {
+	x, y := &a.Stat, &b.Stat
+	if x.Mode != y.Mode || x.Uid != y.Uid || x.Gid != y.Gid || x.Mtim != y.Mtim || x.Rdev != y.Rdev || a.Link != b.Link {
 		return false
 	}
 	if x.Mode&unix.S_IFMT != unix.S_IFREG {

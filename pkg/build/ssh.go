@@ -8,18 +8,20 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+
+	"github.com/proa-containers/proa/pkg/build/files"
 )
 
 // agentSocket makes a socket in a private directory that leads to the user's
 // ssh agent: its owner and mode are the step's affair, the agent's own socket
 // stays what it is.
-func agentSocket(dir, agent string, mode os.FileMode, own owner) (path string, stop func() error, err error) {
+func agentSocket(dir, agent string, mode os.FileMode, own files.Owner) (path string, stop func() error, err error) {
 	path = filepath.Join(dir, "agent")
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		return "", nil, err
 	}
-	if err := errors.Join(os.Chmod(path, mode), os.Chown(path, own.uid, own.gid)); err != nil {
+	if err := errors.Join(os.Chmod(path, mode), os.Chown(path, own.UID, own.GID)); err != nil {
 		return "", nil, errors.Join(err, ln.Close())
 	}
 	go func() {

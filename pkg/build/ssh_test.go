@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/proa-containers/proa/pkg/build/files"
 )
 
 // What a client says reaches the agent, and its answer comes back; the socket
@@ -28,7 +30,7 @@ func TestAgentSocket(t *testing.T) {
 		question, _ := io.ReadAll(c)
 		_, _ = c.Write(append([]byte("answer to "), question...))
 	}()
-	path, stop, err := agentSocket(dir, filepath.Join(dir, "real"), 0o660, owner{os.Getuid(), os.Getgid()})
+	path, stop, err := agentSocket(dir, filepath.Join(dir, "real"), 0o660, files.Owner{UID: os.Getuid(), GID: os.Getgid()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,6 +148,30 @@ func TestRanks(t *testing.T) {
 	}
 }
 
+// within are the imports among the packages of one group, where these have an
+// order of their own: of the group's packages, each may use those that are
+// listed for it, and no other.
+var within = map[string]map[string]string{
+	"pkg/build/files": {}, // what is dangerous about foreign files is settled without knowing why they are looked at
+}
+
+// TestWithin keeps the order inside of groups.
+func TestWithin(t *testing.T) {
+	for _, f := range sources(t) {
+		allowed, ok := within[f.pkg]
+		if f.isTest() || !ok {
+			continue
+		}
+		own, _ := groupOf(f.pkg)
+		for _, p := range f.imports() {
+			to, ok := strings.CutPrefix(p, module+"/")
+			if g, _ := groupOf(to); ok && g == own && allowed[to] == "" {
+				t.Errorf("%s imports %s: of %s it may use %v", f.path, to, own.prefix, allowed)
+			}
+		}
+	}
+}
+
 func checkImport(t *testing.T, f file, from group, to string) {
 	t.Helper()
 	g, ok := groupOf(to)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package files
 
 import (
 	"archive/tar"
@@ -25,15 +25,16 @@ const (
 	maxTarBytes   = 64 << 30
 )
 
-type extractOptions struct {
-	Owner *owner // nil: keep the archive's
-	Chmod *modeChange
-	Epoch *time.Time
+// ExtractOptions say how unpacked files differ from the archive's.
+type ExtractOptions struct {
+	Owner *Owner     // nil: keep the archive's
+	Chmod *Mode      // nil: likewise
+	Epoch *time.Time // no file is made newer than this
 }
 
-// looksLikeTar says whether head, the first 512 bytes, begins a tar archive or
+// LooksLikeTar says whether head, the first 512 bytes, begins a tar archive or
 // a compressed file.
-func looksLikeTar(head []byte) bool {
+func LooksLikeTar(head []byte) bool {
 	for _, magic := range [][]byte{{0x1f, 0x8b}, []byte("BZh"), {0xfd, '7', 'z', 'X', 'Z', 0}, {0x28, 0xb5, 0x2f, 0xfd}} {
 		if bytes.HasPrefix(head, magic) {
 			return true
@@ -42,13 +43,13 @@ func looksLikeTar(head []byte) bool {
 	return len(head) >= 512 && bytes.HasPrefix(head[257:], []byte("ustar"))
 }
 
-// isTarFile says whether a file is an archive that ADD unpacks: its beginning,
+// IsTar says whether a file is an archive that ADD unpacks: its beginning,
 // decompressed, must be a tar header.
-func isTarFile(f io.ReadSeeker) bool {
+func IsTar(f io.ReadSeeker) bool {
 	defer f.Seek(0, io.SeekStart) //nolint:errcheck // the next read tells
 	head := make([]byte, 512)
 	n, _ := io.ReadFull(f, head)
-	if !looksLikeTar(head[:n]) {
+	if !LooksLikeTar(head[:n]) {
 		return false
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -63,17 +64,17 @@ func isTarFile(f io.ReadSeeker) bool {
 	return err == nil
 }
 
-// extractTar unpacks an archive below dest inside the root. Names with ".."
+// Extract unpacks an archive below dest inside the root. Names with ".."
 // and device nodes are refused; links are made as they are but never followed
 // out of the root.
-func extractTar(dst *root, dest string, r io.Reader, o extractOptions) error {
+func Extract(dst *Root, dest string, r io.Reader, o ExtractOptions) error {
 	plain, _, err := compression.AutoDecompress(r)
 	if err != nil {
 		return errs.New(errs.Corrupt, "cannot unpack the archive: %v", err)
 	}
 	defer plain.Close()
-	c := newCopier(dst)
-	c.own, c.chmod, c.epoch = o.Owner, o.Chmod, o.Epoch
+	c := NewCopier(dst)
+	c.Owner, c.Chmod, c.Epoch = o.Owner, o.Chmod, o.Epoch
 	defer c.Close()
 	x := &extractor{c: c, dest: dest, tr: tar.NewReader(&capReader{r: plain, left: maxTarBytes}), left: maxTarBytes}
 	return x.run()
@@ -98,7 +99,7 @@ func errTooLarge() error {
 }
 
 type extractor struct {
-	c    *copier
+	c    *Copier
 	dest string
 	tr   *tar.Reader
 	left int64       // bytes of files that may still come
@@ -107,7 +108,7 @@ type extractor struct {
 
 type walkedDir struct {
 	path string
-	e    entry
+	e    Entry
 }
 
 func (x *extractor) run() error {
@@ -133,26 +134,26 @@ func (x *extractor) one(hdr *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	e := entry{path: name, rel: name, link: hdr.Linkname}
-	e.st.Uid, e.st.Gid = uint32(hdr.Uid), uint32(hdr.Gid)
-	e.st.Mode = uint32(hdr.Mode & 0o7777)
-	e.st.Mtim = unix.NsecToTimespec(hdr.ModTime.UnixNano())
+	e := Entry{Path: name, Rel: name, Link: hdr.Linkname}
+	e.Stat.Uid, e.Stat.Gid = uint32(hdr.Uid), uint32(hdr.Gid)
+	e.Stat.Mode = uint32(hdr.Mode & 0o7777)
+	e.Stat.Mtim = unix.NsecToTimespec(hdr.ModTime.UnixNano())
 	dest := path.Join("/", x.dest, name)
 	switch hdr.Typeflag {
 	case tar.TypeDir:
-		e.st.Mode |= unix.S_IFDIR
+		e.Stat.Mode |= unix.S_IFDIR
 		x.dirs = append(x.dirs, walkedDir{dest, e})
 		return x.c.makeDir(&e, dest)
 	case tar.TypeReg, tar.TypeGNUSparse:
-		e.st.Mode |= unix.S_IFREG
+		e.Stat.Mode |= unix.S_IFREG
 		return x.file(&e, dest, hdr)
 	case tar.TypeSymlink:
-		e.st.Mode |= unix.S_IFLNK
+		e.Stat.Mode |= unix.S_IFLNK
 		return x.c.copyOne(nil, &e, dest)
 	case tar.TypeLink:
 		return x.hardlink(hdr, dest)
 	case tar.TypeFifo:
-		e.st.Mode |= unix.S_IFIFO
+		e.Stat.Mode |= unix.S_IFIFO
 		return x.c.copyOne(nil, &e, dest)
 	case tar.TypeXGlobalHeader:
 		return nil
@@ -173,21 +174,21 @@ func entryName(name string) (string, error) {
 	return strings.Trim(path.Clean("/"+name), "/"), nil
 }
 
-func (x *extractor) file(e *entry, dest string, hdr *tar.Header) error {
+func (x *extractor) file(e *Entry, dest string, hdr *tar.Header) error {
 	// The holes of a sparse file are not in the archive and are written all
 	// the same.
 	if x.left -= hdr.Size; x.left < 0 {
 		return errTooLarge()
 	}
 	mode := x.c.modeOf(e)
-	own := x.c.own
+	own := x.c.Owner
 	if own == nil {
-		o := owner{int(e.st.Uid), int(e.st.Gid)}
+		o := Owner{int(e.Stat.Uid), int(e.Stat.Gid)}
 		own = &o
 	}
 	sub := *x.c
-	sub.own, sub.chmod = own, nil
-	err := sub.writeFile(dest, x.tr, mode, hdr.ModTime)
+	sub.Owner, sub.Chmod = own, nil
+	err := sub.WriteFile(dest, x.tr, mode, hdr.ModTime)
 	x.c.parent, x.c.parentPath = sub.parent, sub.parentPath
 	return err
 }
@@ -210,7 +211,7 @@ func (x *extractor) hardlink(hdr *tar.Header, dest string) error {
 func (x *extractor) dirTimes() error {
 	for i := range x.dirs {
 		d := &x.dirs[i]
-		fd, err := x.c.dst.open(d.path, unix.O_PATH|unix.O_DIRECTORY)
+		fd, err := x.c.Root.Open(d.path, unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
 			continue // a later entry replaced it
 		}

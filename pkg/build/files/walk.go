@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package files
 
 import (
 	"crypto/sha256"
@@ -19,34 +19,34 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// entry is one file that a COPY takes: where it lies and where it goes.
-type entry struct {
-	path string // below the source root, without a leading slash
-	rel  string // below the destination; "" is the copied thing itself
-	st   unix.Stat_t
-	link string // target of a symbolic link
+// Entry is one file that a COPY takes: where it lies and where it goes.
+type Entry struct {
+	Path string // below the source root, without a leading slash
+	Rel  string // below the destination; "" is the copied thing itself
+	Stat unix.Stat_t
+	Link string // target of a symbolic link
 }
 
-func (e *entry) isDir() bool { return e.st.Mode&unix.S_IFMT == unix.S_IFDIR }
+func (e *Entry) isDir() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// filter says which files do not count: the ignore file of a context, and
+// Filter says which files do not count: the ignore file of a context, and
 // --exclude patterns. Both may be nil.
-type filter struct {
-	ignore  *patternmatcher.PatternMatcher
-	exclude *patternmatcher.PatternMatcher
+type Filter struct {
+	Ignore  *patternmatcher.PatternMatcher
+	Exclude *patternmatcher.PatternMatcher
 }
 
-// walker collects the files below one source path in a fixed order.
-type walker struct {
-	src     *root
-	filter  filter
-	entries []entry
+// Walker collects the files below one source path in a fixed order.
+type Walker struct {
+	Root    *Root
+	Filter  Filter
+	Entries []Entry
 }
 
-// add walks top (below the root, links in its parents followed) and appends
+// Add walks top (below the root, links in its parents followed) and appends
 // its files with rel as prefix.
-func (w *walker) add(top, relPrefix string) error {
-	st, err := w.src.lstat(top)
+func (w *Walker) Add(top, relPrefix string) error {
+	st, err := w.Root.Lstat(top)
 	if err != nil {
 		return err
 	}
@@ -57,48 +57,50 @@ var noParents patternmatcher.MatchInfo
 
 // visit handles one file. exclRel is its path below the copied thing, which
 // --exclude patterns are matched against.
-func (w *walker) visit(p, rel string, st unix.Stat_t, exclRel string, ign, exc patternmatcher.MatchInfo) error {
-	ignored, ign, err := match(w.filter.ignore, p, ign)
+func (w *Walker) visit(p, rel string, st unix.Stat_t, exclRel string, ign, exc patternmatcher.MatchInfo) error {
+	ignored, ign, err := match(w.Filter.Ignore, p, ign)
 	if err != nil {
 		return err
 	}
-	excluded, exc, err := match(w.filter.exclude, exclRel, exc)
+	excluded, exc, err := match(w.Filter.Exclude, exclRel, exc)
 	if err != nil {
 		return err
 	}
 	skip := ignored || excluded
-	e := entry{path: p, rel: rel, st: st}
+	e := Entry{Path: p, Rel: rel, Stat: st}
 	if !e.isDir() {
 		if skip {
 			return nil
 		}
 		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-			if e.link, err = w.readlink(p); err != nil {
+			if e.Link, err = w.readlink(p); err != nil {
 				return err
 			}
 		}
-		w.entries = append(w.entries, e)
+		w.Entries = append(w.Entries, e)
 		return nil
 	}
-	if skip && !w.canReinclude() {
+	if skip && !w.CanReinclude() {
 		return nil
 	}
 	// An ignored directory may hold something that a "!" pattern brings back;
 	// it is only made when something is found.
-	at := len(w.entries)
-	w.entries = append(w.entries, e)
+	at := len(w.Entries)
+	w.Entries = append(w.Entries, e)
 	if err := w.children(p, rel, exclRel, ign, exc); err != nil {
 		return err
 	}
-	if skip && len(w.entries) == at+1 {
-		w.entries = w.entries[:at]
+	if skip && len(w.Entries) == at+1 {
+		w.Entries = w.Entries[:at]
 	}
 	return nil
 }
 
-func (w *walker) canReinclude() bool {
-	return w.filter.ignore != nil && w.filter.ignore.Exclusions() ||
-		w.filter.exclude != nil && w.filter.exclude.Exclusions()
+// CanReinclude says whether something below what is left out may count all the
+// same: a pattern begins with "!".
+func (w *Walker) CanReinclude() bool {
+	return w.Filter.Ignore != nil && w.Filter.Ignore.Exclusions() ||
+		w.Filter.Exclude != nil && w.Filter.Exclude.Exclusions()
 }
 
 func match(pm *patternmatcher.PatternMatcher, p string, parent patternmatcher.MatchInfo) (bool, patternmatcher.MatchInfo, error) {
@@ -112,8 +114,8 @@ func match(pm *patternmatcher.PatternMatcher, p string, parent patternmatcher.Ma
 	return ok, info, nil
 }
 
-func (w *walker) children(p, rel, exclRel string, ign, exc patternmatcher.MatchInfo) error {
-	fd, err := w.src.open(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+func (w *Walker) children(p, rel, exclRel string, ign, exc patternmatcher.MatchInfo) error {
+	fd, err := w.Root.Open(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
@@ -146,8 +148,8 @@ func joinRel(dir, name string) string {
 	return dir + "/" + name
 }
 
-func (w *walker) readlink(p string) (string, error) {
-	fd, err := w.src.open(p, unix.O_PATH|unix.O_NOFOLLOW)
+func (w *Walker) readlink(p string) (string, error) {
+	fd, err := w.Root.Open(p, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return "", err
 	}
@@ -160,15 +162,15 @@ func (w *walker) readlink(p string) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// glob expands the wildcards of a COPY source below the root. Without any it
+// Glob expands the wildcards of a COPY source below the root. Without any it
 // is the path itself, with links in the last component followed.
-func (w *walker) glob(pattern string) ([]string, error) {
+func (w *Walker) Glob(pattern string) ([]string, error) {
 	clean := strings.Trim(path.Clean("/"+pattern), "/")
 	if !strings.ContainsAny(clean, `*?[\`) {
 		if clean == "" {
 			return []string{""}, nil
 		}
-		if _, err := w.src.lstat(clean); err != nil {
+		if _, err := w.Root.Lstat(clean); err != nil {
 			return nil, nil
 		}
 		return []string{clean}, nil
@@ -187,18 +189,20 @@ func (w *walker) glob(pattern string) ([]string, error) {
 	}
 	kept := found[:0]
 	for _, p := range found {
-		ignored, _, err := w.matchWithParents(p)
+		ignored, err := w.Ignored(p)
 		if err != nil {
 			return nil, err
 		}
-		if !ignored || w.canReinclude() {
+		if !ignored || w.CanReinclude() {
 			kept = append(kept, p)
 		}
 	}
 	return kept, nil
 }
 
-func (w *walker) matchWithParents(p string) (bool, patternmatcher.MatchInfo, error) {
+// Ignored says whether the ignore file leaves p out, by itself or by one of its
+// parents.
+func (w *Walker) Ignored(p string) (bool, error) {
 	info := noParents
 	ok := false
 	for i := 0; i <= len(p); i++ {
@@ -206,18 +210,18 @@ func (w *walker) matchWithParents(p string) (bool, patternmatcher.MatchInfo, err
 			continue
 		}
 		var err error
-		if ok, info, err = match(w.filter.ignore, p[:i], info); err != nil {
-			return false, info, err
+		if ok, info, err = match(w.Filter.Ignore, p[:i], info); err != nil {
+			return false, err
 		}
 	}
-	return ok, info, nil
+	return ok, nil
 }
 
-func (w *walker) matchIn(dir, part string) ([]string, error) {
+func (w *Walker) matchIn(dir, part string) ([]string, error) {
 	if part == "**" {
 		return w.allBelow(dir)
 	}
-	fd, err := w.src.open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	fd, err := w.Root.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, nil // not a directory: nothing matches below it
 	}
@@ -242,31 +246,31 @@ func (w *walker) matchIn(dir, part string) ([]string, error) {
 }
 
 // allBelow is dir itself and every directory under it, for "**".
-func (w *walker) allBelow(dir string) ([]string, error) {
-	sub := walker{src: w.src}
-	if err := sub.add(dir, ""); err != nil {
+func (w *Walker) allBelow(dir string) ([]string, error) {
+	sub := Walker{Root: w.Root}
+	if err := sub.Add(dir, ""); err != nil {
 		return nil, err
 	}
 	var out []string
-	for i := range sub.entries {
-		if sub.entries[i].isDir() {
-			out = append(out, sub.entries[i].path)
+	for i := range sub.Entries {
+		if sub.Entries[i].isDir() {
+			out = append(out, sub.Entries[i].Path)
 		}
 	}
 	return out, nil
 }
 
-// digest hashes what the entries are: names, types, modes, contents. Times do
+// Digest hashes what the entries are: names, types, modes, contents. Times do
 // not count, as in Docker; owners count where they are kept.
-func (w *walker) digest(h hash.Hash, owners bool) error {
+func (w *Walker) Digest(h hash.Hash, owners bool) error {
 	buf := make([]byte, 128<<10)
-	for i := range w.entries {
-		e := &w.entries[i]
-		fmt.Fprintf(h, "%q %o", e.rel, e.st.Mode)
+	for i := range w.Entries {
+		e := &w.Entries[i]
+		fmt.Fprintf(h, "%q %o", e.Rel, e.Stat.Mode)
 		if owners {
-			fmt.Fprintf(h, " %d:%d", e.st.Uid, e.st.Gid)
+			fmt.Fprintf(h, " %d:%d", e.Stat.Uid, e.Stat.Gid)
 		}
-		switch e.st.Mode & unix.S_IFMT {
+		switch e.Stat.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
 			sum, err := w.fileDigest(e, buf)
 			if err != nil {
@@ -274,9 +278,9 @@ func (w *walker) digest(h hash.Hash, owners bool) error {
 			}
 			h.Write(sum)
 		case unix.S_IFLNK:
-			fmt.Fprintf(h, " %q", e.link)
+			fmt.Fprintf(h, " %q", e.Link)
 		case unix.S_IFCHR, unix.S_IFBLK:
-			_ = binary.Write(h, binary.LittleEndian, e.st.Rdev) // a hash never fails
+			_ = binary.Write(h, binary.LittleEndian, e.Stat.Rdev) // a hash never fails
 		}
 		h.Write([]byte{'\n'})
 	}
@@ -284,8 +288,8 @@ func (w *walker) digest(h hash.Hash, owners bool) error {
 }
 
 // fileDigest hashes a file's content as the buffer brings it.
-func (w *walker) fileDigest(e *entry, buf []byte) ([]byte, error) {
-	fd, err := w.src.open(e.path, unix.O_RDONLY|unix.O_NOFOLLOW)
+func (w *Walker) fileDigest(e *Entry, buf []byte) ([]byte, error) {
+	fd, err := w.Root.Open(e.Path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
@@ -294,11 +298,11 @@ func (w *walker) fileDigest(e *entry, buf []byte) ([]byte, error) {
 	for done := int64(0); ; {
 		n, err := readSome(fd, buf)
 		if err != nil {
-			return nil, &os.PathError{Op: "read", Path: e.path, Err: err}
+			return nil, &os.PathError{Op: "read", Path: e.Path, Err: err}
 		}
 		h.Write(buf[:n])
 		// Known to be complete: no need to ask for the end.
-		if done += int64(n); n == 0 || done == e.st.Size {
+		if done += int64(n); n == 0 || done == e.Stat.Size {
 			return h.Sum(nil), nil
 		}
 	}

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+// Package files reads and writes below directories in which an image, an
+// archive or a build context may have planted traps: links that lead out, names
+// with "..", devices, bombs. Nothing that it does leaves the root it was given.
+package files
 
 import (
 	"errors"
@@ -15,27 +18,30 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// root is a directory that names are looked up in as if it were "/": no
+// Root is a directory that names are looked up in as if it were "/": no
 // symbolic link, absolute or with "..", leads out of it. Every path of a build
 // context, an image or an archive goes through one, which is what keeps
 // CVE-2024-1753 and its relatives out (openat2(2), RESOLVE_IN_ROOT).
-type root struct {
+type Root struct {
 	fd   int
 	path string
 }
 
-func openRoot(dir string) (*root, error) {
+// OpenRoot opens a directory of the host, whose own path is followed as it is.
+// The caller closes it.
+func OpenRoot(dir string) (*Root, error) {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	return &root{fd: fd, path: dir}, nil
+	return &Root{fd: fd, path: dir}, nil
 }
 
-func (r *root) Close() error { return unix.Close(r.fd) }
+// Close ends the look-ups below the root.
+func (r *Root) Close() error { return unix.Close(r.fd) }
 
-// open opens name below the root.
-func (r *root) open(name string, flags int) (int, error) {
+// Open opens name below the root.
+func (r *Root) Open(name string, flags int) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	for {
 		fd, err := unix.Openat2(r.fd, inRoot(name), &how)
@@ -58,16 +64,16 @@ func inRoot(name string) string {
 }
 
 // stat follows symbolic links inside the root.
-func (r *root) stat(name string) (unix.Stat_t, error) { return r.statFlags(name, unix.O_PATH) }
+func (r *Root) stat(name string) (unix.Stat_t, error) { return r.statFlags(name, unix.O_PATH) }
 
-// lstat does not follow the last component.
-func (r *root) lstat(name string) (unix.Stat_t, error) {
+// Lstat does not follow the last component.
+func (r *Root) Lstat(name string) (unix.Stat_t, error) {
 	return r.statFlags(name, unix.O_PATH|unix.O_NOFOLLOW)
 }
 
-func (r *root) statFlags(name string, flags int) (unix.Stat_t, error) {
+func (r *Root) statFlags(name string, flags int) (unix.Stat_t, error) {
 	var st unix.Stat_t
-	fd, err := r.open(name, flags)
+	fd, err := r.Open(name, flags)
 	if err != nil {
 		return st, err
 	}
@@ -78,14 +84,50 @@ func (r *root) statFlags(name string, flags int) (unix.Stat_t, error) {
 	return st, nil
 }
 
-// resolveDir is the real path of a directory below the root.
-func (r *root) resolveDir(name string) (string, error) {
-	fd, err := r.open(name, unix.O_PATH|unix.O_DIRECTORY)
+// ResolveDir is the real path of a directory below the root.
+func (r *Root) ResolveDir(name string) (string, error) {
+	fd, err := r.Open(name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return "", err
 	}
 	defer unix.Close(fd)
 	return fdPath(fd)
+}
+
+// ResolveLink is the path of a link's target below the root.
+func (r *Root) ResolveLink(p string) (string, error) {
+	fd, err := r.Open(p, unix.O_PATH)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	full, err := fdPath(fd)
+	if err != nil {
+		return "", err
+	}
+	base, err := fdPath(r.fd)
+	if err != nil {
+		return "", err
+	}
+	return strings.Trim(rel(base, full), "/"), nil
+}
+
+// IsArchive says whether p is a regular file that ADD unpacks.
+func (r *Root) IsArchive(p string) bool {
+	fd, err := r.Open(p, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), p)
+	defer f.Close()
+	fi, err := f.Stat()
+	return err == nil && fi.Mode().IsRegular() && IsTar(f)
+}
+
+// IsDir says whether p is a directory, or a link to one inside the root.
+func (r *Root) IsDir(p string) bool {
+	st, err := r.stat(p)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
 // fdPath is where a descriptor leads. It names what was opened, whatever
@@ -94,18 +136,18 @@ func fdPath(fd int) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
-// mkdirAll makes name and its parents inside the root, following links that
+// MkdirAll makes name and its parents inside the root, following links that
 // exist. New directories get mode and own. It returns a descriptor of the
 // directory (O_PATH), which the caller closes.
-func (r *root) mkdirAll(name string, mode uint32, own owner) (int, error) {
-	if fd, err := r.open(name, unix.O_PATH|unix.O_DIRECTORY); err == nil {
+func (r *Root) MkdirAll(name string, mode uint32, own Owner) (int, error) {
+	if fd, err := r.Open(name, unix.O_PATH|unix.O_DIRECTORY); err == nil {
 		return fd, nil
 	}
 	clean := path.Clean("/" + name)
 	if clean == "/" {
 		return -1, &os.PathError{Op: "open", Path: name, Err: unix.ENOTDIR}
 	}
-	parent, err := r.mkdirAll(path.Dir(clean), mode, own)
+	parent, err := r.MkdirAll(path.Dir(clean), mode, own)
 	if err != nil {
 		return -1, err
 	}
@@ -120,18 +162,18 @@ func (r *root) mkdirAll(name string, mode uint32, own owner) (int, error) {
 	}
 	// A dangling link at this place resolves to nothing and is refused here:
 	// making its target would be a surprise.
-	fd, err := r.open(clean, unix.O_PATH|unix.O_DIRECTORY)
+	fd, err := r.Open(clean, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return -1, errs.New(errs.Invalid, "cannot make directory %s: something that is not a directory is in the way", clean)
 	}
 	return fd, nil
 }
 
-// owner is the numeric owner of a file to be made.
-type owner struct{ uid, gid int }
+// Owner is the numeric owner of a file to be made.
+type Owner struct{ UID, GID int }
 
-func setOwnerMode(dirfd int, name string, own owner, mode uint32) error {
-	if err := unix.Fchownat(dirfd, name, own.uid, own.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+func setOwnerMode(dirfd int, name string, own Owner, mode uint32) error {
+	if err := unix.Fchownat(dirfd, name, own.UID, own.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "chown", Path: name, Err: chownHint(err)}
 	}
 	// After the chown, which clears the set-id bits; never follows a link, as
@@ -151,8 +193,8 @@ func chownHint(err error) error {
 	return err
 }
 
-// splitDest separates a destination into its parent directory and last name.
-func splitDest(p string) (dir, base string) {
+// SplitDest separates a destination into its parent directory and last name.
+func SplitDest(p string) (dir, base string) {
 	clean := path.Clean("/" + p)
 	return path.Dir(clean), path.Base(clean)
 }

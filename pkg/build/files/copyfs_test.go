@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package files
 
 import (
 	"os"
@@ -16,19 +16,19 @@ import (
 func copyTo(t *testing.T, src, dst string) error {
 	t.Helper()
 	from, to := mustRoot(t, src), mustRoot(t, dst)
-	w := &walker{src: from}
-	if err := w.add("", ""); err != nil {
+	w := &Walker{Root: from}
+	if err := w.Add("", ""); err != nil {
 		t.Fatal(err)
 	}
-	c := newCopier(to)
+	c := NewCopier(to)
 	defer c.Close()
-	c.own = &owner{os.Getuid(), os.Getgid()}
-	return c.copyAll(w, "/")
+	c.Owner = &Owner{os.Getuid(), os.Getgid()}
+	return c.CopyAll(w, "/")
 }
 
-func mustRoot(t *testing.T, dir string) *root {
+func mustRoot(t *testing.T, dir string) *Root {
 	t.Helper()
-	r, err := openRoot(dir)
+	r, err := OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestContentWithoutSize(t *testing.T) {
 	if err := os.WriteFile(grown, want, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := newCopier(mustRoot(t, dir))
+	c := NewCopier(mustRoot(t, dir))
 	for _, tc := range []struct {
 		from string
 		size int64
@@ -126,8 +126,8 @@ func TestContentWithoutSize(t *testing.T) {
 		if got, _ := os.ReadFile(filepath.Join(dir, "to")); err != nil || string(got) != tc.want {
 			t.Errorf("%s of size %d: %q, %v", tc.from, tc.size, got, err)
 		}
-		w := &walker{src: mustRoot(t, filepath.Dir(tc.from))}
-		e := &entry{path: filepath.Base(tc.from), st: unix.Stat_t{Size: tc.size}}
+		w := &Walker{Root: mustRoot(t, filepath.Dir(tc.from))}
+		e := &Entry{Path: filepath.Base(tc.from), Stat: unix.Stat_t{Size: tc.size}}
 		small, err := w.fileDigest(e, make([]byte, 7))
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package files
 
 import (
 	"errors"
@@ -16,12 +16,13 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// copier writes files into a layer.
-type copier struct {
-	dst   *root
-	own   *owner // nil: keep the source's
-	chmod *modeChange
-	epoch *time.Time
+// Copier writes files below a root, such as a layer. It is used by one goroutine
+// and closed by who made it.
+type Copier struct {
+	Root  *Root      // where the files go
+	Owner *Owner     // nil: keep the source's
+	Chmod *Mode      // nil: keep the source's
+	Epoch *time.Time // no file is made newer than this; nil: keep the times
 
 	links    map[inode]string // first destination of a file with several links
 	noClones bool             // the file systems share no blocks: asking again is in vain
@@ -35,11 +36,13 @@ type copier struct {
 
 type inode struct{ dev, ino uint64 }
 
-func newCopier(dst *root) *copier {
-	return &copier{dst: dst, links: map[inode]string{}, list: make([]byte, 4096), parent: -1}
+// NewCopier returns a Copier that keeps owners, modes and times.
+func NewCopier(dst *Root) *Copier {
+	return &Copier{Root: dst, links: map[inode]string{}, list: make([]byte, 4096), parent: -1}
 }
 
-func (c *copier) Close() error {
+// Close gives back what the Copier holds open; the root stays open.
+func (c *Copier) Close() error {
 	if c.parent >= 0 {
 		unix.Close(c.parent)
 		c.parent = -1
@@ -47,66 +50,66 @@ func (c *copier) Close() error {
 	return nil
 }
 
-// copyAll writes the walker's entries below dest. With contents the first
+// CopyAll writes the walker's entries below dest. With contents the first
 // entry is a directory whose own mode matters only when it is made here.
-func (c *copier) copyAll(w *walker, dest string) error {
-	for i := range w.entries {
-		e := &w.entries[i]
-		if err := c.copyOne(w.src, e, path.Join("/", dest, e.rel)); err != nil {
+func (c *Copier) CopyAll(w *Walker, dest string) error {
+	for i := range w.Entries {
+		e := &w.Entries[i]
+		if err := c.copyOne(w.Root, e, path.Join("/", dest, e.Rel)); err != nil {
 			return err
 		}
 	}
 	return c.restoreDirTimes(w, dest)
 }
 
-func (c *copier) copyOne(src *root, e *entry, dest string) error {
-	switch e.st.Mode & unix.S_IFMT {
+func (c *Copier) copyOne(src *Root, e *Entry, dest string) error {
+	switch e.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return c.makeDir(e, dest)
 	case unix.S_IFREG:
 		return c.copyFile(src, e, dest)
 	case unix.S_IFLNK:
-		return c.makeNode(e, dest, func(dir int, base string) error { return unix.Symlinkat(e.link, dir, base) })
+		return c.makeNode(e, dest, func(dir int, base string) error { return unix.Symlinkat(e.Link, dir, base) })
 	case unix.S_IFIFO:
 		return c.makeNode(e, dest, func(dir int, base string) error { return unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0) })
 	case unix.S_IFSOCK:
 		return nil // a socket without its server means nothing
 	}
-	return errs.New(errs.Unsupported, "cannot copy %q: it is a device, which an unprivileged user cannot make", e.path)
+	return errs.New(errs.Unsupported, "cannot copy %q: it is a device, which an unprivileged user cannot make", e.Path)
 }
 
-func (c *copier) ownerOf(e *entry) owner {
-	if c.own != nil {
-		return *c.own
+func (c *Copier) ownerOf(e *Entry) Owner {
+	if c.Owner != nil {
+		return *c.Owner
 	}
-	return owner{int(e.st.Uid), int(e.st.Gid)}
+	return Owner{int(e.Stat.Uid), int(e.Stat.Gid)}
 }
 
-func (c *copier) modeOf(e *entry) uint32 {
-	mode := e.st.Mode & 0o7777
-	if c.chmod != nil {
-		mode = c.chmod.apply(mode, e.isDir())
+func (c *Copier) modeOf(e *Entry) uint32 {
+	mode := e.Stat.Mode & 0o7777
+	if c.Chmod != nil {
+		mode = c.Chmod.apply(mode, e.isDir())
 	}
 	return mode
 }
 
-func (c *copier) makeDir(e *entry, dest string) error {
+func (c *Copier) makeDir(e *Entry, dest string) error {
 	existed := true
-	if _, err := c.dst.stat(dest); err != nil {
+	if _, err := c.Root.stat(dest); err != nil {
 		existed = false
 	}
-	fd, err := c.dst.mkdirAll(dest, 0o755, c.parentOwner())
+	fd, err := c.Root.MkdirAll(dest, 0o755, c.parentOwner())
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if existed && e.rel == "" {
+	if existed && e.Rel == "" {
 		return nil
 	}
 	// Through /proc: fd is O_PATH, and a link was followed to get it.
 	self := procPath(fd)
 	own := c.ownerOf(e)
-	if err := unix.Chown(self, own.uid, own.gid); err != nil {
+	if err := unix.Chown(self, own.UID, own.GID); err != nil {
 		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
 	}
 	if err := unix.Chmod(self, c.modeOf(e)); err != nil {
@@ -116,23 +119,23 @@ func (c *copier) makeDir(e *entry, dest string) error {
 }
 
 // parentOwner owns the directories that a destination lacks.
-func (c *copier) parentOwner() owner {
-	if c.own != nil {
-		return *c.own
+func (c *Copier) parentOwner() Owner {
+	if c.Owner != nil {
+		return *c.Owner
 	}
-	return owner{}
+	return Owner{}
 }
 
 func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // parentOf opens the directory that dest lies in, making it where it is
 // missing.
-func (c *copier) parentOf(dest string) (int, string, error) {
-	dir, base := splitDest(dest)
+func (c *Copier) parentOf(dest string) (int, string, error) {
+	dir, base := SplitDest(dest)
 	if c.parent >= 0 && c.parentPath == dir {
 		return c.parent, base, nil
 	}
-	fd, err := c.dst.mkdirAll(dir, 0o755, c.parentOwner())
+	fd, err := c.Root.MkdirAll(dir, 0o755, c.parentOwner())
 	if err != nil {
 		return -1, "", err
 	}
@@ -153,7 +156,7 @@ func clear(dir int, base, dest string) error {
 	return &os.PathError{Op: "unlink", Path: dest, Err: err}
 }
 
-func (c *copier) makeNode(e *entry, dest string, mk func(dir int, base string) error) error {
+func (c *Copier) makeNode(e *Entry, dest string, mk func(dir int, base string) error) error {
 	dir, base, err := c.parentOf(dest)
 	if err != nil {
 		return err
@@ -165,19 +168,19 @@ func (c *copier) makeNode(e *entry, dest string, mk func(dir int, base string) e
 		return &os.PathError{Op: "create", Path: dest, Err: err}
 	}
 	own := c.ownerOf(e)
-	if err := unix.Fchownat(dir, base, own.uid, own.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fchownat(dir, base, own.UID, own.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
 	}
 	return unix.UtimesNanoAt(dir, base, c.times(e), unix.AT_SYMLINK_NOFOLLOW)
 }
 
-func (c *copier) copyFile(src *root, e *entry, dest string) error {
+func (c *Copier) copyFile(src *Root, e *Entry, dest string) error {
 	dir, base, err := c.parentOf(dest)
 	if err != nil {
 		return err
 	}
-	if e.st.Nlink > 1 && c.own == nil {
-		key := inode{e.st.Dev, e.st.Ino}
+	if e.Stat.Nlink > 1 && c.Owner == nil {
+		key := inode{e.Stat.Dev, e.Stat.Ino}
 		if first, ok := c.links[key]; ok {
 			if err := clear(dir, base, dest); err != nil {
 				return err
@@ -186,7 +189,7 @@ func (c *copier) copyFile(src *root, e *entry, dest string) error {
 		}
 		c.links[key] = dest
 	}
-	from, err := src.open(e.path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	from, err := src.Open(e.Path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
@@ -196,7 +199,7 @@ func (c *copier) copyFile(src *root, e *entry, dest string) error {
 		return err
 	}
 	defer unix.Close(to)
-	if err := c.content(from, to, e.st.Size); err != nil {
+	if err := c.content(from, to, e.Stat.Size); err != nil {
 		return &os.PathError{Op: "copy", Path: dest, Err: err}
 	}
 	c.copyXattrs(from, to)
@@ -221,7 +224,7 @@ func createIn(dir int, base, dest string) (int, error) {
 
 // content fills a new file: with the very blocks of the source where the file
 // systems can, else in the kernel, else through a buffer.
-func (c *copier) content(from, to int, size int64) error {
+func (c *Copier) content(from, to int, size int64) error {
 	if !c.noClones {
 		if unix.IoctlFileClone(to, from) == nil {
 			return nil
@@ -252,7 +255,7 @@ func (c *copier) content(from, to int, size int64) error {
 }
 
 // copyThrough copies between file systems that cannot among themselves.
-func (c *copier) copyThrough(from, to int) error {
+func (c *Copier) copyThrough(from, to int) error {
 	if c.buf == nil {
 		c.buf = make([]byte, 128<<10)
 	}
@@ -284,8 +287,8 @@ func readSome(fd int, p []byte) (int, error) {
 	}
 }
 
-func (c *copier) link(first string, dir int, base string) error {
-	fd, err := c.dst.open(first, unix.O_PATH|unix.O_NOFOLLOW)
+func (c *Copier) link(first string, dir int, base string) error {
+	fd, err := c.Root.Open(first, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
@@ -296,9 +299,9 @@ func (c *copier) link(first string, dir int, base string) error {
 	return nil
 }
 
-func (c *copier) finish(fd int, e *entry, dest string) error {
+func (c *Copier) finish(fd int, e *Entry, dest string) error {
 	own := c.ownerOf(e)
-	if err := unix.Fchown(fd, own.uid, own.gid); err != nil {
+	if err := unix.Fchown(fd, own.UID, own.GID); err != nil {
 		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
 	}
 	if err := unix.Fchmod(fd, c.modeOf(e)); err != nil {
@@ -307,30 +310,30 @@ func (c *copier) finish(fd int, e *entry, dest string) error {
 	return unix.UtimesNanoAt(fd, "", c.times(e), unix.AT_EMPTY_PATH)
 }
 
-func (c *copier) times(e *entry) []unix.Timespec {
-	ts := e.st.Mtim
-	if c.epoch != nil && ts.Sec > c.epoch.Unix() {
-		ts = unix.Timespec{Sec: c.epoch.Unix()}
+func (c *Copier) times(e *Entry) []unix.Timespec {
+	ts := e.Stat.Mtim
+	if c.Epoch != nil && ts.Sec > c.Epoch.Unix() {
+		ts = unix.Timespec{Sec: c.Epoch.Unix()}
 	}
 	return []unix.Timespec{ts, ts}
 }
 
 // restoreDirTimes sets the times of directories last: making their children
 // changed them. Deepest first does not matter, as this changes no entry.
-func (c *copier) restoreDirTimes(w *walker, dest string) error {
-	for i := range w.entries {
-		e := &w.entries[i]
-		if !e.isDir() || e.rel == "" {
+func (c *Copier) restoreDirTimes(w *Walker, dest string) error {
+	for i := range w.Entries {
+		e := &w.Entries[i]
+		if !e.isDir() || e.Rel == "" {
 			continue
 		}
-		fd, err := c.dst.open(path.Join("/", dest, e.rel), unix.O_PATH|unix.O_DIRECTORY)
+		fd, err := c.Root.Open(path.Join("/", dest, e.Rel), unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
 			return err
 		}
 		err = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), c.times(e), 0)
 		unix.Close(fd)
 		if err != nil {
-			return &os.PathError{Op: "utimes", Path: e.rel, Err: err}
+			return &os.PathError{Op: "utimes", Path: e.Rel, Err: err}
 		}
 	}
 	return nil
@@ -338,7 +341,7 @@ func (c *copier) restoreDirTimes(w *walker, dest string) error {
 
 // copyXattrs carries over capabilities and user attributes. Overlay's own
 // marks stay behind: they would hide files of the layers below.
-func (c *copier) copyXattrs(from, to int) {
+func (c *Copier) copyXattrs(from, to int) {
 	n, err := unix.Flistxattr(from, c.list)
 	if err != nil || n == 0 {
 		return
@@ -357,9 +360,9 @@ func (c *copier) copyXattrs(from, to int) {
 	}
 }
 
-// writeFile makes a small regular file with given content (heredocs, ADD of a
+// WriteFile makes a small regular file with given content (heredocs, ADD of a
 // URL).
-func (c *copier) writeFile(dest string, content io.Reader, mode uint32, mtime time.Time) error {
+func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime time.Time) error {
 	dir, base, err := c.parentOf(dest)
 	if err != nil {
 		return err
@@ -373,6 +376,6 @@ func (c *copier) writeFile(dest string, content io.Reader, mode uint32, mtime ti
 	if _, err := io.Copy(f, content); err != nil {
 		return err
 	}
-	e := &entry{st: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}
+	e := &Entry{Stat: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}
 	return c.finish(fd, e, dest)
 }

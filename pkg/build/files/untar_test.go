@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package files
 
 import (
 	"bytes"
@@ -28,12 +28,12 @@ func TestSparseBomb(t *testing.T) {
 	if err != nil || len(data) > 1<<20 {
 		t.Skip("no tar that knows sparse files:", err)
 	}
-	r, err := openRoot(t.TempDir())
+	r, err := OpenRoot(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := extractTar(r, "/", bytes.NewReader(data), extractOptions{}); !errs.Is(err, errs.Invalid) {
+	if err := Extract(r, "/", bytes.NewReader(data), ExtractOptions{}); !errs.Is(err, errs.Invalid) {
 		t.Error(err)
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package files
 
 import (
 	"strconv"
@@ -9,9 +9,9 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// modeChange is the value of --chmod: an octal mode, or chmod(1)'s symbolic
+// Mode is the value of --chmod: an octal mode, or chmod(1)'s symbolic
 // form.
-type modeChange struct {
+type Mode struct {
 	octal   uint32
 	isOctal bool
 	clauses []modeClause
@@ -23,7 +23,8 @@ type modeClause struct {
 	perm string // of r w x X s t
 }
 
-func parseMode(s string) (*modeChange, error) {
+// ParseMode reads the value of --chmod; none gives nil.
+func ParseMode(s string) (*Mode, error) {
 	if s == "" {
 		return nil, nil
 	}
@@ -33,9 +34,9 @@ func parseMode(s string) (*modeChange, error) {
 		if err != nil || n > 0o7777 {
 			return nil, bad
 		}
-		return &modeChange{octal: uint32(n), isOctal: true}, nil
+		return &Mode{octal: uint32(n), isOctal: true}, nil
 	}
-	m := &modeChange{}
+	m := &Mode{}
 	for _, part := range strings.Split(s, ",") {
 		i := strings.IndexAny(part, "+-=")
 		if i < 0 || strings.Trim(part[:i], "ugoa") != "" || strings.Trim(part[i+1:], "rwxXst") != "" {
@@ -66,7 +67,7 @@ func whoMask(who string) uint32 {
 	return mask
 }
 
-func (m *modeChange) apply(mode uint32, dir bool) uint32 {
+func (m *Mode) apply(mode uint32, dir bool) uint32 {
 	if m.isOctal {
 		return m.octal
 	}
