@@ -21,15 +21,16 @@ import (
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Options is one build as the user asked for it.
 type Options struct {
-	Context        Source            // the build context
-	Dockerfile     string            // path inside the context, or an absolute path; empty: Dockerfile, then Containerfile
-	Inline         []byte            // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
-	Contexts       map[string]string // --build-context NAME=VALUE
+	Context        source.Source   // the build context
+	Dockerfile     string          // path inside the context, or an absolute path; empty: Dockerfile, then Containerfile
+	Inline         []byte          // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
+	Contexts       source.Contexts // --build-context NAME=VALUE
 	Tags           []string
 	Target         string
 	Args           map[string]*string // --build-arg; nil value: from Env

@@ -21,6 +21,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -259,7 +260,7 @@ func contextDir(t *testing.T, files map[string]string) string {
 
 func buildIt(t *testing.T, e Engine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log, error) {
 	t.Helper()
-	o := Options{Context: Source{Dir: contextDir(t, files)}, Inline: []byte(dockerfile), Getenv: os.LookupEnv}
+	o := Options{Context: source.Source{Dir: contextDir(t, files)}, Inline: []byte(dockerfile), Getenv: os.LookupEnv}
 	if mod != nil {
 		mod(&o)
 	}
@@ -504,7 +505,7 @@ func TestHostileTar(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := newDirEngine(t)
-		_, err := Build(context.Background(), Options{Context: Source{Dir: dir}, Inline: []byte("FROM scratch\nADD x.tar /\n")}, e, &log{})
+		_, err := Build(context.Background(), Options{Context: source.Source{Dir: dir}, Inline: []byte("FROM scratch\nADD x.tar /\n")}, e, &log{})
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.hdr.Name, err, tc.want)
 		}

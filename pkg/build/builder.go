@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/build/files"
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -33,7 +34,7 @@ type session struct {
 	text    []byte
 	tmp     string
 	secrets string // where the directories for secrets are made, in memory
-	main    *tree
+	main    *source.Tree
 	start   time.Time
 	slots   chan struct{} // one per step that may run at once
 	shared  flights
@@ -139,13 +140,13 @@ func (b *session) check(ctx context.Context) error {
 
 // open loads the context and the Dockerfile and plans for every platform.
 func (b *session) open(ctx context.Context) ([]*builder, error) {
-	t, err := b.o.Context.open(ctx, b.tmp)
+	t, err := b.o.Context.Open(ctx, b.tmp)
 	if err != nil {
 		return nil, err
 	}
 	b.main = t
 	b.trees["context"] = readyTree(t)
-	if b.text, b.name, err = t.dockerfile(&b.o); err != nil {
+	if b.text, b.name, err = t.Dockerfile(source.Dockerfile{Path: b.o.Dockerfile, Inline: b.o.Inline, IgnoreFile: b.o.IgnoreFile}); err != nil {
 		return nil, err
 	}
 	platforms, err := b.platforms(ctx)
@@ -174,12 +175,12 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 // measureContext adds up the sizes that a context of this kind would have as an
 // archive: a header of 512 bytes per file, contents rounded up.
 func (b *session) measureContext() error {
-	r, err := files.OpenRoot(b.main.root)
+	r, err := files.OpenRoot(b.main.Root)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	w := &files.Walker{Root: r, Filter: files.Filter{Ignore: b.main.ignore}}
+	w := &files.Walker{Root: r, Filter: files.Filter{Ignore: b.main.Ignore}}
 	if err := w.Add("", ""); err != nil {
 		return err
 	}
@@ -316,9 +317,9 @@ func (b *session) base(ctx context.Context, ref, platform string) (*Base, error)
 	if base, ok := b.bases[key]; ok {
 		return base, nil
 	}
-	if v, ok := b.o.context(ref); ok {
+	if v, ok := b.o.Contexts.Lookup(ref); ok {
 		var err error
-		if ref, err = contextImage(ref, v); err != nil {
+		if ref, err = source.ContextImage(ref, v); err != nil {
 			return nil, err
 		}
 	}

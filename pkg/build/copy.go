@@ -11,13 +11,13 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/patternmatcher"
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/build/files"
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -44,7 +44,7 @@ type item struct {
 	parents string // with --parents: the directory to keep
 	archive bool   // to be unpacked
 	inline  *instructions.SourceContent
-	file    *download
+	file    *source.Download
 }
 
 func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
@@ -148,13 +148,13 @@ func (s *stage) collect(ctx context.Context, lazy *lazyTree, j copyJob) (items [
 	if err != nil {
 		return nil, done, err
 	}
-	f := files.Filter{Ignore: t.ignore}
+	f := files.Filter{Ignore: t.Ignore}
 	if len(j.exclude) > 0 {
 		if f.Exclude, err = patternmatcher.New(j.exclude); err != nil {
 			return nil, done, errs.New(errs.Invalid, "bad --exclude pattern: %v", err)
 		}
 	}
-	r, err := files.OpenRoot(t.root)
+	r, err := files.OpenRoot(t.Root)
 	if err != nil {
 		return nil, done, err
 	}
@@ -179,7 +179,7 @@ func (s *stage) collect(ctx context.Context, lazy *lazyTree, j copyJob) (items [
 }
 
 func isRemote(src string) bool {
-	return strings.HasPrefix(src, "http://") || strings.HasPrefix(src, "https://") || isGit(src)
+	return strings.HasPrefix(src, "http://") || strings.HasPrefix(src, "https://") || source.IsGit(src)
 }
 
 // localItems finds what one source path names below a root.
@@ -267,7 +267,7 @@ func digestItems(key keyer, items []item, owners bool) error {
 		case it.inline != nil:
 			io.WriteString(h, it.inline.Data) //nolint:errcheck // a hash never fails
 		case it.file != nil:
-			io.WriteString(h, it.file.sha256) //nolint:errcheck // a hash never fails
+			io.WriteString(h, it.file.SHA256) //nolint:errcheck // a hash never fails
 		default:
 			if err := it.walker.Digest(h, owners); err != nil {
 				return err
@@ -323,8 +323,8 @@ func (s *stage) copyOwner(r *files.Root, j copyJob) (*files.Owner, error) {
 }
 
 func (b *builder) isHostContext(name string) bool {
-	v, ok := b.o.context(name)
-	return ok && !isImageContext(v)
+	v, ok := b.o.Contexts.Lookup(name)
+	return ok && !source.IsImageContext(v)
 }
 
 func (s *stage) writeItem(c *files.Copier, it *item, dest string, j copyJob) error {
@@ -346,14 +346,14 @@ func (s *stage) writeItem(c *files.Copier, it *item, dest string, j copyJob) err
 		text := it.inline.Data
 		return c.WriteFile(target, strings.NewReader(text), 0o644, *s.b.now())
 	case it.file != nil:
-		return it.file.write(c, target)
+		return writeDownload(c, it.file, target)
 	}
 	return c.CopyAll(it.walker, target)
 }
 
 func (it *item) openArchive() (*os.File, error) {
 	if it.file != nil {
-		return os.Open(it.file.path)
+		return os.Open(it.file.Path)
 	}
 	fd, err := it.walker.Root.Open(it.walker.Entries[0].Path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
@@ -383,18 +383,12 @@ func unpackItem(c *files.Copier, it *item, dest string) error {
 // isNumber says whether name is the decimal form of n.
 func isNumber(name string, n int) bool { return name == strconv.Itoa(n) }
 
-// download is a file fetched for ADD.
-type download struct {
-	path   string
-	sha256 string
-	mtime  time.Time
-}
-
-func (d *download) write(c *files.Copier, target string) error {
-	f, err := os.Open(d.path)
+// writeDownload puts a fetched file into the layer.
+func writeDownload(c *files.Copier, d *source.Download, target string) error {
+	f, err := os.Open(d.Path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return c.WriteFile(target, f, 0o600, d.mtime)
+	return c.WriteFile(target, f, 0o600, d.ModTime)
 }

@@ -25,8 +25,8 @@ func (s *stage) linkOwner(ctx context.Context, j *copyJob) error {
 	if err != nil {
 		return err
 	}
-	defer t.close() //nolint:errcheck // read-only, in the build's own namespace
-	r, err := files.OpenRoot(t.root)
+	defer t.Close() //nolint:errcheck // read-only, in the build's own namespace
+	r, err := files.OpenRoot(t.Root)
 	if err != nil {
 		return err
 	}

@@ -246,7 +246,7 @@ func (p *plan) addStages(stages []instructions.Stage, o *Options) error {
 		if len(s.Location) > 0 {
 			st.line = s.Location[0].Start.Line
 		}
-		if _, named := o.context(base); !named {
+		if _, named := o.Contexts.Lookup(base); !named {
 			st.baseFrom = p.find(base, i)
 		}
 		p.stages = append(p.stages, st)
@@ -288,7 +288,7 @@ func (p *plan) addDeps(st *stagePlan, o *Options) error {
 	}
 	for _, c := range st.commands {
 		for _, from := range fromNames(c) {
-			if _, named := o.context(from); named {
+			if _, named := o.Contexts.Lookup(from); named {
 				continue
 			}
 			if strings.EqualFold(from, st.name) && st.name != "" || from == strconv.Itoa(st.index) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -47,8 +48,8 @@ func (b *session) basePlatforms(ctx context.Context) ([]string, error) {
 			continue
 		}
 		ref := st.base
-		if v, ok := b.o.context(ref); ok {
-			if ref, err = contextImage(ref, v); err != nil {
+		if v, ok := b.o.Contexts.Lookup(ref); ok {
+			if ref, err = source.ContextImage(ref, v); err != nil {
 				return nil, b.locate(st.line, err)
 			}
 		}

@@ -4,23 +4,19 @@ package build
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/proa-containers/proa/pkg/build/files"
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // remoteItem fetches what ADD names by URL: a file, or a git repository.
 func (s *stage) remoteItem(ctx context.Context, src string, j copyJob, closers *[]func()) ([]item, error) {
-	if isGit(src) {
+	if source.IsGit(src) {
 		return s.gitItem(ctx, src, j, closers)
 	}
 	u, err := url.Parse(src)
@@ -31,17 +27,17 @@ func (s *stage) remoteItem(ctx context.Context, src string, j copyJob, closers *
 	if (base == "/" || base == ".") && strings.HasSuffix(j.sources.DestPath, "/") {
 		return nil, errs.New(errs.Invalid, "cannot determine filename for source %s: give the destination a name", src)
 	}
-	d, err := s.b.fetch(ctx, src)
+	d, err := source.Fetch(ctx, src, s.b.tmp)
 	if err != nil {
 		return nil, err
 	}
-	*closers = append(*closers, func() { os.Remove(d.path) })
-	if want := j.checksum; want != "" && want != "sha256:"+d.sha256 {
-		return nil, errs.New(errs.Corrupt, "digest mismatch sha256:%s: %s (from %s)", d.sha256, want, src)
+	*closers = append(*closers, func() { os.Remove(d.Path) })
+	if want := j.checksum; want != "" && want != "sha256:"+d.SHA256 {
+		return nil, errs.New(errs.Corrupt, "digest mismatch sha256:%s: %s (from %s)", d.SHA256, want, src)
 	}
 	it := item{file: d, base: base}
 	if j.unpack != nil && *j.unpack { // an archive from elsewhere is only unpacked on demand
-		f, err := os.Open(d.path)
+		f, err := os.Open(d.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -51,35 +47,6 @@ func (s *stage) remoteItem(ctx context.Context, src string, j copyJob, closers *
 	return []item{it}, nil
 }
 
-func (b *builder) fetch(ctx context.Context, src string) (*download, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, src, nil)
-	if err != nil {
-		return nil, errs.New(errs.Invalid, "bad URL %q: %v", src, err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: src, Err: err}
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: src, Err: errs.New(errs.Unavailable, "the server answered %s", resp.Status)}
-	}
-	f, err := os.CreateTemp(b.tmp, "download-")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, h), resp.Body); err != nil {
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: src, Err: err}
-	}
-	d := &download{path: f.Name(), sha256: hex.EncodeToString(h.Sum(nil)), mtime: time.Unix(0, 0)}
-	if t, err := http.ParseTime(resp.Header.Get("Last-Modified")); err == nil {
-		d.mtime = t
-	}
-	return d, nil
-}
-
 // gitItem fetches a repository; its content goes into the destination.
 func (s *stage) gitItem(ctx context.Context, src string, j copyJob, closers *[]func()) ([]item, error) {
 	dir, err := os.MkdirTemp(s.b.tmp, "git-")
@@ -87,7 +54,7 @@ func (s *stage) gitItem(ctx context.Context, src string, j copyJob, closers *[]f
 		return nil, err
 	}
 	*closers = append(*closers, func() { os.RemoveAll(dir) })
-	top, err := cloneContext(ctx, src, dir, j.keepGit != nil && *j.keepGit, j.checksum)
+	top, err := source.Clone(ctx, src, dir, j.keepGit != nil && *j.keepGit, j.checksum)
 	if err != nil {
 		return nil, err
 	}

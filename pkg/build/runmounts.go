@@ -66,7 +66,7 @@ func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target stri
 		if err != nil {
 			return err
 		}
-		src, err := resolveBelow(t.root, m.Source)
+		src, err := resolveBelow(t.Root, m.Source)
 		if err != nil {
 			return errs.New(errs.NotFound, "RUN --mount: source %q not found in %q", m.Source, m.From)
 		}

@@ -264,7 +264,7 @@ func (s *stage) onBuild(ctx context.Context) error {
 // know of them. Others may use this stage's slot meanwhile.
 func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error {
 	for _, name := range fromNames(cmd) {
-		if _, named := s.b.o.context(name); named {
+		if _, named := s.b.o.Contexts.Lookup(name); named {
 			continue
 		}
 		p := s.b.plan.findAmongAll(name, s.plan.index)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -14,16 +15,16 @@ import (
 // needs it and closed at the end of the build.
 type lazyTree struct {
 	once sync.Once
-	open func(ctx context.Context) (*tree, error)
-	t    *tree
+	open func(ctx context.Context) (*source.Tree, error)
+	t    *source.Tree
 	err  error
 }
 
-func readyTree(t *tree) *lazyTree {
-	return &lazyTree{open: func(context.Context) (*tree, error) { return t, nil }}
+func readyTree(t *source.Tree) *lazyTree {
+	return &lazyTree{open: func(context.Context) (*source.Tree, error) { return t, nil }}
 }
 
-func (l *lazyTree) get(ctx context.Context) (*tree, error) {
+func (l *lazyTree) get(ctx context.Context) (*source.Tree, error) {
 	l.once.Do(func() { l.t, l.err = l.open(ctx) })
 	return l.t, l.err
 }
@@ -33,7 +34,7 @@ func (b *session) closeTrees() {
 	defer b.mu.Unlock()
 	for _, l := range b.trees {
 		if l.t != nil {
-			_ = l.t.close() // mounts and copies of our own, in a private directory
+			_ = l.t.Close() // mounts and copies of our own, in a private directory
 		}
 	}
 }
@@ -45,17 +46,17 @@ func (b *builder) sourceTree(from string, before int) (l *lazyTree, id string, e
 	if from == "" {
 		return b.lazy("context", nil), "", nil
 	}
-	if v, ok := b.o.context(from); ok {
+	if v, ok := b.o.Contexts.Lookup(from); ok {
 		return b.namedContext(from, v)
 	}
 	if st := b.plan.findAmongAll(from, before); st != nil {
 		s := b.stages[st]
-		return b.lazy("stage:"+s.key, func(ctx context.Context) (*tree, error) { return b.mountLayer(ctx, s.top) }), s.key, nil
+		return b.lazy("stage:"+s.key, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, s.top) }), s.key, nil
 	}
 	return b.imageTree(from)
 }
 
-func (b *builder) lazy(key string, open func(context.Context) (*tree, error)) *lazyTree {
+func (b *builder) lazy(key string, open func(context.Context) (*source.Tree, error)) *lazyTree {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l, ok := b.trees[key]
@@ -71,35 +72,35 @@ func (b *builder) imageTree(ref string) (*lazyTree, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return b.lazy("image:"+base.ID, func(ctx context.Context) (*tree, error) { return b.mountLayer(ctx, base.Top) }), base.ID, nil
+	return b.lazy("image:"+base.ID, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, base.Top) }), base.ID, nil
 }
 
 func (b *builder) namedContext(name, value string) (*lazyTree, string, error) {
-	if isImageContext(value) {
-		return b.imageTree(strings.TrimPrefix(value, imageContext))
+	if source.IsImageContext(value) {
+		return b.imageTree(strings.TrimPrefix(value, source.ImagePrefix))
 	}
-	src, inline, err := ParseSource(value, strings.NewReader(""), false)
+	src, inline, err := source.Parse(value, strings.NewReader(""), false)
 	if err != nil {
 		return nil, "", err
 	}
 	if inline != nil {
 		return nil, "", errs.New(errs.Invalid, "build context %q cannot be standard input", name)
 	}
-	return b.lazy("named:"+name, func(ctx context.Context) (*tree, error) {
-		t, err := src.open(ctx, b.tmp)
+	return b.lazy("named:"+name, func(ctx context.Context) (*source.Tree, error) {
+		t, err := src.Open(ctx, b.tmp)
 		if err != nil {
 			return nil, err
 		}
-		return t, t.loadIgnore("Dockerfile")
+		return t, t.LoadIgnore("Dockerfile")
 	}), "", nil
 }
 
-func (b *builder) mountLayer(ctx context.Context, top Layer) (*tree, error) {
+func (b *builder) mountLayer(ctx context.Context, top Layer) (*source.Tree, error) {
 	dir, release, err := b.engine.MountLayer(ctx, top)
 	if err != nil {
 		return nil, err
 	}
-	return &tree{root: dir, close: release}, nil
+	return &source.Tree{Root: dir, Close: release}, nil
 }
 
 // findAmongAll is findFrom by a stage's place in the file: dropped stages

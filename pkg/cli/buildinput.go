@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -28,7 +29,7 @@ func (o *buildFlags) fillContext(a *app, args []string) error {
 	if where != "-" && !strings.Contains(where, "://") && !strings.HasPrefix(where, "git@") && !strings.HasPrefix(where, "github.com/") {
 		where = a.abs(where)
 	}
-	src, inline, err := build.ParseSource(where, a.std.In, stdinFile)
+	src, inline, err := source.Parse(where, a.std.In, stdinFile)
 	if err != nil {
 		return err
 	}

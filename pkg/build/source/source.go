@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+// Package source gets the files of a build: a directory, an archive, a download
+// or a git repository becomes a directory, with the Dockerfile and the ignore
+// file that go with it.
+package source
 
 import (
 	"bufio"
@@ -30,15 +33,15 @@ type Source struct {
 // maxInline bounds a Dockerfile that comes by itself: more is a mistake.
 const maxInline = 16 << 20
 
-// ParseSource reads the context argument of "build": "-" is standard input,
+// Parse reads the context argument of "build": "-" is standard input,
 // which may be a Dockerfile (returned as inline) or a tar archive.
-func ParseSource(arg string, stdin io.Reader, inlineDockerfile bool) (src Source, inline []byte, err error) {
+func Parse(arg string, stdin io.Reader, inlineDockerfile bool) (src Source, inline []byte, err error) {
 	switch {
 	case arg == "-" && inlineDockerfile:
 		return src, nil, errs.New(errs.Invalid, "invalid argument: can't use stdin for both build context and dockerfile")
 	case arg == "-":
 		return stdinSource(stdin)
-	case isGit(arg):
+	case IsGit(arg):
 		return Source{Git: arg}, nil, nil
 	case strings.HasPrefix(arg, "http://"), strings.HasPrefix(arg, "https://"):
 		return Source{URL: arg}, nil, nil
@@ -55,7 +58,8 @@ func ParseSource(arg string, stdin io.Reader, inlineDockerfile bool) (src Source
 	return Source{Dir: abs}, nil, err
 }
 
-func isGit(s string) bool {
+// IsGit says whether s names a git repository.
+func IsGit(s string) bool {
 	if strings.HasPrefix(s, "git://") || strings.HasPrefix(s, "git@") || strings.HasPrefix(s, "ssh://") {
 		return true
 	}
@@ -93,39 +97,38 @@ func readBounded(r io.Reader, limit int64, what string) ([]byte, error) {
 	return text, nil
 }
 
-// tree is an opened source: a directory and what of it does not count.
-type tree struct {
-	root    string
-	ignore  *patternmatcher.PatternMatcher // nil: nothing is ignored
-	foreign bool                           // files of the host: copied as 0:0
-	inline  []byte                         // the source was a single Dockerfile
-	close   func() error
+// Tree is an opened source: a directory and what of it does not count.
+type Tree struct {
+	Root   string
+	Ignore *patternmatcher.PatternMatcher // nil: nothing is ignored
+	inline []byte                         // the source was a single Dockerfile
+	Close  func() error
 }
 
-// open makes src available as a directory. tmp is a private directory for
+// Open makes src available as a directory. tmp is a private directory for
 // what has to be unpacked; the caller closes the tree.
-func (src Source) open(ctx context.Context, tmp string) (*tree, error) {
-	t := &tree{foreign: true, close: func() error { return nil }}
+func (src Source) Open(ctx context.Context, tmp string) (*Tree, error) {
+	t := &Tree{Close: func() error { return nil }}
 	if src.Dir != "" {
-		t.root = src.Dir
+		t.Root = src.Dir
 		return t, nil
 	}
 	dir, err := os.MkdirTemp(tmp, "context-")
 	if err != nil {
 		return nil, err
 	}
-	t.root = dir
-	t.close = func() error { return os.RemoveAll(dir) }
+	t.Root = dir
+	t.Close = func() error { return os.RemoveAll(dir) }
 	switch {
 	case src.Tar != nil:
 		err = unpackInto(dir, src.Tar)
 	case src.URL != "":
 		t.inline, err = fetchContext(ctx, src.URL, dir)
 	case src.Git != "":
-		t.root, err = cloneContext(ctx, src.Git, dir, false, "")
+		t.Root, err = Clone(ctx, src.Git, dir, false, "")
 	}
 	if err != nil {
-		return nil, errsJoinClose(err, t.close)
+		return nil, errsJoinClose(err, t.Close)
 	}
 	return t, nil
 }
@@ -173,26 +176,33 @@ func httpGet(ctx context.Context, url string) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
-// dockerfile finds the Dockerfile's text and the name to show in messages, and
+// Dockerfile says where the Dockerfile of a context is.
+type Dockerfile struct {
+	Path       string // inside the context, or absolute; empty: Dockerfile, then Containerfile
+	Inline     []byte // or its own bytes
+	IgnoreFile string // instead of .dockerignore
+}
+
+// Dockerfile finds the Dockerfile's text and the name to show in messages, and
 // loads the ignore file that goes with it.
-func (t *tree) dockerfile(o *Options) (text []byte, name string, err error) {
+func (t *Tree) Dockerfile(f Dockerfile) (text []byte, name string, err error) {
 	switch {
-	case o.Inline != nil:
-		text, name = o.Inline, "Dockerfile"
+	case f.Inline != nil:
+		text, name = f.Inline, "Dockerfile"
 	case t.inline != nil:
 		text, name = t.inline, "Dockerfile"
 	default:
-		if text, name, err = t.readDockerfile(o.Dockerfile); err != nil {
+		if text, name, err = t.readDockerfile(f.Path); err != nil {
 			return nil, "", err
 		}
 	}
-	if o.IgnoreFile != "" {
-		return text, name, t.readIgnore(o.IgnoreFile)
+	if f.IgnoreFile != "" {
+		return text, name, t.readIgnore(f.IgnoreFile)
 	}
-	return text, name, t.loadIgnore(name)
+	return text, name, t.LoadIgnore(name)
 }
 
-func (t *tree) readDockerfile(name string) ([]byte, string, error) {
+func (t *Tree) readDockerfile(name string) ([]byte, string, error) {
 	candidates := []string{name}
 	if name == "" {
 		candidates = []string{"Dockerfile", "Containerfile"}
@@ -200,7 +210,7 @@ func (t *tree) readDockerfile(name string) ([]byte, string, error) {
 	for _, c := range candidates {
 		path := c
 		if !filepath.IsAbs(c) {
-			path = filepath.Join(t.root, c)
+			path = filepath.Join(t.Root, c)
 		}
 		f, err := os.Open(path)
 		if os.IsNotExist(err) {
@@ -214,21 +224,21 @@ func (t *tree) readDockerfile(name string) ([]byte, string, error) {
 		return text, c, err
 	}
 	if name == "" {
-		return nil, "", errs.WithHint(errs.New(errs.NotFound, "unable to prepare context: unable to evaluate symlinks in Dockerfile path: no Dockerfile or Containerfile in %s", t.root),
+		return nil, "", errs.WithHint(errs.New(errs.NotFound, "unable to prepare context: unable to evaluate symlinks in Dockerfile path: no Dockerfile or Containerfile in %s", t.Root),
 			"name it with -f FILE")
 	}
 	return nil, "", errs.New(errs.NotFound, "unable to prepare context: Dockerfile %q does not exist", name)
 }
 
-// loadIgnore reads the first of NAME.containerignore and NAME.dockerignore
+// LoadIgnore reads the first of NAME.containerignore and NAME.dockerignore
 // beside the Dockerfile, .containerignore and .dockerignore at the top of the
 // context.
-func (t *tree) loadIgnore(dockerfile string) error {
+func (t *Tree) LoadIgnore(dockerfile string) error {
 	own := dockerfile
 	if !filepath.IsAbs(own) {
-		own = filepath.Join(t.root, own)
+		own = filepath.Join(t.Root, own)
 	}
-	for _, path := range []string{own + ".containerignore", own + ".dockerignore", filepath.Join(t.root, ".containerignore"), filepath.Join(t.root, ".dockerignore")} {
+	for _, path := range []string{own + ".containerignore", own + ".dockerignore", filepath.Join(t.Root, ".containerignore"), filepath.Join(t.Root, ".dockerignore")} {
 		if _, err := os.Stat(path); err == nil {
 			return t.readIgnore(path)
 		}
@@ -236,7 +246,7 @@ func (t *tree) loadIgnore(dockerfile string) error {
 	return nil
 }
 
-func (t *tree) readIgnore(path string) error {
+func (t *Tree) readIgnore(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return errs.New(errs.NotFound, "cannot read the ignore file: %v", err)
@@ -249,7 +259,7 @@ func (t *tree) readIgnore(path string) error {
 	if len(patterns) == 0 {
 		return nil
 	}
-	if t.ignore, err = patternmatcher.New(patterns); err != nil {
+	if t.Ignore, err = patternmatcher.New(patterns); err != nil {
 		return errs.New(errs.Invalid, "bad pattern in %s: %v", filepath.Base(path), err)
 	}
 	return nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package source
 
 import (
 	"os"
@@ -11,17 +11,21 @@ import (
 )
 
 const (
-	imageContext  = "docker-image://"
-	layoutContext = "oci-layout://"
+	// ImagePrefix begins the value of a named context that is an image.
+	ImagePrefix  = "docker-image://"
+	layoutPrefix = "oci-layout://"
 )
 
-// context is the value of a named context. Names are compared as those of
+// Contexts are the named contexts of a build (--build-context NAME=VALUE).
+type Contexts map[string]string
+
+// Lookup is the value of a named context. Names are compared as those of
 // images: alpine, alpine:latest and docker.io/library/alpine are one.
-func (o *Options) context(name string) (string, bool) {
-	if v, ok := o.Contexts[name]; ok {
+func (c Contexts) Lookup(name string) (string, bool) {
+	if v, ok := c[name]; ok {
 		return v, true
 	}
-	for n, v := range o.Contexts {
+	for n, v := range c {
 		if shortName(n) == shortName(name) {
 			return v, true
 		}
@@ -34,13 +38,13 @@ func shortName(name string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(name, "library/"), ":latest")
 }
 
-// contextImage is the image that a named context stands for, as Engine.Base
+// ContextImage is the image that a named context stands for, as the engine
 // takes it: a name, or oci-layout://DIRECTORY[:TAG|@DIGEST].
-func contextImage(name, value string) (string, error) {
-	if ref, ok := strings.CutPrefix(value, imageContext); ok {
+func ContextImage(name, value string) (string, error) {
+	if ref, ok := strings.CutPrefix(value, ImagePrefix); ok {
 		return ref, nil
 	}
-	if strings.HasPrefix(value, layoutContext) {
+	if strings.HasPrefix(value, layoutPrefix) {
 		return value, nil
 	}
 	err := errs.New(errs.Invalid, "build context %q (%s) holds files, and FROM needs an image", name, value)
@@ -50,7 +54,7 @@ func contextImage(name, value string) (string, error) {
 	return "", errs.WithHint(err, "use --build-context %s=docker-image://IMAGE, or take the files with COPY --from=%s", name, name)
 }
 
-// isImageContext says whether a named context stands for an image.
-func isImageContext(value string) bool {
-	return strings.HasPrefix(value, imageContext) || strings.HasPrefix(value, layoutContext)
+// IsImageContext says whether a named context stands for an image.
+func IsImageContext(value string) bool {
+	return strings.HasPrefix(value, ImagePrefix) || strings.HasPrefix(value, layoutPrefix)
 }

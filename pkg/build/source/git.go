@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package source
 
 import (
 	"bytes"
@@ -68,10 +68,10 @@ func parseGitRef(arg string) (g gitRef, err error) {
 	return g, nil
 }
 
-// cloneContext fetches one commit of a repository with the git program and
+// Clone fetches one commit of a repository with the git program and
 // returns the directory that the reference names. checksum, where not empty, is
 // the commit that it must be.
-func cloneContext(ctx context.Context, arg, dir string, keepGit bool, checksum string) (string, error) {
+func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) (string, error) {
 	ref, err := parseGitRef(arg)
 	if err != nil {
 		return "", err
