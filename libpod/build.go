@@ -24,6 +24,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // What a build needs of the engine. All of it runs as root of the user's
@@ -201,12 +202,12 @@ func (e *Engine) CheckNames(names []string) error {
 func imageNames(names []string) (full, shown []string, err error) {
 	full = make([]string, 0, len(names))
 	for _, name := range names {
-		f, err := storage.Normalize(name)
+		f, err := imagename.Normalize(name)
 		if err != nil {
 			return nil, nil, err
 		}
 		full = append(full, f)
-		shown = append(shown, storage.Familiar(f))
+		shown = append(shown, imagename.Familiar(f))
 	}
 	return full, shown, nil
 }
@@ -232,8 +233,8 @@ func (e *Engine) CreateList(ctx context.Context, l NewList) (id string, shown []
 	id, _, err = e.images.CreateList(ctx, l)
 	if l.Add != "" && err == nil {
 		var f string
-		f, err = storage.Normalize(l.Add)
-		shown = append(shown, storage.Familiar(f))
+		f, err = imagename.Normalize(l.Add)
+		shown = append(shown, imagename.Familiar(f))
 	}
 	return id, shown, err
 }

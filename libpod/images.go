@@ -15,6 +15,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // PullOptions say what to fetch and where its progress goes.
@@ -140,10 +141,10 @@ func instanceSize(list []storage.Summary, ids []string) (size int64) {
 func imageSummary(i *storage.Summary) ImageSummary {
 	s := ImageSummary{ID: i.ID, Created: i.Created, Size: i.Size, Labels: i.Labels}
 	for _, n := range i.Names {
-		s.Names = append(s.Names, storage.Familiar(n))
+		s.Names = append(s.Names, imagename.Familiar(n))
 	}
 	for _, n := range i.RepoDigests {
-		s.RepoDigests = append(s.RepoDigests, storage.Familiar(n))
+		s.RepoDigests = append(s.RepoDigests, imagename.Familiar(n))
 	}
 	return s
 }

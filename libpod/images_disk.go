@@ -10,6 +10,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // PruneImagesOptions select images that nothing uses.
@@ -239,7 +240,7 @@ func (e *Engine) Check(ctx context.Context, o CheckOptions) (list []CheckFinding
 	}
 	broken, err := e.artifacts().Check(ctx, o.Repair)
 	for _, b := range broken {
-		list = append(list, CheckFinding{Artifact: b.Digest.Encoded(), Name: storage.Familiar(b.Name), Problem: b.Text, Repaired: b.Repaired})
+		list = append(list, CheckFinding{Artifact: b.Digest.Encoded(), Name: imagename.Familiar(b.Name), Problem: b.Text, Repaired: b.Repaired})
 	}
 	return list, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // imageFilter makes one question of all conditions.
@@ -135,8 +136,8 @@ func matchReference(pattern string) func(*storage.Summary) bool {
 // matchName matches one complete name, or its familiar form, with or without
 // its tag.
 func matchName(pattern, full string) bool {
-	for _, n := range []string{storage.Familiar(full), full} {
-		repo, _ := storage.SplitName(n)
+	for _, n := range []string{imagename.Familiar(full), full} {
+		repo, _ := imagename.Split(n)
 		for _, candidate := range []string{n, repo} {
 			if ok, err := path.Match(pattern, candidate); err == nil && ok {
 				return true

@@ -12,6 +12,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // ManifestEntry says what is different about one image of a list; empty fields
@@ -19,7 +20,7 @@ import (
 type ManifestEntry = storage.Entry
 
 // RemoteOptions are how a registry is reached.
-type RemoteOptions = storage.RemoteOptions
+type RemoteOptions = registry.RemoteOptions
 
 // ManifestCreation describes a list of images from anywhere.
 type ManifestCreation = storage.ListCreation

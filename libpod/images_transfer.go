@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // PushOptions say where and how an image goes.
@@ -123,26 +124,26 @@ type LoginOptions struct {
 // Login asks the registry whether it knows the account and keeps the
 // credentials. It returns where they are kept.
 func (e *Engine) Login(ctx context.Context, o LoginOptions) (string, error) {
-	return e.images.Login(ctx, storage.LoginOptions(o))
+	return registry.Login(ctx, registry.LoginOptions(o))
 }
 
 // LoggedIn is the user name known for a registry, "" without one.
 func (e *Engine) LoggedIn(o LoginOptions) (string, error) {
-	return e.images.LoggedIn(storage.LoginOptions(o))
+	return registry.LoggedIn(registry.LoginOptions(o))
 }
 
 // Credentials are the user name and the password known for a registry.
 func (e *Engine) Credentials(o LoginOptions) (user, password string, err error) {
-	return e.images.Credentials(storage.LoginOptions(o))
+	return registry.Credentials(registry.LoginOptions(o))
 }
 
 // Logout forgets the credentials of a registry; all: of every one. Kind
 // NotFound: there were none.
 func (e *Engine) Logout(o LoginOptions, all bool) error {
 	if all {
-		return e.images.LogoutAll(storage.LoginOptions(o))
+		return registry.LogoutAll(registry.LoginOptions(o))
 	}
-	return e.images.Logout(storage.LoginOptions(o))
+	return registry.Logout(registry.LoginOptions(o))
 }
 
 // SearchOptions say where to look for repositories.
@@ -153,11 +154,11 @@ type SearchOptions struct {
 }
 
 // SearchResult is one repository that a registry found.
-type SearchResult = storage.SearchResult
+type SearchResult = registry.SearchResult
 
 // Search asks the registry that the term names, else docker.io.
 func (e *Engine) Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, error) {
-	return e.images.Search(ctx, term, storage.SearchOptions(o))
+	return registry.Search(ctx, term, registry.SearchOptions(o))
 }
 
 // TreeLayer is one layer of an image as `image tree` shows it.

@@ -2,11 +2,11 @@
 
 package libpod
 
-import "github.com/proa-containers/proa/storage"
+import "github.com/proa-containers/proa/storage/imagename"
 
 // NormalizeName makes a complete name of what the user wrote: alpine becomes
 // docker.io/library/alpine:latest.
-func NormalizeName(name string) (string, error) { return storage.Normalize(name) }
+func NormalizeName(name string) (string, error) { return imagename.Normalize(name) }
 
 // SplitName is the repository, familiar, and the tag of a complete name.
-func SplitName(name string) (repository, tag string) { return storage.SplitName(name) }
+func SplitName(name string) (repository, tag string) { return imagename.Split(name) }

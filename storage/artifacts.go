@@ -18,6 +18,8 @@ import (
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/artifact"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // Artifacts are one user's OCI artifacts, with the way to registries that
@@ -29,12 +31,12 @@ type Artifacts struct {
 
 // OpenArtifacts prepares them; nothing is read or created yet.
 func OpenArtifacts(d dirs.Dirs) *Artifacts {
-	return &Artifacts{artifact.Open(d.Artifacts(), Normalize), Open(d)}
+	return &Artifacts{artifact.Open(d.Artifacts(), imagename.Normalize), Open(d)}
 }
 
 // Pull fetches an artifact, in place of what had its name, and returns its
 // digest. A killed Pull leaves nothing that counts.
-func (a *Artifacts) Pull(ctx context.Context, name string, ro RemoteOptions, p Progress) (d digest.Digest, err error) {
+func (a *Artifacts) Pull(ctx context.Context, name string, ro registry.RemoteOptions, p Progress) (d digest.Digest, err error) {
 	named, from, sys, err := a.remote(name, ro, false)
 	if err != nil {
 		return "", err
@@ -63,7 +65,7 @@ func (a *Artifacts) Pull(ctx context.Context, name string, ro RemoteOptions, p P
 }
 
 // Push sends an artifact to the registry of its name and returns its digest.
-func (a *Artifacts) Push(ctx context.Context, name string, ro RemoteOptions, p Progress) (digest.Digest, error) {
+func (a *Artifacts) Push(ctx context.Context, name string, ro registry.RemoteOptions, p Progress) (digest.Digest, error) {
 	named, to, sys, err := a.remote(name, ro, true)
 	if err != nil {
 		return "", err
@@ -95,26 +97,26 @@ func (a *Artifacts) Push(ctx context.Context, name string, ro RemoteOptions, p P
 
 // remote is where an artifact of that name lies. Pulls go through mirrors, as
 // the library reads registries.conf for them; for pushes placeOf does.
-func (a *Artifacts) remote(name string, ro RemoteOptions, push bool) (reference.Named, types.ImageReference, *types.SystemContext, error) {
-	named, err := parseName(name)
+func (a *Artifacts) remote(name string, ro registry.RemoteOptions, push bool) (reference.Named, types.ImageReference, *types.SystemContext, error) {
+	named, err := imagename.Parse(name)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	sys, err := a.s.system(ro.pull())
+	sys, err := a.s.system(PullOptions{RemoteOptions: ro})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	at := named
 	if push {
-		p, err := placeOf(sys, named)
+		p, err := registry.PlaceOf(sys, named)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		at = p.of(named)
+		at = p.Of(named)
 	}
 	ref, err := docker.NewReference(at)
 	if err != nil {
-		return nil, nil, nil, badName(name, err)
+		return nil, nil, nil, imagename.Bad(name, err)
 	}
 	return named, ref, sys, nil
 }
@@ -127,12 +129,12 @@ type transfer struct {
 	words  *wording
 }
 
-func (t *transfer) run(ctx context.Context, ro RemoteOptions, to, from types.ImageReference, p Progress) (raw []byte, err error) {
+func (t *transfer) run(ctx context.Context, ro registry.RemoteOptions, to, from types.ImageReference, p Progress) (raw []byte, err error) {
 	opts := &copy.Options{SourceCtx: t.sys, DestinationCtx: t.sys, PreserveDigests: true}
 	stop := report(opts, t.words, imgspec.DescriptorEmptyJSON.Digest.Encoded(), "", &teller{p: p})
 	defer stop()
-	err = ro.retry(ctx, func() error {
-		return patiently(ctx, func(ctx context.Context) error {
+	err = ro.Retrying(ctx, func() error {
+		return registry.Patiently(ctx, func(ctx context.Context) error {
 			raw, err = copy.Image(ctx, t.policy, to, from, opts)
 			return err
 		})
@@ -144,5 +146,5 @@ func artifactError(err error, named reference.Named) error {
 	if e := signature.PolicyRequirementError(""); errors.As(err, &e) {
 		return denyByPolicy("artifact", err)
 	}
-	return registryError(err, named)
+	return registry.Explain(err, named)
 }

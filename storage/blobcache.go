@@ -13,6 +13,8 @@ import (
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/blobinfocache"
 	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // primeCache tells containers/image before a push what the image's own manifest
@@ -22,7 +24,7 @@ import (
 //
 // It returns the repository (without its domain) that layers of the image can be
 // mounted from, "" when there is none.
-func (s *Store) primeCache(at *place, img *Image, to reference.Named) (mountFrom string) {
+func (s *Store) primeCache(sys *types.SystemContext, at *registry.Place, img *Image, to reference.Named) (mountFrom string) {
 	var repos []reference.Named
 	for _, d := range img.RepoDigests {
 		n, err := reference.ParseNormalizedNamed(d)
@@ -42,14 +44,14 @@ func (s *Store) primeCache(at *place, img *Image, to reference.Named) (mountFrom
 	if err != nil || len(m.LayerInfos()) != len(img.DiffIDs) {
 		return ""
 	}
-	cache := blobinfocache.DefaultCache(at.sys)
-	scope := types.BICTransportScope{Opaque: reference.Domain(at.of(to))}
+	cache := blobinfocache.DefaultCache(sys)
+	scope := types.BICTransportScope{Opaque: reference.Domain(at.Of(to))}
 	for i, l := range m.LayerInfos() {
 		diffID := digest.Digest(img.DiffIDs[i])
 		cache.RecordDigestUncompressedPair(l.Digest, diffID)
 		recordCompression(cache, l.Digest, l.MediaType)
 		for _, r := range repos {
-			cache.RecordKnownLocation(docker.Transport, scope, l.Digest, types.BICLocationReference{Opaque: at.of(r).Name()})
+			cache.RecordKnownLocation(docker.Transport, scope, l.Digest, types.BICLocationReference{Opaque: at.Of(r).Name()})
 		}
 	}
 	if slices.ContainsFunc(repos, func(r reference.Named) bool { return r.Name() == to.Name() }) {

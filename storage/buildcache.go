@@ -24,6 +24,8 @@ import (
 	"go.podman.io/storage/pkg/archive"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // A build cache outside of the store is an OCI artifact: a configuration with
@@ -35,7 +37,7 @@ import (
 type CacheRef struct {
 	Name     string // repository[:tag]
 	Dir, Tag string // or an absolute directory, and the name in it
-	Remote   RemoteOptions
+	Remote   registry.RemoteOptions
 }
 
 // CacheBlob is a layer as it was transferred.
@@ -55,7 +57,7 @@ type CacheItem struct {
 
 	s      *Store
 	src    types.ImageSource
-	remote RemoteOptions
+	remote registry.RemoteOptions
 	last   bool // closes the source
 }
 
@@ -79,7 +81,7 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 			return nil, errs.New(errs.NotFound, "%s is no OCI directory", r.Dir)
 		}
 	}
-	sys, err := s.system(r.Remote.pull())
+	sys, err := s.system(PullOptions{RemoteOptions: r.Remote})
 	if err != nil {
 		return nil, err
 	}
@@ -87,12 +89,12 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 		return nil, err
 	}
 	var items []*CacheItem
-	err = r.Remote.retry(ctx, func() (err error) {
+	err = r.Remote.Retrying(ctx, func() (err error) {
 		items, err = s.openCache(ctx, ref, sys, r.Remote)
 		return err
 	})
 	if err != nil && named != nil {
-		return nil, registryError(err, named)
+		return nil, registry.Explain(err, named)
 	}
 	return items, err
 }
@@ -102,7 +104,7 @@ func (r CacheRef) parse() (types.ImageReference, reference.Named, error) {
 		ref, err := ocilayout.NewReference(r.Dir, r.Tag)
 		return ref, nil, err
 	}
-	named, err := parseName(r.Name)
+	named, err := imagename.Parse(r.Name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,14 +112,14 @@ func (r CacheRef) parse() (types.ImageReference, reference.Named, error) {
 	return ref, named, err
 }
 
-func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, remote RemoteOptions) (items []*CacheItem, err error) {
+func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, remote registry.RemoteOptions) (items []*CacheItem, err error) {
 	policy, err := policyContext(sys)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = policy.Destroy() }()
 	var src types.ImageSource
-	err = within(ctx, func(ctx context.Context) error {
+	err = registry.Within(ctx, func(ctx context.Context) error {
 		src, err = ref.NewImageSource(ctx, sys)
 		return err
 	})
@@ -206,7 +208,7 @@ func (c *CacheItem) Layer(ctx context.Context, b CacheBlob, diffID digest.Digest
 	defer o.end(&err)
 	g := o.stageSame(diffID, b.Digest)
 	if g == nil {
-		err := c.remote.retry(ctx, func() (err error) {
+		err := c.remote.Retrying(ctx, func() (err error) {
 			g, err = c.stage(ctx, o, b)
 			return err
 		})
@@ -261,7 +263,7 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 	if err != nil {
 		return err
 	}
-	sys, err := s.system(r.Remote.pull())
+	sys, err := s.system(PullOptions{RemoteOptions: r.Remote})
 	if err != nil {
 		return err
 	}
@@ -271,11 +273,11 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 	}
 	defer o.end(&err)
 	if named != nil {
-		p, err := placeOf(sys, named)
+		p, err := registry.PlaceOf(sys, named)
 		if err != nil {
 			return err
 		}
-		if ref, err = docker.NewReference(p.of(named)); err != nil {
+		if ref, err = docker.NewReference(p.Of(named)); err != nil {
 			return err
 		}
 	} else {
@@ -285,7 +287,7 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 		}
 		defer unlock()
 	}
-	err = r.Remote.retry(ctx, func() error { return o.writeCache(ctx, ref, sys, configType, layers, config) })
+	err = r.Remote.Retrying(ctx, func() error { return o.writeCache(ctx, ref, sys, configType, layers, config) })
 	if err != nil && named != nil {
 		return pushError(err, named)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/changes"
+	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/pack"
 )
 
@@ -57,7 +58,7 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*Image, error) {
 	}
 	var names []string
 	if o.Name != "" {
-		n, err := Normalize(o.Name)
+		n, err := imagename.Normalize(o.Name)
 		if err != nil {
 			return nil, err
 		}

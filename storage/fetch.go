@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 const (
@@ -36,7 +37,7 @@ type fetched struct {
 	o         *op
 	src       types.ImageSource
 	sys       *types.SystemContext
-	remote    RemoteOptions
+	remote    registry.RemoteOptions
 	layout    string // the OCI directory that is read, if any
 	tell      *teller
 	top       []byte // manifest or index as named
@@ -358,7 +359,11 @@ func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 }
 
 func (f *fetched) download(ctx context.Context, info types.BlobInfo, want digest.Digest) (*staged, error) {
-	rc, size, err := f.openBlob(ctx, info)
+	src := f.src
+	if n, ok := src.(renamed); ok {
+		src = n.ImageSource // which can send parts of a blob
+	}
+	rc, size, err := registry.OpenBlob(ctx, src, f.remote, info)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import (
 	storagetypes "go.podman.io/storage/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // containersStorage is the transport of stores such as podman's: it and Proa
@@ -156,8 +158,8 @@ func (f *foreign) read(o *op) (st storage.Store, done func(), err error) {
 // find looks for the image as Resolve does in Proa's store, and returns the
 // names that it is asked for by.
 func (f *foreign) find(st storage.Store, sys *types.SystemContext) (*storage.Image, []string, error) {
-	named, err := parseName(f.image)
-	hex, idLike := isID(f.image)
+	named, err := imagename.Parse(f.image)
+	hex, idLike := imagename.IsID(f.image)
 	if err != nil && !idLike {
 		return nil, nil, err
 	}
@@ -169,11 +171,11 @@ func (f *foreign) find(st storage.Store, sys *types.SystemContext) (*storage.Ima
 			return nil, nil, f.noImage()
 		}
 		candidates := []reference.Named{named}
-		if isShort(f.image) {
-			if local, err := parseName("localhost/" + f.image); err == nil {
+		if imagename.IsShort(f.image) {
+			if local, err := imagename.Parse("localhost/" + f.image); err == nil {
 				candidates = append(candidates, local)
 			}
-			more, _ := shortNameCandidates(sys, f.image)
+			more, _ := registry.Candidates(sys, f.image)
 			candidates = append(candidates, more...)
 		}
 		for _, c := range candidates {
@@ -225,7 +227,7 @@ func (s *Store) writeForeign(rest string) (to types.ImageReference, done func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	named, err := parseName(f.image)
+	named, err := imagename.Parse(f.image)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,7 +14,12 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/hello"
+	"github.com/proa-containers/proa/storage/imagename"
 )
+
+// builtinRepo is the name of the image that Proa carries itself. It lies under
+// localhost/, so that it shadows nothing that a registry offers.
+const builtinRepo = "localhost/hello"
 
 // isBuiltin reports whether a name to be pulled is the image that Proa carries
 // itself. No registry is asked for these names, so they never mean anything
@@ -23,7 +28,7 @@ func isBuiltin(ref string, n reference.Named) bool {
 	if n.String() == builtinRepo+":latest" {
 		return true
 	}
-	return isShort(ref) && reference.FamiliarString(n) == "hello:latest"
+	return imagename.IsShort(ref) && reference.FamiliarString(n) == "hello:latest"
 }
 
 // pullBuiltin unpacks the built-in image as localhost/hello:latest.

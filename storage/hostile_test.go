@@ -21,6 +21,7 @@ import (
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/test/wild"
 )
 
@@ -391,7 +392,7 @@ func TestHostileTags(t *testing.T) {
 			if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("pull: %v", err)
 			}
-			_, err = s.Search(context.Background(), g.Host()+"/bad/image", SearchOptions{ListTags: true})
+			_, err = registry.Search(context.Background(), g.Host()+"/bad/image", registry.SearchOptions{ListTags: true})
 			if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("search: %v", err)
 			}
@@ -438,9 +439,9 @@ func TestSilentRegistry(t *testing.T) {
 	quick(t, 200*time.Millisecond)
 	g.Before = on("/", func(w http.ResponseWriter, _ *http.Request) { wild.Hang(w) })
 	ctx := context.Background()
-	_, login := s.Login(ctx, LoginOptions{Registry: g.Host(), Username: "me", Password: "secret"})
+	_, login := registry.Login(ctx, registry.LoginOptions{Registry: g.Host(), Username: "me", Password: "secret"})
 	_, inspect := s.ManifestInspect(ctx, g.Host()+"/bad/image", fast(0))
-	_, search := s.Search(ctx, g.Host()+"/x", SearchOptions{})
+	_, search := registry.Search(ctx, g.Host()+"/x", registry.SearchOptions{})
 	for what, err := range map[string]error{"login": login, "manifest inspect": inspect, "search": search} {
 		if !errs.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), "sent nothing for") {
 			t.Errorf("%s: %v (%v)", what, err, errs.KindOf(err))

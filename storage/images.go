@@ -14,6 +14,8 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // Resolve finds an image in the store: by name (docker.io, library/ and :latest
@@ -48,13 +50,13 @@ func (s *Store) Resolve(name string) (*Image, error) {
 
 // find looks for whole ids, then names, then the start of an id, as Docker does.
 func find(names []byte, name string) (string, error) {
-	hex, idLike := isID(name)
+	hex, idLike := imagename.IsID(name)
 	if idLike && len(hex) == 64 {
 		if id, _ := lookupID(names, hex); id != "" {
 			return id, nil
 		}
 	}
-	named, err := parseName(name)
+	named, err := imagename.Parse(name)
 	if err == nil {
 		if id, ok := findNamed(names, name, named); ok {
 			return id, nil
@@ -82,16 +84,16 @@ func findNamed(names []byte, name string, named reference.Named) (string, bool) 
 	if id, ok := lookup(names, kind, named.String()); ok {
 		return id, true
 	}
-	if !isShort(name) {
+	if !imagename.IsShort(name) {
 		return "", false
 	}
-	if local, err := parseName("localhost/" + name); err == nil {
+	if local, err := imagename.Parse("localhost/" + name); err == nil {
 		if id, ok := lookup(names, kind, local.String()); ok {
 			return id, true
 		}
 	}
 	// Only now registries.conf: it is several files to read and parse.
-	candidates, err := shortNameCandidates(nil, name)
+	candidates, err := registry.Candidates(nil, name)
 	if err != nil {
 		return "", false
 	}
@@ -105,7 +107,7 @@ func findNamed(names []byte, name string, named reference.Named) (string, bool) 
 
 func noSuchImage(name string) error {
 	if !strings.Contains(name, "@") && !strings.HasPrefix(name, "sha256:") {
-		if n, err := parseName(name); err == nil {
+		if n, err := imagename.Parse(name); err == nil {
 			name = reference.FamiliarString(n)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/changes"
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // ImportOptions describe the image that Import makes.
@@ -41,7 +42,7 @@ func (s *Store) Import(ctx context.Context, o ImportOptions) (*Image, error) {
 	}
 	var names []string
 	if o.Name != "" {
-		n, err := Normalize(o.Name)
+		n, err := imagename.Normalize(o.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"go.podman.io/storage/pkg/stringid"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // ListOptions describe a manifest list that is made of images of the store.
@@ -272,7 +273,7 @@ func (o *op) removeInstances(ids []string, ro RemoveOptions, out *Removal) error
 // FindAside is the image of a platform that a build fetched under a name which
 // another platform's image may have (PullOptions.Aside).
 func (s *Store) FindAside(ref, platform string) (*Image, error) {
-	candidates, err := shortNameCandidates(nil, ref)
+	candidates, err := registry.Candidates(nil, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +296,7 @@ func (s *Store) FindAside(ref, platform string) (*Image, error) {
 
 // Platforms are the platforms that a name is available for: of a list, here or
 // at its registry, else that of the image.
-func (s *Store) Platforms(ctx context.Context, ref string, ro RemoteOptions) ([]string, error) {
+func (s *Store) Platforms(ctx context.Context, ref string, ro registry.RemoteOptions) ([]string, error) {
 	if img, err := s.Resolve(ref); err == nil && img.List {
 		_, ix, err := s.readIndex(img.ID)
 		if err != nil {
@@ -303,11 +304,11 @@ func (s *Store) Platforms(ctx context.Context, ref string, ro RemoteOptions) ([]
 		}
 		return platformsOf(ix.Manifests), nil
 	}
-	sys, err := s.system(ro.pull())
+	sys, err := s.system(PullOptions{RemoteOptions: ro})
 	if err != nil {
 		return nil, err
 	}
-	names, err := shortNameCandidates(sys, ref)
+	names, err := registry.Candidates(sys, ref)
 	if err != nil {
 		return nil, err
 	}

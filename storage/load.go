@@ -24,6 +24,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/unpack"
 )
 
@@ -233,7 +234,7 @@ func (s *Store) loadOne(ctx context.Context, sys *types.SystemContext, ref types
 	}
 	l := Loaded{ID: id}
 	for _, n := range fo.names {
-		l.Names = append(l.Names, Familiar(n))
+		l.Names = append(l.Names, imagename.Familiar(n))
 	}
 	return l, nil
 }

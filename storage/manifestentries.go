@@ -15,17 +15,19 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // entriesFor makes entries of what a reference means.
-func (s *Store) entriesFor(ctx context.Context, ref string, all bool, ro RemoteOptions) ([]imgspec.Descriptor, error) {
+func (s *Store) entriesFor(ctx context.Context, ref string, all bool, ro registry.RemoteOptions) ([]imgspec.Descriptor, error) {
 	t, rest, ok := cutTransport(ref)
 	if ok && t == "docker" {
 		return s.remoteEntries(ctx, strings.TrimPrefix(rest, "//"), all, ro)
 	}
 	// A list names the images of the store, so what lies elsewhere comes in.
 	if local := strings.TrimPrefix(ref, containersStorage+":"); ok && (t != containersStorage || !s.has(local)) {
-		img, err := s.Pull(ctx, ref, ro.pull())
+		img, err := s.Pull(ctx, ref, PullOptions{RemoteOptions: ro})
 		if err != nil {
 			return nil, err
 		}
@@ -68,13 +70,13 @@ func (s *Store) localEntry(img *Image) (imgspec.Descriptor, error) {
 	}, nil
 }
 
-func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro RemoteOptions) ([]imgspec.Descriptor, error) {
+func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro registry.RemoteOptions) ([]imgspec.Descriptor, error) {
 	named, raw, mime, src, err := s.openRemote(ctx, name, ro)
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	sys, err := s.system(ro.pull())
+	sys, err := s.system(PullOptions{RemoteOptions: ro})
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +88,11 @@ func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro Rem
 	}
 	img, err := image.FromSource(ctx, sys, src)
 	if err != nil {
-		return nil, registryError(err, named)
+		return nil, registry.Explain(err, named)
 	}
 	info, err := img.OCIConfig(ctx)
 	if err != nil {
-		return nil, registryError(err, named)
+		return nil, registry.Explain(err, named)
 	}
 	d := digest.FromBytes(raw)
 	return []imgspec.Descriptor{{
@@ -127,23 +129,23 @@ func listEntries(sys *types.SystemContext, raw []byte, mime string, all bool, fr
 }
 
 // openRemote reads a manifest at a registry. The caller closes the source.
-func (s *Store) openRemote(ctx context.Context, name string, ro RemoteOptions) (named reference.Named, raw []byte, mime string, src types.ImageSource, err error) {
+func (s *Store) openRemote(ctx context.Context, name string, ro registry.RemoteOptions) (named reference.Named, raw []byte, mime string, src types.ImageSource, err error) {
 	fail := func(err error) (reference.Named, []byte, string, types.ImageSource, error) {
 		return nil, nil, "", nil, err
 	}
-	if named, err = parseName(name); err != nil {
+	if named, err = imagename.Parse(name); err != nil {
 		return fail(err)
 	}
-	sys, err := s.system(ro.pull())
+	sys, err := s.system(PullOptions{RemoteOptions: ro})
 	if err != nil {
 		return fail(err)
 	}
 	ref, err := docker.NewReference(named)
 	if err != nil {
-		return fail(badName(named.String(), err))
+		return fail(imagename.Bad(named.String(), err))
 	}
-	err = ro.retry(ctx, func() error {
-		return within(ctx, func(ctx context.Context) error {
+	err = ro.Retrying(ctx, func() error {
+		return registry.Within(ctx, func(ctx context.Context) error {
 			if src, err = ref.NewImageSource(ctx, sys); err != nil {
 				return err
 			}
@@ -154,7 +156,7 @@ func (s *Store) openRemote(ctx context.Context, name string, ro RemoteOptions) (
 		})
 	})
 	if err != nil {
-		return fail(registryError(err, named))
+		return fail(registry.Explain(err, named))
 	}
 	return named, raw, mime, src, nil
 }

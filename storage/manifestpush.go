@@ -22,11 +22,12 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/pack"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // ManifestPushOptions say where and how a list goes.
 type ManifestPushOptions struct {
-	RemoteOptions
+	registry.RemoteOptions
 	Destination string // empty: the list's name; or a name, docker://, oci: or oci-archive:
 	Format      string // oci, v2s2 or empty (oci)
 	ListOnly    bool   // its images are there already
@@ -79,14 +80,14 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 		return nil, err
 	}
 	p := entryPush{op: op, o: o, named: named}
-	if p.sys, err = s.system(o.pull()); err != nil {
+	if p.sys, err = s.system(PullOptions{RemoteOptions: o.RemoteOptions}); err != nil {
 		return nil, err
 	}
-	at, err := placeOf(p.sys, named)
+	at, err := registry.PlaceOf(p.sys, named)
 	if err != nil {
 		return nil, err
 	}
-	p.to = at.of(named)
+	p.to = at.Of(named)
 	if p.mime, err = manifestType(o.Format); err != nil {
 		return nil, err
 	}
@@ -186,7 +187,7 @@ func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.Imag
 	}
 	defer func(p *signature.PolicyContext) { _ = p.Destroy() }(policy)
 	var raw []byte
-	err = patiently(ctx, func(ctx context.Context) error {
+	err = registry.Patiently(ctx, func(ctx context.Context) error {
 		raw, err = copy.Image(ctx, policy, dest, from, &copy.Options{SourceCtx: p.sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
 			ForceCompressionFormat: p.o.Compression != ""})
 		return err
@@ -211,7 +212,7 @@ func (s *Store) saveList(ctx context.Context, list, transport, rest string, o Ma
 	if err != nil {
 		return "", err
 	}
-	sys, err := s.system(o.pull())
+	sys, err := s.system(PullOptions{RemoteOptions: o.RemoteOptions})
 	if err != nil {
 		return "", err
 	}
@@ -268,7 +269,7 @@ func (p *entryPush) putIndex(ctx context.Context, raw []byte) error {
 		return err
 	}
 	defer dest.Close()
-	if err := p.o.retry(ctx, func() error { return dest.PutManifest(ctx, raw, nil) }); err != nil {
+	if err := p.o.Retrying(ctx, func() error { return dest.PutManifest(ctx, raw, nil) }); err != nil {
 		return err
 	}
 	return p.sign(ctx, ref)
@@ -285,7 +286,7 @@ func (p *entryPush) sign(ctx context.Context, ref types.ImageReference) error {
 		return err
 	}
 	defer func() { _ = policy.Destroy() }()
-	return p.o.retry(ctx, func() error {
+	return p.o.Retrying(ctx, func() error {
 		_, err := copy.Image(ctx, policy, ref, ref, &copy.Options{
 			SourceCtx: p.sys, DestinationCtx: p.sys, ImageListSelection: copy.CopySpecificImages, PreserveDigests: true,
 			Signers: p.signers, SignIdentity: p.named,

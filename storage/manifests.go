@@ -17,6 +17,8 @@ import (
 	"go.podman.io/storage/pkg/stringid"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // A manifest list is kept as an image without layers whose manifest is an OCI
@@ -42,14 +44,14 @@ type ListCreation struct {
 	Refs        []string // as in ManifestAdd
 	All         bool     // of images that are lists, every entry
 	Annotations map[string]string
-	Remote      RemoteOptions
+	Remote      registry.RemoteOptions
 }
 
 // ManifestCreate makes a list under a name and returns its id. It is seen with
 // all its images or not at all. Kind Exists: an image or list has that name, and
 // Amend does not allow that.
 func (s *Store) ManifestCreate(ctx context.Context, name string, c ListCreation) (id string, err error) {
-	full, err := Normalize(name)
+	full, err := imagename.Normalize(name)
 	if err != nil {
 		return "", err
 	}
@@ -147,7 +149,7 @@ func (s *Store) readIndex(name string) (*Image, *imgspec.Index, error) {
 // ManifestAdd adds an image to a list: one of the store, else (and with
 // docker:// at once) one at a registry, of which all takes everything of a list.
 // Another transport brings the image into the store. It returns the digests.
-func (s *Store) ManifestAdd(ctx context.Context, list, ref string, e Entry, all bool, ro RemoteOptions) (added []string, err error) {
+func (s *Store) ManifestAdd(ctx context.Context, list, ref string, e Entry, all bool, ro registry.RemoteOptions) (added []string, err error) {
 	if _, _, err := s.readIndex(list); err != nil {
 		return nil, errs.Wrap(err, "add to manifest list", list)
 	}
@@ -164,7 +166,7 @@ func (s *Store) ManifestAdd(ctx context.Context, list, ref string, e Entry, all 
 }
 
 // addEntries asks registries, so it is no part of a change under the lock.
-func (s *Store) addEntries(ctx context.Context, ix *imgspec.Index, ref string, e Entry, all bool, ro RemoteOptions) (added []string, err error) {
+func (s *Store) addEntries(ctx context.Context, ix *imgspec.Index, ref string, e Entry, all bool, ro registry.RemoteOptions) (added []string, err error) {
 	descs, err := s.entriesFor(ctx, ref, all, ro)
 	if err != nil {
 		return nil, err
@@ -232,7 +234,7 @@ func (s *Store) editEntry(verb, list, entry string, edit func(ix *imgspec.Index,
 func (s *Store) ManifestAnnotateIndex(ctx context.Context, list string, annotations map[string]string, subject string) error {
 	var of *imgspec.Descriptor
 	if subject != "" {
-		descs, err := s.entriesFor(ctx, subject, true, RemoteOptions{})
+		descs, err := s.entriesFor(ctx, subject, true, registry.RemoteOptions{})
 		if err != nil {
 			return errs.Wrap(err, "annotate manifest list", list)
 		}
@@ -259,7 +261,7 @@ func (s *Store) findEntry(ix *imgspec.Index, entry string) int {
 	if img, err := s.Resolve(entry); err == nil {
 		id = img.ID
 	}
-	if n, err := Normalize(strings.TrimPrefix(entry, "docker://")); err == nil {
+	if n, err := imagename.Normalize(strings.TrimPrefix(entry, "docker://")); err == nil {
 		full = n
 	}
 	return slices.IndexFunc(ix.Manifests, func(d imgspec.Descriptor) bool {
@@ -270,7 +272,7 @@ func (s *Store) findEntry(ix *imgspec.Index, entry string) int {
 
 // ManifestInspect returns a list (or a manifest) as JSON: of the store, else of
 // a registry.
-func (s *Store) ManifestInspect(ctx context.Context, name string, ro RemoteOptions) ([]byte, error) {
+func (s *Store) ManifestInspect(ctx context.Context, name string, ro registry.RemoteOptions) ([]byte, error) {
 	remote, isRemote := strings.CutPrefix(name, "docker://")
 	if !isRemote {
 		_, ix, err := s.readIndex(name)

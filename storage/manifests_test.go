@@ -12,6 +12,7 @@ import (
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 func TestManifestLists(t *testing.T) {
@@ -28,17 +29,17 @@ func TestManifestLists(t *testing.T) {
 	if _, err := s.ManifestCreate(ctx, name, ListCreation{}); !errs.Is(err, errs.Exists) {
 		t.Error(err)
 	}
-	if _, err := s.ManifestAdd(ctx, name, "alpine", Entry{}, false, RemoteOptions{}); err != nil {
+	if _, err := s.ManifestAdd(ctx, name, "alpine", Entry{}, false, registry.RemoteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	added, err := s.ManifestAdd(ctx, name, "docker://other", Entry{Arch: "arm64", Variant: "v8"}, false, RemoteOptions{})
+	added, err := s.ManifestAdd(ctx, name, "docker://other", Entry{Arch: "arm64", Variant: "v8"}, false, registry.RemoteOptions{})
 	if err != nil || len(added) != 1 {
 		t.Fatal(added, err)
 	}
 	if err := s.ManifestAnnotate(ctx, name, "alpine", Entry{Annotations: map[string]string{"k": "v"}}); err != nil {
 		t.Error(err)
 	}
-	raw, err := s.ManifestInspect(ctx, name, RemoteOptions{})
+	raw, err := s.ManifestInspect(ctx, name, registry.RemoteOptions{})
 	if err != nil || strings.Contains(string(raw), sourceAnnotation) {
 		t.Errorf("%s %v", raw, err)
 	}
@@ -46,7 +47,7 @@ func TestManifestLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := s.ManifestInspect(ctx, host+"/me/multi@"+pushed.Digest.String(), RemoteOptions{})
+	remote, err := s.ManifestInspect(ctx, host+"/me/multi@"+pushed.Digest.String(), registry.RemoteOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,31 +85,31 @@ func TestLogin(t *testing.T) {
 	push(t, hostOf(srv), "library/alpine:latest", imageOf(t, alpine(t)...))
 	s := newStore(t, hostOf(guarded))
 	ctx := context.Background()
-	l := LoginOptions{Registry: "https://" + hostOf(guarded) + "/", Username: "me", Password: "wrong"}
-	if _, err := s.Login(ctx, l); !errs.Is(err, errs.Unauthorized) {
+	l := registry.LoginOptions{Registry: "https://" + hostOf(guarded) + "/", Username: "me", Password: "wrong"}
+	if _, err := registry.Login(ctx, l); !errs.Is(err, errs.Unauthorized) {
 		t.Error(err)
 	}
 	ref := hostOf(guarded) + "/library/alpine"
 	if _, err := s.Pull(ctx, ref, PullOptions{}); !errs.Is(err, errs.Unauthorized) {
 		t.Error(err)
 	}
-	if _, err := s.Pull(ctx, ref, RemoteOptions{Creds: "me:right"}.pull()); err != nil {
+	if _, err := s.Pull(ctx, ref, PullOptions{RemoteOptions: registry.RemoteOptions{Creds: "me:right"}}); err != nil {
 		t.Error(err)
 	}
 	l.Password = "right"
-	if _, err := s.Login(ctx, l); err != nil {
+	if _, err := registry.Login(ctx, l); err != nil {
 		t.Fatal(err)
 	}
-	if u, err := s.LoggedIn(l); err != nil || u != "me" {
+	if u, err := registry.LoggedIn(l); err != nil || u != "me" {
 		t.Error(u, err)
 	}
 	if _, err := s.Pull(ctx, ref, PullOptions{}); err != nil {
 		t.Error(err)
 	}
-	if err := s.Logout(l); err != nil {
+	if err := registry.Logout(l); err != nil {
 		t.Error(err)
 	}
-	if err := s.Logout(l); !errs.Is(err, errs.NotFound) {
+	if err := registry.Logout(l); !errs.Is(err, errs.NotFound) {
 		t.Error(err)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // verboseManifest is one element of what docker manifest inspect -v prints.
@@ -35,7 +37,7 @@ func verboseOf(ref string, d imgspec.Descriptor, raw []byte) verboseManifest {
 
 // ManifestVerbose is ManifestInspect with every manifest that a list names: a
 // list of documents, or one for an image.
-func (s *Store) ManifestVerbose(ctx context.Context, name string, ro RemoteOptions) ([]byte, error) {
+func (s *Store) ManifestVerbose(ctx context.Context, name string, ro registry.RemoteOptions) ([]byte, error) {
 	img, err := s.Resolve(strings.TrimPrefix(name, "docker://"))
 	if errs.Is(err, errs.NotFound) {
 		return s.remoteVerbose(ctx, strings.TrimPrefix(name, "docker://"), ro)
@@ -44,7 +46,7 @@ func (s *Store) ManifestVerbose(ctx context.Context, name string, ro RemoteOptio
 		return nil, err
 	}
 	ref := img.ID
-	if full, err := Normalize(name); err == nil {
+	if full, err := imagename.Normalize(name); err == nil {
 		ref = full
 	}
 	if !img.List {
@@ -77,7 +79,7 @@ func (s *Store) ManifestVerbose(ctx context.Context, name string, ro RemoteOptio
 }
 
 // entryManifest reads the manifest of a list's entry, where it is.
-func (s *Store) entryManifest(ctx context.Context, d imgspec.Descriptor, ro RemoteOptions) ([]byte, error) {
+func (s *Store) entryManifest(ctx context.Context, d imgspec.Descriptor, ro registry.RemoteOptions) ([]byte, error) {
 	source := d.Annotations[sourceAnnotation]
 	if remote, ok := strings.CutPrefix(source, "docker://"); ok {
 		_, raw, _, src, err := s.openRemote(ctx, remote, ro)
@@ -93,7 +95,7 @@ func (s *Store) entryManifest(ctx context.Context, d imgspec.Descriptor, ro Remo
 	return s.RawManifest(img)
 }
 
-func (s *Store) remoteVerbose(ctx context.Context, name string, ro RemoteOptions) ([]byte, error) {
+func (s *Store) remoteVerbose(ctx context.Context, name string, ro registry.RemoteOptions) ([]byte, error) {
 	named, raw, mime, src, err := s.openRemote(ctx, name, ro)
 	if err != nil {
 		return nil, err
@@ -109,12 +111,12 @@ func (s *Store) remoteVerbose(ctx context.Context, name string, ro RemoteOptions
 	out := []verboseManifest{}
 	for _, d := range descs {
 		var one []byte
-		err := ro.retry(ctx, func() (err error) {
+		err := ro.Retrying(ctx, func() (err error) {
 			one, _, err = src.GetManifest(ctx, &d.Digest)
 			return err
 		})
 		if err != nil {
-			return nil, registryError(err, named)
+			return nil, registry.Explain(err, named)
 		}
 		if digest.FromBytes(one) != d.Digest {
 			return nil, errs.New(errs.Corrupt, "the registry gave another manifest for %s", d.Digest)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // Every writing call holds a locked file in ops/ for as long as it lasts. A
@@ -102,7 +103,7 @@ func (o *op) endLate(err *error) {
 		o.file.Close() // counts as killed from here on
 		o.file = nil
 	}
-	if !transient(*err) && !errs.Is(*err, errs.Unavailable) {
+	if !registry.Transient(*err) && !errs.Is(*err, errs.Unavailable) {
 		if cerr := o.clear(); cerr != nil && *err == nil {
 			*err = cerr
 		}

@@ -5,7 +5,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -18,11 +17,13 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // PullOptions say what to fetch and from whom.
 type PullOptions struct {
-	RemoteOptions
+	registry.RemoteOptions
 	Policy   spec.PullPolicy // empty: always
 	Platform string          // os/arch[/variant]; empty: the host's
 	AllTags  bool
@@ -62,10 +63,10 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (*Image, er
 	} else if ok {
 		ref = strings.TrimPrefix(rest, "//")
 	}
-	if named, err := parseName(ref); err == nil && isBuiltin(ref, named) {
+	if named, err := imagename.Parse(ref); err == nil && isBuiltin(ref, named) {
 		return s.pullBuiltin(ctx, o)
 	}
-	names, err := shortNameCandidates(sys, ref)
+	names, err := registry.Candidates(sys, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -133,27 +134,11 @@ func platformOf(sys *types.SystemContext) string {
 
 // system translates the options for containers/image.
 func (s *Store) system(o PullOptions) (*types.SystemContext, error) {
-	sys := &types.SystemContext{
-		BigFilesTemporaryDir:    s.tmpDir(),
-		BlobInfoCacheDir:        filepath.Join(s.root, "cache"),
-		AuthFilePath:            o.AuthFile,
-		DockerCertPath:          o.CertDir,
-		DockerRegistryUserAgent: "proa",
+	sys, err := o.SystemContext()
+	if err != nil {
+		return nil, err
 	}
-	if sys.AuthFilePath == "" {
-		sys.AuthFilePath = os.Getenv("REGISTRY_AUTH_FILE")
-	}
-	if o.TLSVerify != nil {
-		sys.DockerInsecureSkipTLSVerify = types.NewOptionalBool(!*o.TLSVerify)
-		sys.OCIInsecureSkipTLSVerify = !*o.TLSVerify
-	}
-	if o.Creds != "" {
-		user, pass, ok := strings.Cut(o.Creds, ":")
-		if !ok || user == "" {
-			return nil, errs.New(errs.Invalid, "credentials must be of the form USER:PASSWORD")
-		}
-		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: pass}
-	}
+	sys.BigFilesTemporaryDir, sys.BlobInfoCacheDir = s.tmpDir(), filepath.Join(s.root, "cache")
 	if o.Platform != "" {
 		sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = splitPlatform(o.Platform)
 	}
@@ -206,11 +191,11 @@ func cutTransport(ref string) (transport, rest string, ok bool) {
 func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named reference.Named, o PullOptions) (*Image, error) {
 	ref, err := docker.NewReference(named)
 	if err != nil {
-		return nil, badName(named.String(), err)
+		return nil, imagename.Bad(named.String(), err)
 	}
 	own := *sys // a short name's candidates have credentials each
 	sys = &own
-	if err := addCredentials(sys, named); err != nil {
+	if err := registry.AddCredentials(sys, named); err != nil {
 		return nil, err
 	}
 	before := ""
@@ -226,7 +211,7 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 	}
 	f, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: tell, head: head, named: named, remote: o.RemoteOptions, aside: o.Aside})
 	if err != nil {
-		return nil, registryError(err, named)
+		return nil, registry.Explain(err, named)
 	}
 	tell.line("Digest: " + f.topDigest.String())
 	shown := reference.FamiliarString(named)
@@ -243,7 +228,7 @@ type fetchOptions struct {
 	head   string
 	named  reference.Named // the image's name afterwards; nil: names
 	names  []string        // complete
-	remote RemoteOptions
+	remote registry.RemoteOptions
 	layout string // the OCI directory that is read
 	// as is what the signature policy is asked about where the image is read
 	// from another place than the user named.
@@ -271,8 +256,8 @@ func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.
 		return nil, "", err
 	}
 	defer func() { _ = policy.Destroy() }()
-	err = fo.remote.retry(ctx, func() error {
-		return within(ctx, func(watched context.Context) error {
+	err = fo.remote.Retrying(ctx, func() error {
+		return registry.Within(ctx, func(watched context.Context) error {
 			src, err := ref.NewImageSource(watched, sys)
 			if err != nil {
 				return err
@@ -355,20 +340,20 @@ func (s *Store) pullAll(ctx context.Context, sys *types.SystemContext, named ref
 	}
 	ref, err := docker.NewReference(named)
 	if err != nil {
-		return nil, badName(given, err)
+		return nil, imagename.Bad(given, err)
 	}
-	if err := addCredentials(sys, named); err != nil {
+	if err := registry.AddCredentials(sys, named); err != nil {
 		return nil, err
 	}
-	tags, err := repositoryTags(ctx, sys, ref)
+	tags, err := registry.Tags(ctx, sys, ref)
 	if err != nil {
-		return nil, registryError(err, named)
+		return nil, registry.Explain(err, named)
 	}
 	var img *Image
 	for _, t := range tags {
 		tagged, err := reference.WithTag(reference.TrimNamed(named), t)
 		if err != nil {
-			return nil, badName(t, err)
+			return nil, imagename.Bad(t, err)
 		}
 		if img, err = s.pullNamed(ctx, sys, tagged, o); err != nil {
 			return nil, err

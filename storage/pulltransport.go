@@ -13,11 +13,12 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // pullTransport copies one image out of an archive or directory.
 func (s *Store) pullTransport(ctx context.Context, sys *types.SystemContext, name string, o PullOptions) (*Image, error) {
-	ref, err := parseTransport(name)
+	ref, err := registry.ParseTransport(name)
 	if err != nil {
 		return nil, errs.New(errs.Invalid, "invalid reference format: %q: %w", name, err)
 	}

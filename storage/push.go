@@ -22,11 +22,13 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // PushOptions say where and how an image goes.
 type PushOptions struct {
-	RemoteOptions
+	registry.RemoteOptions
 	Destination string // empty: the image's name; or a name, or TRANSPORT:REFERENCE
 	AllTags     bool
 	Format      string // oci, v2s2 or empty: as the image is
@@ -61,7 +63,7 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 		return []Pushed{p}, errs.Wrap(err, "push image", ref)
 	}
 	dest = strings.TrimPrefix(dest, "docker://")
-	named, err := parseName(dest)
+	named, err := imagename.Parse(dest)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +97,7 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 
 func pushError(err error, named reference.Named) error {
 	raw := err
-	err = registryError(err, named)
+	err = registry.Explain(err, named)
 	if errs.Is(err, errs.Unauthorized) {
 		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", raw),
 			"proa login %s", reference.Domain(named))
@@ -115,7 +117,7 @@ func (s *Store) tagsOf(given string, named reference.Named) ([]reference.Named, 
 	var out []reference.Named
 	for _, m := range list {
 		for _, name := range m.Names {
-			if n, err := parseName(name); err == nil && n.Name() == named.Name() {
+			if n, err := imagename.Parse(name); err == nil && n.Name() == named.Name() {
 				out = append(out, n)
 			}
 		}
@@ -137,24 +139,24 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if img.List && named != nil {
 		return s.pushList(ctx, img, named, o)
 	}
-	sys, err := s.system(o.pull())
+	sys, err := s.system(PullOptions{RemoteOptions: o.RemoteOptions})
 	if err != nil {
 		return p, err
 	}
 	if img.List {
 		return p, errs.WithHint(errs.New(errs.Unsupported, "%s is a manifest list, which %s cannot hold", ref, dest), "proa save --format oci-archive -o FILE %s", ref)
 	}
-	at, where := &place{}, dest
+	at, where := &registry.Place{}, dest
 	if named != nil {
-		if at, err = placeOf(sys, named); err != nil {
+		if at, err = registry.PlaceOf(sys, named); err != nil {
 			return p, err
 		}
-		if err := addCredentials(sys, named); err != nil {
+		if err := registry.AddCredentials(sys, named); err != nil {
 			return p, err
 		}
-		where = "docker://" + at.of(named).String()
+		where = "docker://" + at.Of(named).String()
 	}
-	signers, err := o.Sign.sigstoreSigners(at.of(named))
+	signers, err := o.Sign.sigstoreSigners(at.Of(named))
 	if err != nil {
 		return p, err
 	}
@@ -185,7 +187,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	}
 	co := copyOptions{sys: sys, format: format, encrypt: o.Encrypt, encryptOnly: o.EncryptOnly, signers: signers, identity: named, progress: o.Progress, force: o.Compression != "", remote: o.RemoteOptions}
 	if named != nil {
-		co.mountFrom = s.primeCache(at, img, named)
+		co.mountFrom = s.primeCache(sys, at, img, named)
 	}
 	raw, err := op.copyOut(ctx, img, to, co)
 	if err != nil {
@@ -216,7 +218,7 @@ func (s *Store) destination(where string) (to types.ImageReference, done func(),
 	if t, rest, ok := cutTransport(where); ok && t == containersStorage {
 		return s.writeForeign(rest)
 	}
-	to, err = parseTransport(where)
+	to, err = registry.ParseTransport(where)
 	return to, func() {}, err
 }
 
@@ -233,7 +235,7 @@ func manifestType(format string) (string, error) {
 }
 
 type copyOptions struct {
-	remote  RemoteOptions
+	remote  registry.RemoteOptions
 	sys     *types.SystemContext
 	format  string // MIME type; empty: any
 	encrypt *EncryptKeys
@@ -274,11 +276,11 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	stop := report(opts, &pushing, img.ID, co.mountFrom, &teller{p: co.progress})
 	defer stop()
 	var raw []byte
-	err = co.remote.retry(ctx, func() error {
-		w := watched(ctx, pushPatience*silence)
-		defer w.stop()
-		raw, err = copy.Image(w.ctx, policy, to, from, opts)
-		return w.explain(err)
+	err = co.remote.Retrying(ctx, func() error {
+		return registry.Sending(ctx, func(ctx context.Context) error {
+			raw, err = copy.Image(ctx, policy, to, from, opts)
+			return err
+		})
 	})
 	return raw, err
 }

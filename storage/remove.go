@@ -10,11 +10,13 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // Tag gives the image another name, taking it from whatever image had it.
 func (s *Store) Tag(ctx context.Context, ref, name string) (err error) {
-	named, err := parseName(name)
+	named, err := imagename.Parse(name)
 	if err != nil {
 		return err
 	}
@@ -47,7 +49,7 @@ func (s *Store) Untag(ctx context.Context, ref string, names ...string) (gone []
 	}
 	var full []string
 	for _, n := range names {
-		f, err := Normalize(n)
+		f, err := imagename.Normalize(n)
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +62,7 @@ func (s *Store) Untag(ctx context.Context, ref string, names ...string) (gone []
 		full = img.Names
 	}
 	for _, n := range full {
-		gone = append(gone, Familiar(n))
+		gone = append(gone, imagename.Familiar(n))
 	}
 	return gone, op.store.RemoveNames(img.ID, full)
 }
@@ -108,7 +110,7 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *R
 	out = &Removal{}
 	name := givenName(img, ref)
 	if name != "" && len(img.Names) > 1 {
-		out.Untagged = []string{Familiar(name)}
+		out.Untagged = []string{imagename.Familiar(name)}
 		return out, op.store.RemoveNames(img.ID, []string{name})
 	}
 	if name == "" && len(img.Names) > 1 && !o.Force {
@@ -128,23 +130,23 @@ func shownRef(img *Image, name string) string {
 	if name == "" {
 		return img.ID[:12]
 	}
-	return Familiar(name)
+	return imagename.Familiar(name)
 }
 
 // givenName is which of the image's names the user meant, "" for an id.
 func givenName(img *Image, ref string) string {
-	n, err := parseName(ref)
+	n, err := imagename.Parse(ref)
 	if err != nil {
 		return ""
 	}
 	if slices.Contains(img.Names, n.String()) {
 		return n.String()
 	}
-	if !isShort(ref) {
+	if !imagename.IsShort(ref) {
 		return ""
 	}
-	candidates, _ := shortNameCandidates(nil, ref)
-	if local, err := parseName("localhost/" + ref); err == nil {
+	candidates, _ := registry.Candidates(nil, ref)
+	if local, err := imagename.Parse("localhost/" + ref); err == nil {
 		candidates = append(candidates, local)
 	}
 	for _, c := range candidates {
@@ -159,10 +161,10 @@ func givenName(img *Image, ref string) string {
 // it had.
 func (o *op) remove(img *Image, ro RemoveOptions, out *Removal) error {
 	for _, n := range img.Names {
-		out.Untagged = append(out.Untagged, Familiar(n))
+		out.Untagged = append(out.Untagged, imagename.Familiar(n))
 	}
 	for _, d := range img.RepoDigests {
-		out.Untagged = append(out.Untagged, Familiar(d))
+		out.Untagged = append(out.Untagged, imagename.Familiar(d))
 	}
 	gone, err := o.store.DeleteImage(img.ID, true)
 	if err != nil {

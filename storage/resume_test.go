@@ -18,6 +18,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/test/wild"
 )
 
@@ -55,13 +56,11 @@ func layerOf(t testing.TB, img v1.Image, i int) (d string, size int64) {
 
 // quick shortens what a server may be silent.
 func quick(t testing.TB, d time.Duration) {
-	old := silence
-	silence = d
-	t.Cleanup(func() { silence = old })
+	t.Setenv("PROA_REGISTRY_SILENCE", d.String())
 }
 
-func fast(n int) RemoteOptions {
-	return RemoteOptions{Retry: &n, RetryDelay: 5 * time.Millisecond}
+func fast(n int) registry.RemoteOptions {
+	return registry.RemoteOptions{Retry: &n, RetryDelay: 5 * time.Millisecond}
 }
 
 func TestPullGoesOnWhereItWasCut(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/pack"
 )
 
@@ -95,7 +96,7 @@ func (s *Store) toSave(refs []string, indexes bool) ([]saveItem, error) {
 			out = append(out, saveItem{img: img})
 		}
 		if n := name; n != "" {
-			if named, err := parseName(n); err == nil {
+			if named, err := imagename.Parse(n); err == nil {
 				if t, ok := named.(reference.NamedTagged); ok {
 					out[i].names = append(out[i].names, t)
 				}

@@ -25,6 +25,8 @@ import (
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/storage/trust"
 )
 
@@ -139,7 +141,7 @@ func (s *Store) NewGPGSigner(ctx context.Context, o Signing, dir string, names .
 
 // parseRemote reads a name at a registry, with or without docker://.
 func parseRemote(name string) (reference.Named, error) {
-	return parseName(strings.TrimPrefix(name, "docker://"))
+	return imagename.Parse(strings.TrimPrefix(name, "docker://"))
 }
 
 func errNoSignature(dest string) error {
@@ -153,13 +155,13 @@ func (g *GPGSigner) base(named reference.Named) (string, error) {
 	}
 	// As for blobs and manifests, the place decides and not the name: the
 	// library looks for signatures there.
-	p, err := placeOf(g.sys, named)
+	p, err := registry.PlaceOf(g.sys, named)
 	if err != nil {
 		return "", err
 	}
-	ref, err := docker.NewReference(p.of(named))
+	ref, err := docker.NewReference(p.Of(named))
 	if err != nil {
-		return "", badName(named.String(), err)
+		return "", imagename.Bad(named.String(), err)
 	}
 	u, err := docker.SignatureStorageBaseURL(g.sys, ref, true)
 	if err != nil {
@@ -204,7 +206,7 @@ func (g *GPGSigner) Sign(name string, manifests ...[]byte) ([]string, error) {
 
 // SignRemote signs what lies at a registry already: an image, of a list that for
 // this machine, or with all the list and all of its images.
-func (g *GPGSigner) SignRemote(ctx context.Context, name string, all bool, ro RemoteOptions) ([]string, error) {
+func (g *GPGSigner) SignRemote(ctx context.Context, name string, all bool, ro registry.RemoteOptions) ([]string, error) {
 	_, raw, mime, src, err := g.s.openRemote(ctx, strings.TrimPrefix(name, "docker://"), ro)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // TreeLayer is one layer of an image as `image tree` shows it.
@@ -38,7 +39,7 @@ func (s *Store) Tree(ref string) (*Image, []TreeLayer, error) {
 	names := map[string][]string{}
 	for _, m := range list {
 		for _, n := range m.Names {
-			names[m.TopLayer] = append(names[m.TopLayer], Familiar(n))
+			names[m.TopLayer] = append(names[m.TopLayer], imagename.Familiar(n))
 		}
 	}
 	var out []TreeLayer
@@ -98,7 +99,7 @@ func plant(all map[string]*layerNode, m *Image) {
 		}
 		if id == m.TopLayer {
 			for _, name := range m.Names {
-				n.Names = append(n.Names, Familiar(name))
+				n.Names = append(n.Names, imagename.Familiar(name))
 			}
 		}
 		parent = id
@@ -240,7 +241,7 @@ func (s *Store) Check(ctx context.Context, o CheckOptions, inUse func(id string)
 func (o *op) checkImage(img *storage.Image, co CheckOptions, good map[string]bool, bad map[string]string) *Finding {
 	f := &Finding{Image: img.ID}
 	if len(img.Names) > 0 {
-		f.Name = Familiar(img.Names[0])
+		f.Name = imagename.Familiar(img.Names[0])
 	}
 	for _, key := range img.BigDataNames {
 		data, err := o.store.ImageBigData(img.ID, key)

@@ -190,6 +190,38 @@ func checkImport(t *testing.T, f file, from group, to string) {
 	}
 }
 
+// storageEdges are the imports among the packages below storage. Each of them
+// can be read and tested without a store, so none imports storage itself.
+var storageEdges = map[string]string{
+	"storage/registry -> storage/imagename": "what is asked of a registry has a name, and a refusal quotes it",
+}
+
+// TestStorageEdges keeps the parts of storage apart.
+func TestStorageEdges(t *testing.T) {
+	used := map[string]bool{}
+	for _, f := range sources(t) {
+		if f.isTest() || !strings.HasPrefix(f.pkg, "storage/") {
+			continue
+		}
+		for _, p := range f.imports() {
+			to, ok := strings.CutPrefix(p, module+"/")
+			if !ok || to != "storage" && !strings.HasPrefix(to, "storage/") {
+				continue
+			}
+			edge := f.pkg + " -> " + to
+			used[edge] = true
+			if storageEdges[edge] == "" {
+				t.Errorf("%s: %s: what is below storage is used by it, not the other way round", f.path, edge)
+			}
+		}
+	}
+	for edge := range storageEdges {
+		if !used[edge] {
+			t.Errorf("storageEdges: %s is not there any more", edge)
+		}
+	}
+}
+
 // heavy are packages that the monitor's binary must not contain. One monitor
 // runs per container: every page it touches is paid for by each of them.
 var heavy = map[string]string{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"context"
@@ -32,29 +32,29 @@ type LoginOptions struct {
 // Login asks the registry whether it knows the account and remembers the
 // credentials: with the credential helper that registries.conf or the
 // authentication file names, else in that file. It returns where they are.
-func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err error) {
+func Login(ctx context.Context, o LoginOptions) (where string, err error) {
 	key, host := registryKey(o.Registry)
-	sys, err := s.loginSystem(o, true)
+	sys, err := loginSystem(o, true)
 	if err != nil {
 		return "", err
 	}
 	asked := host
 	if named, nerr := reference.ParseNormalizedNamed(host + "/x"); nerr == nil {
 		probe := *sys
-		at, err := placeOf(&probe, named)
+		at, err := PlaceOf(&probe, named)
 		if err != nil {
 			return "", err
 		}
-		asked, sys.DockerInsecureSkipTLSVerify = reference.Domain(at.of(named)), probe.DockerInsecureSkipTLSVerify
+		asked, sys.DockerInsecureSkipTLSVerify = reference.Domain(at.Of(named)), probe.DockerInsecureSkipTLSVerify
 	}
-	err = within(ctx, func(ctx context.Context) error { return docker.CheckAuth(ctx, sys, o.Username, o.Password, asked) })
+	err = Within(ctx, func(ctx context.Context) error { return docker.CheckAuth(ctx, sys, o.Username, o.Password, asked) })
 	if err != nil {
 		var unauth docker.ErrUnauthorizedForCredentials
 		if errors.As(err, &unauth) {
 			return "", errs.New(errs.Unauthorized, "login attempt to %s failed: unauthorized: incorrect username or password: %w", host, err)
 		}
 		if named, nerr := reference.ParseNormalizedNamed(host + "/x"); nerr == nil {
-			err = registryError(err, named)
+			err = Explain(err, named)
 		}
 		return "", errs.Wrap(err, "log in to", host)
 	}
@@ -63,9 +63,9 @@ func (s *Store) Login(ctx context.Context, o LoginOptions) (where string, err er
 }
 
 // LoggedIn is the user name known for a registry, "" without one.
-func (s *Store) LoggedIn(o LoginOptions) (string, error) {
+func LoggedIn(o LoginOptions) (string, error) {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.loginSystem(o, false)
+	sys, err := loginSystem(o, false)
 	if err != nil {
 		return "", err
 	}
@@ -74,9 +74,9 @@ func (s *Store) LoggedIn(o LoginOptions) (string, error) {
 }
 
 // Credentials are user name and password known for a registry, empty without.
-func (s *Store) Credentials(o LoginOptions) (user, password string, err error) {
+func Credentials(o LoginOptions) (user, password string, err error) {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.loginSystem(o, false)
+	sys, err := loginSystem(o, false)
 	if err != nil {
 		return "", "", err
 	}
@@ -85,9 +85,9 @@ func (s *Store) Credentials(o LoginOptions) (user, password string, err error) {
 }
 
 // Logout forgets the credentials of a registry. Kind NotFound: there were none.
-func (s *Store) Logout(o LoginOptions) error {
+func Logout(o LoginOptions) error {
 	key, _ := registryKey(o.Registry)
-	sys, err := s.loginSystem(o, true)
+	sys, err := loginSystem(o, true)
 	if err != nil {
 		return err
 	}
@@ -99,20 +99,20 @@ func (s *Store) Logout(o LoginOptions) error {
 }
 
 // LogoutAll forgets all credentials.
-func (s *Store) LogoutAll(o LoginOptions) error {
-	sys, err := s.loginSystem(o, true)
+func LogoutAll(o LoginOptions) error {
+	sys, err := loginSystem(o, true)
 	if err != nil {
 		return err
 	}
 	return errs.Wrap(config.RemoveAllAuthentication(sys), "log out of", "all registries")
 }
 
-func (s *Store) loginSystem(o LoginOptions, write bool) (*types.SystemContext, error) {
+func loginSystem(o LoginOptions, write bool) (*types.SystemContext, error) {
 	file := o.AuthFile
 	if write && o.CompatAuthFile == "" {
 		file = writableAuthFile(file)
 	}
-	sys, err := s.system(RemoteOptions{AuthFile: file, CertDir: o.CertDir, TLSVerify: o.TLSVerify}.pull())
+	sys, err := RemoteOptions{AuthFile: file, CertDir: o.CertDir, TLSVerify: o.TLSVerify}.SystemContext()
 	if err == nil && o.CompatAuthFile != "" {
 		sys.AuthFilePath, sys.DockerCompatAuthFilePath = "", o.CompatAuthFile
 	}

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 	"go.podman.io/image/v5/types"
+
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
-// shortNameCandidates are the complete names that a name without a registry can
+// Candidates are the complete names that a name without a registry can
 // stand for, the likeliest first: an alias of registries.conf alone, else its
 // unqualified-search-registries, else docker.io as in Docker. Nobody is asked.
-func shortNameCandidates(sys *types.SystemContext, name string) ([]reference.Named, error) {
-	named, err := parseName(name)
+func Candidates(sys *types.SystemContext, name string) ([]reference.Named, error) {
+	named, err := imagename.Parse(name)
 	if err != nil {
 		return nil, err
 	}
-	if !isShort(name) {
+	if !imagename.IsShort(name) {
 		return []reference.Named{named}, nil
 	}
 	raw, err := reference.Parse(name)
 	if err != nil {
-		return nil, badName(name, err)
+		return nil, imagename.Bad(name, err)
 	}
 	short, ok := raw.(reference.Named)
 	if !ok {
@@ -32,7 +34,7 @@ func shortNameCandidates(sys *types.SystemContext, name string) ([]reference.Nam
 		return nil, err
 	}
 	if alias != nil {
-		n, err := parseName(alias.Name() + suffix(named))
+		n, err := imagename.Parse(alias.Name() + suffix(named))
 		return []reference.Named{n}, err
 	}
 	registries, err := sysregistriesv2.UnqualifiedSearchRegistries(sys)
@@ -41,7 +43,7 @@ func shortNameCandidates(sys *types.SystemContext, name string) ([]reference.Nam
 	}
 	var out []reference.Named
 	for _, r := range registries {
-		n, err := parseName(r + "/" + short.Name() + suffix(named))
+		n, err := imagename.Parse(r + "/" + short.Name() + suffix(named))
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"context"
@@ -42,16 +42,14 @@ type resumer struct {
 	mark   int64 // off when the last attempt failed
 }
 
-// openBlob starts the download. Size is -1 where neither manifest nor server
-// tells it.
-func (f *fetched) openBlob(ctx context.Context, info types.BlobInfo) (*resumer, int64, error) {
+// OpenBlob starts the download of a blob, which goes on over further connections
+// as remote says. Size is in bytes, -1 where neither manifest nor server tells
+// it. Kind Unavailable: the network or the server failed again and again. The
+// caller verifies what it reads, and closes the reader; src stays open.
+func OpenBlob(ctx context.Context, src types.ImageSource, remote RemoteOptions, info types.BlobInfo) (rc io.ReadCloser, size int64, err error) {
 	// A manifest can name any address of any network: only the registry is asked.
 	info.URLs = nil
-	src := f.src
-	if n, ok := src.(renamed); ok {
-		src = n.ImageSource
-	}
-	r := &resumer{ctx: ctx, src: src, remote: f.remote, info: info}
+	r := &resumer{ctx: ctx, src: src, remote: remote, info: info}
 	for {
 		size, err := r.start()
 		if err == nil {
@@ -64,7 +62,7 @@ func (f *fetched) openBlob(ctx context.Context, info types.BlobInfo) (*resumer, 
 }
 
 func (r *resumer) start() (size int64, err error) {
-	r.w = watched(r.ctx, silence)
+	r.w = watched(r.ctx, silence())
 	r.body, size, err = r.src.GetBlob(r.w.ctx, r.info, none.NoCache)
 	r.length = size
 	return size, r.opened(err)
@@ -89,7 +87,7 @@ func (r *resumer) again(err error) error {
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
-	if r.failed >= r.remote.further() || !transient(err) {
+	if r.failed >= r.remote.further() || !Transient(err) {
 		return r.final(err)
 	}
 	r.failed++
@@ -100,10 +98,10 @@ func (r *resumer) again(err error) error {
 // line must not look like a damaged archive.
 func (r *resumer) final(err error) error {
 	switch {
-	case !transient(err):
+	case !Transient(err):
 		return err
 	case silent(err):
-		return errs.New(errs.Unavailable, "the server sent nothing for %s, after %d bytes", silence, r.off)
+		return errs.New(errs.Unavailable, "the server sent nothing for %s, after %d bytes", silence(), r.off)
 	case r.off > 0:
 		return errs.New(errs.Unavailable, "the connection was cut after %d bytes, again and again", r.off)
 	}
@@ -210,7 +208,7 @@ func (r *resumer) part() error {
 		}
 		f.SetUint(v)
 	}
-	r.w = watched(r.ctx, silence)
+	r.w = watched(r.ctx, silence())
 	out := m.Call([]reflect.Value{reflect.ValueOf(r.w.ctx), reflect.ValueOf(r.info), chunks})
 	streams, ok := out[0].Interface().(chan io.ReadCloser)
 	failures, isErr := out[1].Interface().(chan error)
@@ -218,7 +216,7 @@ func (r *resumer) part() error {
 	switch {
 	case err != nil:
 		err = r.opened(err)
-		if transient(err) || r.ctx.Err() != nil || errors.Is(err, docker.ErrTooManyRequests) {
+		if Transient(err) || r.ctx.Err() != nil || errors.Is(err, docker.ErrTooManyRequests) {
 			return err
 		}
 		return errNoParts{err}

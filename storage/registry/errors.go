@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"errors"
@@ -20,7 +20,9 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-func transient(err error) bool {
+// Transient says that err is a failure of the network or of a server that may
+// pass.
+func Transient(err error) bool {
 	if err == nil {
 		return false
 	}
@@ -68,8 +70,9 @@ func (v visible) Error() string {
 
 func (v visible) Unwrap() error { return v.error }
 
-// registryError says in Docker's words what a registry's refusal means.
-func registryError(err error, named reference.Named) error {
+// Explain says in Docker's words what a registry's refusal means. What has a Kind
+// already comes back as it is, and so does what it does not know.
+func Explain(err error, named reference.Named) error {
 	if err == nil || errs.KindOf(err) != errs.Internal {
 		return err
 	}
@@ -133,7 +136,7 @@ func registryError(err error, named reference.Named) error {
 	var op *net.OpError
 	var dns *net.DNSError
 	var request *url.Error
-	if errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &request) || transient(err) {
+	if errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &request) || Transient(err) {
 		return errs.New(errs.Unavailable, "cannot reach %s: %w", reference.Domain(named), err)
 	}
 	return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // SearchResult is one repository that a registry found.
@@ -31,17 +32,17 @@ type SearchOptions struct {
 }
 
 // Search asks the registry that the term names, else docker.io.
-func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, error) {
-	sys, err := s.system(o.pull())
+func Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, error) {
+	sys, err := o.SystemContext()
 	if err != nil {
 		return nil, err
 	}
 	registry, query := "docker.io", term
-	if first, rest, ok := strings.Cut(term, "/"); ok && !isShort(term) {
+	if first, rest, ok := strings.Cut(term, "/"); ok && !imagename.IsShort(term) {
 		registry, query = first, rest
 	}
 	if o.ListTags {
-		return s.searchTags(ctx, sys, term)
+		return searchTags(ctx, sys, term)
 	}
 	limit := o.Limit
 	if limit == 0 {
@@ -52,13 +53,13 @@ func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]Sea
 		return nil, err
 	}
 	var found []docker.SearchResult
-	err = within(ctx, func(ctx context.Context) (err error) {
+	err = Within(ctx, func(ctx context.Context) (err error) {
 		found, err = docker.SearchRegistry(ctx, sys, at, query, limit)
 		return err
 	})
 	if err != nil {
-		if named, nerr := parseName(registry + "/x"); nerr == nil {
-			err = registryError(err, named)
+		if named, nerr := imagename.Parse(registry + "/x"); nerr == nil {
+			err = Explain(err, named)
 		}
 		return nil, errs.Wrap(err, "search", registry)
 	}
@@ -71,47 +72,49 @@ func (s *Store) Search(ctx context.Context, term string, o SearchOptions) ([]Sea
 
 // searchPlace is where registries.conf says that a registry is.
 func searchPlace(sys *types.SystemContext, registry string) (string, error) {
-	named, err := parseName(registry + "/x/y")
+	named, err := imagename.Parse(registry + "/x/y")
 	if err != nil {
 		return "", err
 	}
-	p, err := placeOf(sys, named)
+	p, err := PlaceOf(sys, named)
 	if err != nil {
 		return "", err
 	}
-	if at := reference.Domain(p.of(named)); at != reference.Domain(named) {
+	if at := reference.Domain(p.Of(named)); at != reference.Domain(named) {
 		return at, nil
 	}
-	return registry, addCredentials(sys, named)
+	return registry, AddCredentials(sys, named)
 }
 
-func repositoryTags(ctx context.Context, sys *types.SystemContext, ref types.ImageReference) (tags []string, err error) {
-	err = within(ctx, func(ctx context.Context) error {
+// Tags are the tags of the repository of ref, watched like any other call. The
+// error is the library's: Explain makes it readable.
+func Tags(ctx context.Context, sys *types.SystemContext, ref types.ImageReference) (tags []string, err error) {
+	err = Within(ctx, func(ctx context.Context) error {
 		tags, err = docker.GetRepositoryTags(ctx, sys, ref)
 		return err
 	})
 	return tags, err
 }
 
-func (s *Store) searchTags(ctx context.Context, sys *types.SystemContext, name string) ([]SearchResult, error) {
-	named, err := parseName(name)
+func searchTags(ctx context.Context, sys *types.SystemContext, name string) ([]SearchResult, error) {
+	named, err := imagename.Parse(name)
 	if err != nil {
 		return nil, err
 	}
-	at, err := placeOf(sys, named)
+	at, err := PlaceOf(sys, named)
 	if err != nil {
 		return nil, err
 	}
-	if err := addCredentials(sys, named); err != nil {
+	if err := AddCredentials(sys, named); err != nil {
 		return nil, err
 	}
-	ref, err := docker.NewReference(at.of(named))
+	ref, err := docker.NewReference(at.Of(named))
 	if err != nil {
-		return nil, badName(name, err)
+		return nil, imagename.Bad(name, err)
 	}
-	tags, err := repositoryTags(ctx, sys, ref)
+	tags, err := Tags(ctx, sys, ref)
 	if err != nil {
-		return nil, registryError(err, named)
+		return nil, Explain(err, named)
 	}
 	var out []SearchResult
 	for _, t := range tags {

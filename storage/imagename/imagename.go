@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+// Package imagename reads image names as Docker does. It asks neither disk nor
+// network.
+package imagename
 
 import (
 	"regexp"
@@ -11,28 +13,27 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// builtinRepo is the name of the image that Proa carries itself. It lies under
-// localhost/, so that it shadows nothing that a registry offers.
-const builtinRepo = "localhost/hello"
-
-// parseName makes a complete reference of what the user wrote: domain and tag
-// are implied as in Docker, and a digest makes a tag superfluous.
-func parseName(name string) (reference.Named, error) {
+// Parse makes a complete reference of what the user wrote: domain and tag
+// are implied as in Docker, and a digest makes a tag superfluous. Kind Invalid: it
+// is no name.
+func Parse(name string) (reference.Named, error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
-		return nil, badName(name, err)
+		return nil, Bad(name, err)
 	}
 	if d, ok := named.(reference.Digested); ok {
 		c, err := reference.WithDigest(reference.TrimNamed(named), d.Digest())
 		if err != nil {
-			return nil, badName(name, err)
+			return nil, Bad(name, err)
 		}
 		return c, nil
 	}
 	return reference.TagNameOnly(named), nil
 }
 
-func badName(name string, err error) error {
+// Bad is the error for a name that err says is none, of Kind Invalid, with the
+// hint to write it in lower case where that would do.
+func Bad(name string, err error) error {
 	e := errs.New(errs.Invalid, "invalid reference format: %q: %v", name, err)
 	if l := strings.ToLower(name); l != name {
 		if _, lerr := reference.ParseNormalizedNamed(l); lerr == nil {
@@ -46,7 +47,7 @@ func badName(name string, err error) error {
 // Normalize makes a complete name of what the user wrote: alpine becomes
 // docker.io/library/alpine:latest. A digest is kept, without a tag then.
 func Normalize(name string) (string, error) {
-	n, err := parseName(name)
+	n, err := Parse(name)
 	if err != nil {
 		return "", err
 	}
@@ -63,8 +64,8 @@ func Familiar(name string) string {
 	return reference.FamiliarString(n)
 }
 
-// SplitName is the repository, familiar, and the tag of a complete name.
-func SplitName(name string) (repository, tag string) {
+// Split is the repository, familiar, and the tag of a complete name.
+func Split(name string) (repository, tag string) {
 	n, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
 		return name, ""
@@ -77,15 +78,15 @@ func SplitName(name string) (repository, tag string) {
 
 var hexID = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
 
-// isID reports whether s can be an image id or the start of one, and returns it
+// IsID reports whether s can be an image id or the start of one, and returns it
 // without "sha256:".
-func isID(s string) (string, bool) {
+func IsID(s string) (string, bool) {
 	s = strings.TrimPrefix(s, "sha256:")
 	return s, hexID.MatchString(s)
 }
 
-// isShort reports whether the user left the registry out.
-func isShort(name string) bool {
+// IsShort reports whether the user left the registry out.
+func IsShort(name string) bool {
 	first, _, ok := strings.Cut(name, "/")
 	if !ok {
 		return true

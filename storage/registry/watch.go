@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"context"
@@ -39,12 +39,12 @@ const (
 
 // silence is how long a server may send nothing (and take nothing). The variable
 // is for tests.
-var silence = func() time.Duration {
+func silence() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("PROA_REGISTRY_SILENCE")); err == nil && d > 0 {
 		return d
 	}
 	return 30 * time.Second
-}()
+}
 
 // watch limits the requests that are made with one context.
 type watch struct {
@@ -180,17 +180,27 @@ func (w *watch) explain(err error) error {
 	return err
 }
 
-// within makes one call with a watch of its own.
-func within(ctx context.Context, do func(context.Context) error) error {
-	w := watched(ctx, silence)
+// Within makes one call with a watch of its own: the context that do gets limits
+// how long a server may be silent and how long its answers may be. The error is
+// do's, or of Kind Unavailable or Invalid the limit that was reached.
+func Within(ctx context.Context, do func(context.Context) error) error {
+	w := watched(ctx, silence())
 	defer w.stop()
 	return w.explain(do(w.ctx))
 }
 
-// patiently makes a call that transfers layers either way: they may be of any
-// length, but not stand still.
-func patiently(ctx context.Context, do func(context.Context) error) error {
-	w := watched(ctx, pushPatience*silence)
+// Sending is Within for a call that sends layers: a registry may think about what
+// it got, and its answers are short as ever.
+func Sending(ctx context.Context, do func(context.Context) error) error {
+	w := watched(ctx, pushPatience*silence())
+	defer w.stop()
+	return w.explain(do(w.ctx))
+}
+
+// Patiently is Within for a call that transfers layers either way: they may be of
+// any length, but not stand still.
+func Patiently(ctx context.Context, do func(context.Context) error) error {
+	w := watched(ctx, pushPatience*silence())
 	defer w.stop()
 	w.unlimited()
 	return w.explain(do(w.ctx))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"strings"
@@ -15,9 +15,9 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// parseTransport reads TRANSPORT:REFERENCE. containers/image has a list of all
+// ParseTransport reads TRANSPORT:REFERENCE. containers/image has a list of all
 // its transports, but importing it links a Docker client and OpenTelemetry.
-func parseTransport(name string) (types.ImageReference, error) {
+func ParseTransport(name string) (types.ImageReference, error) {
 	t, rest, _ := strings.Cut(name, ":")
 	switch t {
 	case "docker":

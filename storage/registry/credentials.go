@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"encoding/base64"
@@ -36,9 +36,9 @@ type dockerFile struct {
 // dockerHub is how Docker's files name docker.io.
 const dockerHub = "https://index.docker.io/v1/"
 
-// addCredentials looks in Docker's two places where nothing else has
+// AddCredentials looks in Docker's two places where nothing else has
 // credentials for the name.
-func addCredentials(sys *types.SystemContext, named reference.Named) error {
+func AddCredentials(sys *types.SystemContext, named reference.Named) error {
 	if sys.DockerAuthConfig != nil || sys.AuthFilePath != "" {
 		return nil
 	}

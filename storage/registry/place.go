@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package registry
 
 import (
 	"go.podman.io/image/v5/docker/reference"
@@ -11,30 +11,30 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// place is where registries.conf says that a namespace lies. The library asks
+// Place is where registries.conf says that a namespace lies. The library asks
 // that file for pulls only: without this, what is pulled from one registry would
-// be pushed to another. Mirrors are for reading and do not count.
-type place struct {
-	sys *types.SystemContext
+// be pushed to another. Mirrors are for reading and do not count. The zero Place
+// leaves names as they are.
+type Place struct {
 	reg *sysregistriesv2.Registry // nil: names are what they are
 }
 
-// placeOf finds the place of a repository, and makes sys fit for it: TLS as the
+// PlaceOf finds the place of a repository, and makes sys fit for it: TLS as the
 // file says, and the credentials that belong to the name where the place has
-// none of its own.
-func placeOf(sys *types.SystemContext, named reference.Named) (*place, error) {
+// none of its own. Kind Denied: registries.conf blocks the registry.
+func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
 	reg, err := sysregistriesv2.FindRegistry(sys, named.Name())
 	if err != nil {
 		return nil, errs.Wrap(err, "read", "registries.conf")
 	}
 	if reg == nil {
-		return &place{sys: sys}, nil
+		return &Place{}, nil
 	}
 	if reg.Blocked {
 		return nil, errs.New(errs.Denied, "registry %s is blocked in registries.conf", reference.Domain(named))
 	}
-	p := &place{sys, reg}
-	at := p.of(named)
+	p := &Place{reg}
+	at := p.Of(named)
 	if reference.Domain(at) == reference.Domain(named) {
 		return p, nil
 	}
@@ -51,8 +51,8 @@ func placeOf(sys *types.SystemContext, named reference.Named) (*place, error) {
 	return p, nil
 }
 
-// of is the name at the place.
-func (p *place) of(named reference.Named) reference.Named {
+// Of is the name at the place.
+func (p *Place) Of(named reference.Named) reference.Named {
 	if p.reg == nil || p.reg.Location == "" {
 		return named
 	}
