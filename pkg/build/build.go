@@ -21,6 +21,7 @@ import (
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -101,11 +102,8 @@ type PlatformImage struct {
 	Top      Layer // the last layer of the target stage
 }
 
-// Warning is one finding of the linter.
-type Warning struct {
-	Rule, Message, URL string
-	Line               int // 1-based; 0: none
-}
+// Warning is one finding, of the linter or of the build.
+type Warning = dockerfile.Warning
 
 // Layer identifies one read-only layer of the store together with all that lies
 // below it.

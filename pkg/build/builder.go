@@ -18,6 +18,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -27,6 +28,7 @@ import (
 // session is one call of Build: what the builders of all its platforms share.
 type session struct {
 	o       Options
+	parsing dockerfile.Options
 	engine  Engine
 	out     Reporter
 	cache   *cache
@@ -56,8 +58,8 @@ type builder struct {
 	*session
 	platform string // empty: the host's
 	report   Reporter
-	plan     *plan
-	stages   map[*stagePlan]*stage
+	plan     *dockerfile.Plan
+	stages   map[*dockerfile.Stage]*stage
 }
 
 // Build executes a Dockerfile and creates the image that its target stage
@@ -75,7 +77,7 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	}
 	defer removeTmp()
 	b := &session{
-		o: o, engine: engine, out: report, tmp: tmp, secrets: secrets, start: time.Now().UTC(),
+		o: o, parsing: o.parsing(), engine: engine, out: report, tmp: tmp, secrets: secrets, start: time.Now().UTC(),
 		warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
 	}
 	if engine != nil {
@@ -103,6 +105,15 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 			return r, err
 		}
 		b.tellPlan(builders)
+	}
+}
+
+// parsing is what of o concerns the reading of the Dockerfile.
+func (o *Options) parsing() dockerfile.Options {
+	contexts := o.Contexts
+	return dockerfile.Options{
+		From: o.From, Target: o.Target, AllStages: o.AllStages, Args: o.Args, Getenv: o.Getenv,
+		Named: func(name string) bool { _, ok := contexts.Lookup(name); return ok },
 	}
 }
 
@@ -161,7 +172,7 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 		return nil, err
 	}
 	for _, one := range builders {
-		one.plan.lint.Warn = b.warnLint
+		one.plan.Lint.Warn = b.warnLint
 	}
 	if b.o.MeasureContext && b.o.Context.Dir != "" {
 		if err := b.measureContext(); err != nil {
@@ -198,7 +209,7 @@ func (b *session) measureContext() error {
 // lintError is what a Dockerfile with "# check=error=true" asks for.
 func (b *session) lintError(builders []*builder) error {
 	for _, one := range builders {
-		if err := one.plan.lint.Error(); err != nil {
+		if err := one.plan.Lint.Error(); err != nil {
 			return errs.New(errs.Invalid, "%v", err)
 		}
 	}
@@ -241,10 +252,10 @@ func (b *session) run(ctx context.Context, builders []*builder) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	for _, one := range builders {
-		for _, p := range one.plan.stages {
+		for _, p := range one.plan.Stages {
 			one.stages[p] = one.newStage(p)
 		}
-		for _, p := range one.plan.stages {
+		for _, p := range one.plan.Stages {
 			s := one.stages[p]
 			wg.Go(func() {
 				defer close(s.done)
@@ -258,10 +269,10 @@ func (b *session) run(ctx context.Context, builders []*builder) error {
 	return firstError(builders)
 }
 
-func (b *builder) newStage(p *stagePlan) *stage {
-	s := &stage{b: b, plan: p, lex: shell.NewLex(b.plan.escape), done: make(chan struct{}), cacheOn: !b.o.NoCache}
+func (b *builder) newStage(p *dockerfile.Stage) *stage {
+	s := &stage{b: b, plan: p, lex: shell.NewLex(b.plan.Escape), done: make(chan struct{}), cacheOn: !b.o.NoCache}
 	for _, name := range b.o.NoCacheFilter {
-		if strings.EqualFold(name, p.name) {
+		if strings.EqualFold(name, p.Name) {
 			s.cacheOn = false
 		}
 	}
@@ -269,7 +280,7 @@ func (b *builder) newStage(p *stagePlan) *stage {
 }
 
 func (b *builder) runStage(ctx context.Context, s *stage) error {
-	for _, d := range s.plan.deps {
+	for _, d := range s.plan.Deps {
 		dep := b.stages[d]
 		<-dep.done
 		if dep.err != nil {
@@ -291,7 +302,7 @@ var errDependency = errors.New("a stage that this one needs failed")
 func firstError(builders []*builder) error {
 	var other error
 	for _, b := range builders {
-		for _, p := range b.plan.stages {
+		for _, p := range b.plan.Stages {
 			err := b.stages[p].err
 			switch {
 			case err == nil:
@@ -307,7 +318,7 @@ func firstError(builders []*builder) error {
 	return other
 }
 
-func (b *builder) stage(p *stagePlan) *stage { return b.stages[p] }
+func (b *builder) stage(p *dockerfile.Stage) *stage { return b.stages[p] }
 
 // base resolves an image once per build, so that all stages see the same.
 func (b *session) base(ctx context.Context, ref, platform string) (*Base, error) {
@@ -337,7 +348,7 @@ func (b *session) base(ctx context.Context, ref, platform string) (*Base, error)
 
 func orHost(platform string) string {
 	if platform == "" {
-		return hostPlatform()
+		return dockerfile.HostPlatform()
 	}
 	return platform
 }
@@ -358,5 +369,5 @@ func (b *session) locate(line int, err error) error {
 		return err
 	}
 	kind := errs.KindOf(err)
-	return atLine(b.name, b.text, line, kind, err)
+	return dockerfile.AtLine(b.name, b.text, line, kind, err)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -16,7 +17,7 @@ type doneStep struct {
 	record
 	key   string
 	owner *builder
-	stage *stagePlan
+	stage *dockerfile.Stage
 }
 
 func (s *stage) note(key string, r record) {
@@ -27,7 +28,7 @@ func (s *stage) note(key string, r record) {
 
 // inImage says whether a step is one of those that the image is made of.
 func (d *doneStep) inImage() bool {
-	for st := d.owner.plan.target; st != nil; st = st.baseFrom {
+	for st := d.owner.plan.Target; st != nil; st = st.BaseFrom {
 		if st == d.stage {
 			return true
 		}

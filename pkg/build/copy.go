@@ -56,7 +56,7 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 		return err
 	}
 	dest := s.destPath(j.sources.DestPath)
-	lazy, id, err := s.b.sourceTree(j.from, s.plan.index)
+	lazy, id, err := s.b.sourceTree(j.from, s.plan.Index)
 	if err != nil {
 		return err
 	}
@@ -379,9 +379,6 @@ func unpackItem(c *files.Copier, it *item, dest string) error {
 	}
 	return files.Extract(c.Root, dest, f, files.ExtractOptions{Owner: own, Chmod: c.Chmod, Epoch: c.Epoch})
 }
-
-// isNumber says whether name is the decimal form of n.
-func isNumber(name string, n int) bool { return name == strconv.Itoa(n) }
 
 // writeDownload puts a fetched file into the layer.
 func writeDownload(c *files.Copier, d *source.Download, target string) error {

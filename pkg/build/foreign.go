@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -35,7 +36,7 @@ func (s *stage) foreignProgram(sc Scratch, step RunStep, code int) error {
 		return nil
 	}
 	target := strings.TrimSuffix(strings.Join([]string{s.image.OS, s.image.Architecture, s.image.Variant}, "/"), "/")
-	return errs.WithHint(errs.New(errs.Unsupported, "cannot run %s for %s on this %s machine: exec format error: the kernel has no emulator for it", step.Container.Process.Args[0], target, hostPlatform()),
+	return errs.WithHint(errs.New(errs.Unsupported, "cannot run %s for %s on this %s machine: exec format error: the kernel has no emulator for it", step.Container.Process.Args[0], target, dockerfile.HostPlatform()),
 		"install one (Debian, Ubuntu: apt-get install qemu-user-static binfmt-support; Fedora: dnf install qemu-user-static), or run the step in a stage FROM --platform=$BUILDPLATFORM")
 }
 
@@ -73,7 +74,7 @@ func programPaths(step RunStep) []string {
 	if strings.Contains(name, "/") {
 		return []string{path.Join("/", step.Config.WorkingDir, name), name}
 	}
-	dirs, _ := envList(step.Config.Env).over(step.Container.Process.Env).Get("PATH")
+	dirs, _ := dockerfile.Env(step.Config.Env).Over(step.Container.Process.Env).Get("PATH")
 	var out []string
 	for _, d := range strings.Split(dirs, ":") {
 		out = append(out, path.Join("/", d, name))

@@ -24,7 +24,7 @@ func (b *session) finish(ctx context.Context, builders []*builder) (*Result, err
 	r := &Result{Warnings: b.warns}
 	if b.o.NoImage {
 		for _, one := range builders {
-			r.Images = append(r.Images, PlatformImage{Platform: orHost(one.platform), Top: one.stages[one.plan.target].top})
+			r.Images = append(r.Images, PlatformImage{Platform: orHost(one.platform), Top: one.stages[one.plan.Target].top})
 		}
 		return r, nil
 	}
@@ -49,7 +49,7 @@ func (b *session) finish(ctx context.Context, builders []*builder) (*Result, err
 
 // image creates the image of the target stage.
 func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []string, error) {
-	s := b.stages[b.plan.target]
+	s := b.stages[b.plan.Target]
 	img := cloneImage(s.image)
 	if img.Created == nil || b.o.Epoch != nil {
 		img.Created = b.now()

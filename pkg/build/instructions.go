@@ -12,6 +12,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -46,7 +47,7 @@ func (s *stage) runConfig(ctx context.Context, ref StepRef, cmd instructions.Com
 	switch c := cmd.(type) {
 	case *instructions.EnvCommand:
 		for _, kv := range c.Env {
-			cfg.Env = envList(cfg.Env).with(kv.Key, kv.Value)
+			cfg.Env = dockerfile.Env(cfg.Env).With(kv.Key, kv.Value)
 		}
 	case *instructions.LabelCommand:
 		if cfg.Labels == nil {
@@ -168,7 +169,7 @@ func (s *stage) expose(c *instructions.ExposeCommand) error {
 		cfg.ExposedPorts = map[string]struct{}{}
 	}
 	for _, p := range c.Ports {
-		ports, err := exposedPorts(p)
+		ports, err := dockerfile.Ports(p)
 		if err != nil {
 			return err
 		}
@@ -185,18 +186,18 @@ func (s *stage) runArg(ctx context.Context, ref StepRef, c *instructions.ArgComm
 	var text []string
 	for _, a := range c.Args {
 		text = append(text, a.String())
-		switch v, ok := buildArg(&s.b.o, a.Key); {
+		switch v, ok := s.b.parsing.Arg(a.Key); {
 		case ok:
-			s.args = s.args.with(a.Key, v)
+			s.args = s.args.With(a.Key, v)
 		case a.Value != nil:
 			v, err := s.expander(c, s.lex)(*a.Value)
 			if err != nil {
 				return err
 			}
-			s.args = s.args.with(a.Key, v)
+			s.args = s.args.With(a.Key, v)
 		default:
-			if v, ok := s.b.plan.global.Get(a.Key); ok {
-				s.args = s.args.with(a.Key, v)
+			if v, ok := s.b.plan.Global.Get(a.Key); ok {
+				s.args = s.args.With(a.Key, v)
 			}
 		}
 	}

@@ -29,7 +29,7 @@ type Export struct {
 func (b *session) export(ctx context.Context, e Export, builders []*builder) error {
 	var all []*files.Walker
 	for _, one := range builders {
-		dir, release, err := b.engine.MountLayer(ctx, one.stages[one.plan.target].top)
+		dir, release, err := b.engine.MountLayer(ctx, one.stages[one.plan.Target].top)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -37,25 +38,25 @@ func (b *session) platforms(ctx context.Context) ([]string, error) {
 
 // basePlatforms are the platforms that all base images have in common.
 func (b *session) basePlatforms(ctx context.Context) ([]string, error) {
-	plan, err := parsePlan(b.text, b.name, &b.o, "")
+	p, err := dockerfile.Parse(b.text, b.name, &b.parsing, "")
 	if err != nil {
 		return nil, err
 	}
 	var common []string
 	seen := false
-	for _, st := range plan.stages {
-		if st.baseFrom != nil || st.base == "scratch" || st.platform != "" {
+	for _, st := range p.Stages {
+		if st.BaseFrom != nil || st.Base == "scratch" || st.Platform != "" {
 			continue
 		}
-		ref := st.base
+		ref := st.Base
 		if v, ok := b.o.Contexts.Lookup(ref); ok {
 			if ref, err = source.ContextImage(ref, v); err != nil {
-				return nil, b.locate(st.line, err)
+				return nil, b.locate(st.Line, err)
 			}
 		}
 		have, err := b.engine.Platforms(ctx, ref)
 		if err != nil {
-			return nil, b.locate(st.line, err)
+			return nil, b.locate(st.Line, err)
 		}
 		if !seen {
 			common, seen = have, true
@@ -80,15 +81,15 @@ func (b *session) newBuilders(platforms []string) ([]*builder, error) {
 	var out []*builder
 	total := 0
 	for _, p := range platforms {
-		one := &builder{session: b, platform: p, report: b.out, stages: map[*stagePlan]*stage{}}
+		one := &builder{session: b, platform: p, report: b.out, stages: map[*dockerfile.Stage]*stage{}}
 		var err error
-		if one.plan, err = parsePlan(b.text, b.name, &b.o, p); err != nil {
+		if one.plan, err = dockerfile.Parse(b.text, b.name, &b.parsing, p); err != nil {
 			return nil, err
 		}
-		for _, w := range one.plan.warnings {
+		for _, w := range one.plan.Warnings {
 			b.warn(w)
 		}
-		total += one.plan.steps
+		total += one.plan.Steps
 		out = append(out, one)
 	}
 	if len(out) == 1 {
@@ -98,7 +99,7 @@ func (b *session) newBuilders(platforms []string) ([]*builder, error) {
 	before := 0
 	for i, one := range out {
 		one.report = &platformReporter{b.out, i * StageSpan, before, total}
-		before += one.plan.steps
+		before += one.plan.Steps
 	}
 	return out, nil
 }
@@ -131,8 +132,8 @@ func (b *session) tellPlan(builders []*builder) {
 	var infos []StageInfo
 	steps := 0
 	for i, one := range builders {
-		for _, st := range one.plan.stages {
-			info := StageInfo{Index: st.index, Name: st.name, Base: st.base, Steps: 1 + len(st.commands), First: st.first}
+		for _, st := range one.plan.Stages {
+			info := StageInfo{Index: st.Index, Name: st.Name, Base: st.Base, Steps: 1 + len(st.Commands), First: st.First}
 			if len(builders) > 1 {
 				info.Index += i * StageSpan
 				info.First += steps
@@ -140,28 +141,18 @@ func (b *session) tellPlan(builders []*builder) {
 			}
 			infos = append(infos, info)
 		}
-		steps += one.plan.steps
+		steps += one.plan.Steps
 	}
 	b.out.Plan(infos, steps)
 }
 
 // stagePlatform is what a stage runs on, and, where that differs, what for.
-func stagePlatform(st *stagePlan, target string) string {
-	own := st.ownPlatform()
+func stagePlatform(st *dockerfile.Stage, target string) string {
+	own := st.OwnPlatform()
 	if own == "" || own == target {
 		return target
 	}
 	return own + "->" + strings.TrimPrefix(target, "linux/")
-}
-
-// ownPlatform is what --platform says of the stage or of those it is built on.
-func (st *stagePlan) ownPlatform() string {
-	for ; st != nil; st = st.baseFrom {
-		if st.platform != "" {
-			return st.platform
-		}
-	}
-	return ""
 }
 
 // list makes the manifest list of what was built. tagged says that the names

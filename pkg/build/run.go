@@ -17,6 +17,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -110,20 +111,20 @@ func (s *stage) argText() string {
 // runEnv are the variables of a RUN beyond the image's: ARGs in scope, and the
 // predefined ones given on the command line.
 func (s *stage) runEnv() []string {
-	env := envList(nil)
-	for _, name := range predefinedArgs {
-		v, ok := buildArg(&s.b.o, name)
+	env := dockerfile.Env(nil)
+	for _, name := range dockerfile.PredefinedArgs {
+		v, ok := s.b.parsing.Arg(name)
 		if !ok && s.b.o.PassProxy && s.b.o.Getenv != nil {
 			v, ok = s.b.o.Getenv(name)
 		}
 		if ok {
-			env = env.with(name, v)
+			env = env.With(name, v)
 		}
 	}
 	for _, kv := range s.args {
 		name, v, _ := strings.Cut(kv, "=")
-		if _, set := envList(s.image.Config.Env).Get(name); !set {
-			env = env.with(name, v)
+		if _, set := dockerfile.Env(s.image.Config.Env).Get(name); !set {
+			env = env.With(name, v)
 		}
 	}
 	return env
@@ -144,7 +145,7 @@ func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []s
 		if m.Type != instructions.MountTypeBind {
 			continue
 		}
-		lazy, id, err := s.b.sourceTree(m.From, s.plan.index)
+		lazy, id, err := s.b.sourceTree(m.From, s.plan.Index)
 		if err != nil {
 			return "", err
 		}

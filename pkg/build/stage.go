@@ -17,6 +17,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -30,12 +31,12 @@ type state struct {
 	origin origin
 }
 
-// stage executes one stagePlan.
+// stage executes one stage of a plan.
 type stage struct {
 	b    *builder
-	plan *stagePlan
+	plan *dockerfile.Stage
 	state
-	args    envList // ARGs in scope, with values
+	args    dockerfile.Env // ARGs in scope, with values
 	lex     *shell.Lex
 	cacheOn bool
 	cmdSet  bool // this stage has a CMD of its own
@@ -46,13 +47,13 @@ type stage struct {
 // run executes the stage from FROM to its last instruction.
 func (s *stage) run(ctx context.Context) error {
 	if err := s.from(ctx); err != nil {
-		return s.b.locate(s.plan.line, err)
+		return s.b.locate(s.plan.Line, err)
 	}
 	if err := s.onBuild(ctx); err != nil {
-		return s.b.locate(s.plan.line, err)
+		return s.b.locate(s.plan.Line, err)
 	}
-	for i, cmd := range s.plan.commands {
-		ref := StepRef{Stage: s.plan.index, Number: s.plan.first + 1 + i, Total: s.b.plan.steps, Line: firstLine(cmd)}
+	for i, cmd := range s.plan.Commands {
+		ref := StepRef{Stage: s.plan.Index, Number: s.plan.First + 1 + i, Total: s.b.plan.Steps, Line: firstLine(cmd)}
 		if err := s.step(ctx, ref, cmd); err != nil {
 			return s.b.locate(ref.Line, err)
 		}
@@ -106,7 +107,7 @@ func commandText(cmd instructions.Command) string {
 
 // env is what variables expand from: ENV wins over ARG (Dockerfile reference,
 // "Using ARG variables").
-func (s *stage) env() envList { return s.args.over(envList(s.image.Config.Env)) }
+func (s *stage) env() dockerfile.Env { return s.args.Over(dockerfile.Env(s.image.Config.Env)) }
 
 func (s *stage) expand(cmd instructions.Command) error {
 	word := s.expander(cmd, s.lex)
@@ -137,21 +138,21 @@ func (s *stage) expander(cmd instructions.Command, lex *shell.Lex) func(string) 
 }
 
 func (s *stage) warnUndefined(name string, cmd instructions.Command) {
-	if slices.Contains(predefinedArgs, name) {
+	if slices.Contains(dockerfile.PredefinedArgs, name) {
 		return
 	}
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	lint := s.b.plan.lint.WithMergedConfigFromComments(cmd.Comments())
+	lint := s.b.plan.Lint.WithMergedConfigFromComments(cmd.Comments())
 	lint.Run(&linter.RuleUndefinedVar, cmd.Location(), linter.RuleUndefinedVar.Format(name, ""))
 }
 
 // from sets the stage's starting state.
 func (s *stage) from(ctx context.Context) error {
-	ref := StepRef{Stage: s.plan.index, Number: s.plan.first, Total: s.b.plan.steps, Line: s.plan.line}
-	text := s.plan.text
+	ref := StepRef{Stage: s.plan.Index, Number: s.plan.First, Total: s.b.plan.Steps, Line: s.plan.Line}
+	text := s.plan.Text
 	if text == "" {
-		text = "FROM " + s.plan.base
+		text = "FROM " + s.plan.Base
 	}
 	s.b.report.Step(StepEvent{StepRef: ref, State: StepStarted, Text: text})
 	started := time.Now()
@@ -165,7 +166,7 @@ func (s *stage) from(ctx context.Context) error {
 }
 
 func (s *stage) loadBase(ctx context.Context) error {
-	if from := s.plan.baseFrom; from != nil {
+	if from := s.plan.BaseFrom; from != nil {
 		base := s.b.stage(from)
 		s.state = base.state
 		s.image = cloneImage(base.image)
@@ -173,12 +174,12 @@ func (s *stage) loadBase(ctx context.Context) error {
 		s.args = base.args
 		return nil
 	}
-	platform := s.plan.platform
+	platform := s.plan.Platform
 	if platform == "" {
 		platform = s.b.platform
 	}
-	if s.plan.base == "scratch" {
-		os, arch, variant := splitPlatform(orHost(platform))
+	if s.plan.Base == "scratch" {
+		os, arch, variant := dockerfile.SplitPlatform(orHost(platform))
 		s.image = dockerspec.DockerOCIImage{Image: v1.Image{Platform: v1.Platform{OS: os, Architecture: arch, Variant: variant}}}
 		s.image.RootFS.Type = "layers"
 		s.image.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -186,7 +187,7 @@ func (s *stage) loadBase(ctx context.Context) error {
 		s.inherit()
 		return nil
 	}
-	base, err := s.b.base(ctx, s.plan.base, platform)
+	base, err := s.b.base(ctx, s.plan.Base, platform)
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (s *stage) inherit() {
 	if s.b.o.Edits.DropLabels {
 		s.image.Config.Labels = nil
 	}
-	s.image.Config.Env = envList(s.image.Config.Env).over(s.b.o.Edits.Env)
+	s.image.Config.Env = dockerfile.Env(s.image.Config.Env).Over(s.b.o.Edits.Env)
 }
 
 func cloneImage(img dockerspec.DockerOCIImage) dockerspec.DockerOCIImage {
@@ -238,7 +239,7 @@ func cloneMap[V any](m map[string]V) map[string]V {
 func (s *stage) onBuild(ctx context.Context) error {
 	triggers := s.image.Config.OnBuild
 	s.image.Config.OnBuild = nil
-	ref := StepRef{Stage: s.plan.index, Number: s.plan.first, Total: s.b.plan.steps, Line: s.plan.line, Trigger: true}
+	ref := StepRef{Stage: s.plan.Index, Number: s.plan.First, Total: s.b.plan.Steps, Line: s.plan.Line, Trigger: true}
 	for _, t := range triggers {
 		res, err := parser.Parse(strings.NewReader(t))
 		if err != nil {
@@ -263,14 +264,14 @@ func (s *stage) onBuild(ctx context.Context) error {
 // awaitStages waits for the stages that a trigger reads from: the plan could not
 // know of them. Others may use this stage's slot meanwhile.
 func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error {
-	for _, name := range fromNames(cmd) {
+	for _, name := range dockerfile.Sources(cmd) {
 		if _, named := s.b.o.Contexts.Lookup(name); named {
 			continue
 		}
-		p := s.b.plan.findAmongAll(name, s.plan.index)
+		p := s.b.plan.Find(name, s.plan.Index)
 		if p == nil {
-			for _, d := range s.b.plan.dropped {
-				if d.index < s.plan.index && strings.EqualFold(d.name, name) {
+			for _, d := range s.b.plan.Dropped {
+				if d.Index < s.plan.Index && strings.EqualFold(d.Name, name) {
 					return errs.WithHint(errs.New(errs.Unsupported, "a trigger of the base image needs stage %q, which nothing else needs", name), "build with --skip-unused-stages=false")
 				}
 			}
@@ -420,7 +421,7 @@ func (s *stage) keepFailed(ctx context.Context, sc Scratch, failure error) error
 	img.Config.Healthcheck = nil
 	for _, kv := range s.runEnv() {
 		name, v, _ := strings.Cut(kv, "=")
-		img.Config.Env = envList(img.Config.Env).with(name, v)
+		img.Config.Env = dockerfile.Env(img.Config.Env).With(name, v)
 	}
 	id, _, err := s.b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: layer})
 	if err != nil {

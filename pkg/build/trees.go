@@ -49,7 +49,7 @@ func (b *builder) sourceTree(from string, before int) (l *lazyTree, id string, e
 	if v, ok := b.o.Contexts.Lookup(from); ok {
 		return b.namedContext(from, v)
 	}
-	if st := b.plan.findAmongAll(from, before); st != nil {
+	if st := b.plan.Find(from, before); st != nil {
 		s := b.stages[st]
 		return b.lazy("stage:"+s.key, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, s.top) }), s.key, nil
 	}
@@ -101,19 +101,4 @@ func (b *builder) mountLayer(ctx context.Context, top Layer) (*source.Tree, erro
 		return nil, err
 	}
 	return &source.Tree{Root: dir, Close: release}, nil
-}
-
-// findAmongAll is findFrom by a stage's place in the file: dropped stages
-// shift the list.
-func (p *plan) findAmongAll(name string, before int) *stagePlan {
-	for i := len(p.stages) - 1; i >= 0; i-- {
-		st := p.stages[i]
-		if st.index >= before {
-			continue
-		}
-		if st.name != "" && strings.EqualFold(st.name, name) || isNumber(name, st.index) {
-			return st
-		}
-	}
-	return nil
 }

@@ -148,31 +148,6 @@ func TestRanks(t *testing.T) {
 	}
 }
 
-// within are the imports among the packages of one group, where these have an
-// order of their own: of the group's packages, each may use those that are
-// listed for it, and no other.
-var within = map[string]map[string]string{
-	"pkg/build/files":  {}, // what is dangerous about foreign files is settled without knowing why they are looked at
-	"pkg/build/source": {"pkg/build/files": "an archive and a repository are written below a root"},
-}
-
-// TestWithin keeps the order inside of groups.
-func TestWithin(t *testing.T) {
-	for _, f := range sources(t) {
-		allowed, ok := within[f.pkg]
-		if f.isTest() || !ok {
-			continue
-		}
-		own, _ := groupOf(f.pkg)
-		for _, p := range f.imports() {
-			to, ok := strings.CutPrefix(p, module+"/")
-			if g, _ := groupOf(to); ok && g == own && allowed[to] == "" {
-				t.Errorf("%s imports %s: of %s it may use %v", f.path, to, own.prefix, allowed)
-			}
-		}
-	}
-}
-
 func checkImport(t *testing.T, f file, from group, to string) {
 	t.Helper()
 	g, ok := groupOf(to)
@@ -197,27 +172,42 @@ var storageEdges = map[string]string{
 }
 
 // TestStorageEdges keeps the parts of storage apart.
-func TestStorageEdges(t *testing.T) {
+func TestStorageEdges(t *testing.T) { checkEdges(t, "storage", storageEdges) }
+
+// buildEdges are likewise the imports among the packages below pkg/build, which
+// the executor of instructions uses.
+var buildEdges = map[string]string{
+	"pkg/build/source -> pkg/build/files": "an archive and a repository are written below a root",
+	"pkg/build/local -> pkg/build":        "it is the engine that the executor asks for layers and containers",
+}
+
+// TestBuildEdges keeps the parts of the build apart.
+func TestBuildEdges(t *testing.T) { checkEdges(t, "pkg/build", buildEdges) }
+
+// checkEdges wants no imports among a package and those below it but edges: what
+// is below it is used by it, not the other way round.
+func checkEdges(t *testing.T, top string, edges map[string]string) {
+	t.Helper()
 	used := map[string]bool{}
 	for _, f := range sources(t) {
-		if f.isTest() || !strings.HasPrefix(f.pkg, "storage/") {
+		if f.isTest() || !strings.HasPrefix(f.pkg, top+"/") {
 			continue
 		}
 		for _, p := range f.imports() {
 			to, ok := strings.CutPrefix(p, module+"/")
-			if !ok || to != "storage" && !strings.HasPrefix(to, "storage/") {
+			if !ok || to != top && !strings.HasPrefix(to, top+"/") {
 				continue
 			}
 			edge := f.pkg + " -> " + to
 			used[edge] = true
-			if storageEdges[edge] == "" {
-				t.Errorf("%s: %s: what is below storage is used by it, not the other way round", f.path, edge)
+			if edges[edge] == "" {
+				t.Errorf("%s: %s: what is below %s is used by it, not the other way round", f.path, edge, top)
 			}
 		}
 	}
-	for edge := range storageEdges {
+	for edge := range edges {
 		if !used[edge] {
-			t.Errorf("storageEdges: %s is not there any more", edge)
+			t.Errorf("%s is not there any more", edge)
 		}
 	}
 }

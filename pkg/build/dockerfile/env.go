@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package dockerfile
 
 import (
 	"slices"
 	"strings"
 )
 
-// envList is an ordered KEY=VALUE list: setting an existing key keeps its
+// Env is an ordered KEY=VALUE list: setting an existing key keeps its
 // place, as in an image configuration.
-type envList []string
+type Env []string
 
-func (e envList) index(key string) int {
+func (e Env) index(key string) int {
 	return slices.IndexFunc(e, func(kv string) bool {
 		k, _, _ := strings.Cut(kv, "=")
 		return k == key
@@ -19,7 +19,7 @@ func (e envList) index(key string) int {
 }
 
 // Get implements shell.EnvGetter.
-func (e envList) Get(key string) (string, bool) {
+func (e Env) Get(key string) (string, bool) {
 	if i := e.index(key); i >= 0 {
 		_, v, _ := strings.Cut(e[i], "=")
 		return v, true
@@ -28,7 +28,7 @@ func (e envList) Get(key string) (string, bool) {
 }
 
 // Keys implements shell.EnvGetter.
-func (e envList) Keys() []string {
+func (e Env) Keys() []string {
 	keys := make([]string, len(e))
 	for i, kv := range e {
 		keys[i], _, _ = strings.Cut(kv, "=")
@@ -36,9 +36,9 @@ func (e envList) Keys() []string {
 	return keys
 }
 
-// with returns a list with key set; e itself is not changed, since stages that
+// With returns a list with key set; e itself is not changed, since stages that
 // start from one another share it.
-func (e envList) with(key, value string) envList {
+func (e Env) With(key, value string) Env {
 	out := slices.Clone(e)
 	if i := out.index(key); i >= 0 {
 		out[i] = key + "=" + value
@@ -47,12 +47,12 @@ func (e envList) with(key, value string) envList {
 	return append(out, key+"="+value)
 }
 
-// over returns e with every entry of top set on it.
-func (e envList) over(top envList) envList {
+// Over returns e with every entry of top set on it.
+func (e Env) Over(top Env) Env {
 	out := e
 	for _, kv := range top {
 		k, v, _ := strings.Cut(kv, "=")
-		out = out.with(k, v)
+		out = out.With(k, v)
 	}
 	return out
 }

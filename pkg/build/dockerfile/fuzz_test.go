@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package dockerfile
 
 import "testing"
 
@@ -9,7 +9,7 @@ func FuzzExposedPorts(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		ports, err := exposedPorts(s)
+		ports, err := Ports(s)
 		if err == nil && (len(ports) == 0 || len(ports) > 65536) {
 			t.Fatalf("%q gives %d ports", s, len(ports))
 		}
@@ -27,14 +27,14 @@ func FuzzPlan(f *testing.F) {
 		f.Add([]byte(s), "")
 	}
 	f.Fuzz(func(t *testing.T, text []byte, target string) {
-		p, err := parsePlan(text, "Dockerfile", &Options{Target: target}, "")
+		p, err := Parse(text, "Dockerfile", &Options{Target: target}, "")
 		if err != nil {
 			return
 		}
-		for _, st := range p.stages {
-			for _, d := range st.deps {
-				if d.index >= st.index {
-					t.Fatalf("stage %d waits for stage %d", st.index, d.index)
+		for _, st := range p.Stages {
+			for _, d := range st.Deps {
+				if d.Index >= st.Index {
+					t.Fatalf("stage %d waits for stage %d", st.Index, d.Index)
 				}
 			}
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package dockerfile
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// exposedPorts reads one word of EXPOSE: 80, 80/udp, 8000-8010/tcp.
-func exposedPorts(word string) ([]string, error) {
+// Ports reads one word of EXPOSE: 80, 80/udp, 8000-8010/tcp.
+func Ports(word string) ([]string, error) {
 	bad := errs.New(errs.Invalid, "invalid containerPort: %s", word)
 	rng, proto, ok := strings.Cut(word, "/")
 	proto = strings.ToLower(proto)

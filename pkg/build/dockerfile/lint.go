@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package dockerfile
 
 import (
 	"regexp"
@@ -38,7 +38,7 @@ func lintPlatform(st *instructions.Stage, lint *linter.Linter) {
 	if p == "" || strings.Contains(p, "$") {
 		return
 	}
-	os, arch, _ := splitPlatform(p)
+	os, arch, _ := SplitPlatform(p)
 	if strings.Contains(st.Name, os) || arch != "" && strings.Contains(st.Name, arch) {
 		return
 	}

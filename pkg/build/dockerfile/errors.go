@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package dockerfile
 
 import (
 	"errors"
@@ -23,10 +23,12 @@ func lineError(name string, text []byte, err error) error {
 	if line == 0 {
 		return &errs.Error{Kind: kind, Err: fmt.Errorf("%s: %w", name, err)}
 	}
-	return atLine(name, text, line, kind, err)
+	return AtLine(name, text, line, kind, err)
 }
 
-func atLine(name string, text []byte, line int, kind errs.Kind, err error) error {
+// AtLine is err of the given kind, with the name of the Dockerfile, the number of
+// the line and the line itself.
+func AtLine(name string, text []byte, line int, kind errs.Kind, err error) error {
 	excerpt := ""
 	lines := strings.Split(string(text), "\n")
 	if line >= 1 && line <= len(lines) {
