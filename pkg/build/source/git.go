@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,11 +114,25 @@ func (g *gitClone) git(args ...string) (string, error) {
 	cmd := exec.CommandContext(g.ctx, g.program, append([]string{"-C", g.dir}, args...)...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), isRepository), "GIT_TERMINAL_PROMPT=0")
 	if err := cmd.Run(); err != nil {
 		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", strings.TrimSpace(errOut.String()))}
 	}
 	return strings.TrimSpace(out.String()), nil
+}
+
+// isRepository says whether a variable leads git to a repository in spite of
+// its directory. A build that a hook of git starts has such ones, and would
+// check out into the repository of the hook.
+func isRepository(kv string) bool {
+	name, _, _ := strings.Cut(kv, "=")
+	switch name {
+	case "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_NAMESPACE",
+		"GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
+		"GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS":
+		return true
+	}
+	return false
 }
 
 func (g *gitClone) checkout(ref gitRef) error {
