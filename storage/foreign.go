@@ -190,6 +190,38 @@ func (f *foreign) find(st storage.Store, sys *types.SystemContext) (*storage.Ima
 	return nil, nil, f.noImage()
 }
 
+// foreignRef is an image of another store as the signature policy knows it: by
+// the place of that store, and not of the empty one that it is read through.
+type foreignRef struct {
+	types.ImageReference
+	named      reference.Named // nil: the image has no name
+	identity   string
+	namespaces []string
+}
+
+func (r foreignRef) DockerReference() reference.Named        { return r.named }
+func (r foreignRef) PolicyConfigurationIdentity() string     { return r.identity }
+func (r foreignRef) PolicyConfigurationNamespaces() []string { return r.namespaces }
+func (r foreignRef) StringWithinTransport() string           { return r.identity }
+
+// asNamed makes the scopes that the library has for images of a store.
+func (f *foreign) asNamed(ref types.ImageReference, names []string, id string) foreignRef {
+	graph := filepath.Clean(f.graph)
+	store := "[" + f.driver + "@" + graph + "]"
+	r := foreignRef{ImageReference: ref, identity: store + "@" + id}
+	if len(names) > 0 {
+		if named, err := reference.ParseNormalizedNamed(names[0]); err == nil {
+			r.named, r.identity = named, store+named.String()+"@"+id
+			r.namespaces = append(r.namespaces, store+named.String())
+			for n := named.Name(); n != ""; n = n[:max(0, strings.LastIndexByte(n, '/'))] {
+				r.namespaces = append(r.namespaces, store+n)
+			}
+		}
+	}
+	r.namespaces = append(r.namespaces, store, "["+graph+"]")
+	return r
+}
+
 // pullForeign copies an image out of another store of the same user.
 func (s *Store) pullForeign(ctx context.Context, sys *types.SystemContext, rest string, o PullOptions) (img *Image, err error) {
 	op, err := s.begin(false)
@@ -214,7 +246,7 @@ func (s *Store) pullForeign(ctx context.Context, sys *types.SystemContext, rest 
 	if err != nil {
 		return nil, err
 	}
-	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &teller{p: o.Progress}, names: names, remote: o.RemoteOptions})
+	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &teller{p: o.Progress}, names: names, remote: o.RemoteOptions, as: f.asNamed(ref, names, found.ID)})
 	if err != nil {
 		return nil, errs.Wrap(err, "pull", f.image)
 	}
