@@ -19,6 +19,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 	ocilayout "go.podman.io/image/v5/oci/layout"
 	"go.podman.io/image/v5/pkg/blobinfocache/none"
+	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
 	"go.podman.io/storage"
 	"go.podman.io/storage/pkg/archive"
@@ -147,15 +148,8 @@ func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *ty
 		}
 	}
 	for _, d := range instances {
-		unparsed := image.UnparsedInstance(src, d)
-		if raw, _, err = unparsed.Manifest(ctx); err != nil {
-			return nil, err
-		}
-		if ok, err := policy.IsRunningImageAllowed(ctx, unparsed); !ok {
-			return nil, errs.New(errs.Denied, "the signature policy does not allow it: %w", err)
-		}
 		item := &CacheItem{s: s, src: src, remote: remote}
-		if err = item.read(ctx, raw); err != nil {
+		if err = registry.Within(ctx, func(ctx context.Context) error { return item.read(ctx, policy, d) }); err != nil {
 			return nil, err
 		}
 		items = append(items, item)
@@ -167,7 +161,16 @@ func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *ty
 	return items, nil
 }
 
-func (c *CacheItem) read(ctx context.Context, raw []byte) error {
+// read fills the item from a manifest of its source.
+func (c *CacheItem) read(ctx context.Context, policy *signature.PolicyContext, d *digest.Digest) error {
+	unparsed := image.UnparsedInstance(c.src, d)
+	raw, _, err := unparsed.Manifest(ctx)
+	if err != nil {
+		return err
+	}
+	if ok, err := policy.IsRunningImageAllowed(ctx, unparsed); !ok {
+		return errs.New(errs.Denied, "the signature policy does not allow it: %w", err)
+	}
 	if _, err := digestOf(raw); err != nil {
 		return err
 	}
@@ -237,7 +240,7 @@ func (c *CacheItem) stage(ctx context.Context, o *op, b CacheBlob) (*staged, err
 
 // open reads a blob and verifies it.
 func (c *CacheItem) open(ctx context.Context, b CacheBlob) (io.Reader, func(), error) {
-	rc, _, err := c.src.GetBlob(ctx, types.BlobInfo{Digest: b.Digest, Size: b.Size}, none.NoCache)
+	rc, _, err := registry.OpenBlob(ctx, c.src, c.remote, types.BlobInfo{Digest: b.Digest, Size: b.Size})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -186,6 +186,7 @@ func (f *fetched) checkBlob(b types.BlobInfo) error {
 
 // small reads a whole verified blob.
 func (f *fetched) small(ctx context.Context, info types.BlobInfo) ([]byte, error) {
+	info.URLs = nil // as for layers: only the source itself is asked
 	rc, _, err := f.src.GetBlob(ctx, info, none.NoCache)
 	if err != nil {
 		return nil, err

@@ -400,6 +400,37 @@ func TestHostileTags(t *testing.T) {
 	}
 }
 
+// A manifest says where else its parts can be had. Whoever wrote it must not make
+// us ask there: it could be a server inside of our network.
+func TestPartsFromElsewhere(t *testing.T) {
+	asked := 0
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		http.NotFound(w, r)
+	}))
+	defer other.Close()
+	s, g := wildStore(t)
+	c := craft(g, tarOf(t, file("a", "b")))
+	c.config, _ = json.Marshal(imgspec.Image{
+		Platform: imgspec.Platform{OS: "linux", Architecture: runtime.GOARCH},
+		RootFS:   imgspec.RootFS{Type: "layers", DiffIDs: c.diffs},
+	})
+	elsewhere := []string{other.URL + "/internal"}
+	c.man.Config = imgspec.Descriptor{MediaType: imgspec.MediaTypeImageConfig, Digest: g.Blob(c.config), Size: int64(len(c.config)), URLs: elsewhere}
+	c.man.Layers[0].URLs = elsewhere
+	c.serve(t, g)
+	if _, err := s.Pull(context.Background(), g.Host()+"/bad/image", PullOptions{RemoteOptions: fast(0)}); err != nil {
+		t.Error(err)
+	}
+	ctx := context.Background()
+	if _, err := s.ManifestCreate(ctx, "list", ListCreation{Refs: []string{"docker://" + g.Host() + "/bad/image"}, Remote: fast(0)}); err != nil {
+		t.Error(err)
+	}
+	if asked != 0 {
+		t.Errorf("the other server was asked %d times", asked)
+	}
+}
+
 // What leads to another host takes no credentials along.
 func TestRedirectKeepsCredentials(t *testing.T) {
 	var leaked string
@@ -447,4 +478,34 @@ func TestSilentRegistry(t *testing.T) {
 			t.Errorf("%s: %v (%v)", what, err, errs.KindOf(err))
 		}
 	}
+}
+
+// Nor does a build with a cache: neither for what the cache is, nor for a layer.
+func TestSilentCache(t *testing.T) {
+	s, g := wildStore(t)
+	quick(t, 200*time.Millisecond)
+	c := craft(g, tarOf(t, file("a", "b")))
+	c.serve(t, g)
+	ctx := context.Background()
+	r := CacheRef{Name: g.Host() + "/bad/image", Remote: fast(0)}
+	refused := func(what string, err error) {
+		t.Helper()
+		if !errs.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), "sent nothing for") {
+			t.Errorf("%s: %v (%v)", what, err, errs.KindOf(err))
+		}
+	}
+	silent := func(d digest.Digest) func(http.ResponseWriter, *http.Request) bool {
+		return on(d.String(), func(w http.ResponseWriter, _ *http.Request) { wild.Hang(w) })
+	}
+	g.Before = silent(c.man.Config.Digest)
+	_, err := s.OpenCache(ctx, r)
+	refused("the configuration", err)
+	g.Before = silent(c.man.Layers[0].Digest)
+	items, err := s.OpenCache(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer items[0].Close()
+	_, err = items[0].Layer(ctx, items[0].Blobs[0], c.diffs[0], Layer{})
+	refused("a layer", err)
 }

@@ -4,6 +4,7 @@ package storage
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -86,11 +87,14 @@ func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro reg
 	if manifest.MIMETypeIsMultiImage(mime) {
 		return listEntries(sys, raw, mime, all, from)
 	}
-	img, err := image.FromSource(ctx, sys, src)
-	if err != nil {
-		return nil, registry.Explain(err, named)
-	}
-	info, err := img.OCIConfig(ctx)
+	var info *imgspec.Image
+	err = registry.Within(ctx, func(ctx context.Context) error {
+		img, err := image.FromSource(ctx, sys, ownBlobs{src})
+		if err == nil {
+			info, err = img.OCIConfig(ctx)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, registry.Explain(err, named)
 	}
@@ -99,6 +103,15 @@ func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro reg
 		MediaType: mime, Digest: d, Size: int64(len(raw)), Annotations: from(d),
 		Platform: &imgspec.Platform{OS: info.OS, Architecture: info.Architecture, Variant: info.Variant},
 	}}, nil
+}
+
+// ownBlobs is a source that asks nobody else for a blob, wherever a manifest
+// says that it can be had.
+type ownBlobs struct{ types.ImageSource }
+
+func (s ownBlobs) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
+	info.URLs = nil
+	return s.ImageSource.GetBlob(ctx, info, cache)
 }
 
 // listEntries takes the images of a registry's list: all, or this platform's.
