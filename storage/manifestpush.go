@@ -272,6 +272,14 @@ func (p *entryPush) putIndex(ctx context.Context, raw []byte) error {
 	if err := p.o.Retrying(ctx, func() error { return dest.PutManifest(ctx, raw, nil) }); err != nil {
 		return err
 	}
+	// By its digest: at the name there could be another one by now.
+	exact, err := reference.WithDigest(reference.TrimNamed(p.to), digest.FromBytes(raw))
+	if err != nil {
+		return err
+	}
+	if ref, err = docker.NewReference(exact); err != nil {
+		return err
+	}
 	return p.sign(ctx, ref)
 }
 
