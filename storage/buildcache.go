@@ -25,6 +25,7 @@ import (
 	"go.podman.io/storage/pkg/archive"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/registry"
 )
@@ -190,7 +191,7 @@ func (c *CacheItem) read(ctx context.Context, policy *signature.PolicyContext, d
 		return err
 	}
 	defer rc.Close()
-	v, err := newVerifier(ctx, rc, m.Config.Digest, m.Config.Size, nil)
+	v, err := blob.NewVerifier(ctx, rc, m.Config.Digest, m.Config.Size, nil)
 	if err != nil {
 		return err
 	}
@@ -244,7 +245,7 @@ func (c *CacheItem) open(ctx context.Context, b CacheBlob) (io.Reader, func(), e
 	if err != nil {
 		return nil, nil, err
 	}
-	v, err := newVerifier(ctx, rc, b.Digest, b.Size, nil)
+	v, err := blob.NewVerifier(ctx, rc, b.Digest, b.Size, nil)
 	if err != nil {
 		rc.Close()
 		return nil, nil, err

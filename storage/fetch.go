@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -192,7 +193,7 @@ func (f *fetched) small(ctx context.Context, info types.BlobInfo) ([]byte, error
 		return nil, err
 	}
 	defer rc.Close()
-	v, err := newVerifier(ctx, io.LimitReader(rc, maxConfig+1), info.Digest, info.Size, nil)
+	v, err := blob.NewVerifier(ctx, io.LimitReader(rc, maxConfig+1), info.Digest, info.Size, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -372,7 +373,7 @@ func (f *fetched) download(ctx context.Context, info types.BlobInfo, want digest
 	if info.Size >= 0 {
 		size = info.Size
 	}
-	v, err := newVerifier(ctx, rc, info.Digest, size, f.meter(info.Digest, size))
+	v, err := blob.NewVerifier(ctx, rc, info.Digest, size, f.meter(info.Digest, size))
 	if err != nil {
 		return nil, err
 	}

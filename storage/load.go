@@ -24,6 +24,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/unpack"
 )
@@ -145,7 +146,7 @@ func (s *Store) plainTar(o LoadOptions) (file string, done func(), err error) {
 	if _, err := br.Peek(1); errors.Is(err, io.EOF) {
 		return "", nil, errs.New(errs.Invalid, "the archive is empty")
 	}
-	plain, stop, err := decompress(br)
+	plain, stop, err := blob.Decompress(br)
 	if err != nil {
 		return "", nil, err
 	}
