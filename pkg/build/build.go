@@ -21,6 +21,7 @@ import (
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -61,8 +62,8 @@ type Options struct {
 	From           string            // instead of the first FROM's image
 	IgnoreFile     string            // instead of .dockerignore
 	AllStages      bool              // build what the target does not need as well
-	CacheFrom      []CacheSpec
-	CacheTo        []CacheSpec
+	CacheFrom      []cache.Spec
+	CacheTo        []cache.Spec
 	CacheTTL       time.Duration // steps that were made longer ago are made again; 0: however old
 	NoImage        bool          // only Exports
 	Exports        []Export
@@ -107,11 +108,7 @@ type Warning = dockerfile.Warning
 
 // Layer identifies one read-only layer of the store together with all that lies
 // below it.
-type Layer struct {
-	ID     string // of the store; empty: nothing (FROM scratch)
-	DiffID string // sha256:... of its uncompressed tar
-	Size   int64  // bytes of its content
-}
+type Layer = cache.Layer
 
 // Base is an image that a stage starts from.
 type Base struct {
@@ -168,39 +165,6 @@ type ListSpec struct {
 	Annotations map[string]string
 }
 
-// CacheRef names a build cache outside of the store.
-type CacheRef struct {
-	Name     string // REPOSITORY:TAG
-	Dir, Tag string // or an OCI directory, and the name in it
-}
-
-// CacheBlob is a layer as it is transferred.
-type CacheBlob struct {
-	MediaType, Digest string
-	Size              int64
-}
-
-// CacheItem is an artifact or an image that was opened. It may be used by
-// several goroutines.
-type CacheItem interface {
-	// Config is the verified configuration, and its media type.
-	Config() (mediaType string, text []byte)
-	Annotation(name string) string
-	Blobs() []CacheBlob
-	// Layer brings a blob in as a layer on parent. What it unpacks to must be
-	// diffID.
-	Layer(ctx context.Context, b CacheBlob, diffID string, parent Layer) (Layer, error)
-	Close() error
-}
-
-// CacheLayer is a layer to be put into a cache: of the store, or a blob of
-// another item.
-type CacheLayer struct {
-	Layer Layer
-	From  CacheItem // nil: the store
-	Blob  CacheBlob // in From, or what the destination is known to have for Layer
-}
-
 // Engine is what the executor needs of the rest of Proa. Everything is called
 // inside the user's namespace. All methods may be called concurrently.
 type Engine interface {
@@ -221,11 +185,11 @@ type Engine interface {
 	CopyLayer(ctx context.Context, diffID string, parent Layer) (Layer, error)
 	// OpenCache opens a build cache, or an image that may have one inside: of a
 	// list all images. Kind NotFound: there is none.
-	OpenCache(ctx context.Context, ref CacheRef) ([]CacheItem, error)
+	OpenCache(ctx context.Context, ref cache.Ref) ([]cache.Item, error)
 	// WriteCache makes an artifact of layers and a configuration, which is asked
 	// for once the blobs of the layers are known. It replaces what is there when
 	// all is written.
-	WriteCache(ctx context.Context, ref CacheRef, configType string, layers []CacheLayer, config func([]CacheBlob) ([]byte, error)) error
+	WriteCache(ctx context.Context, ref cache.Ref, configType string, layers []cache.Content, config func([]cache.Blob) ([]byte, error)) error
 	// MountLayer mounts a layer chain read-only; release unmounts.
 	MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error)
 	// CheckNames refuses, before anything is done, what cannot be the name of an

@@ -21,6 +21,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -117,11 +118,11 @@ func (e *dirEngine) CopyLayer(context.Context, string, Layer) (Layer, error) {
 	return Layer{}, errs.New(errs.NotFound, "no such content")
 }
 
-func (e *dirEngine) OpenCache(context.Context, CacheRef) ([]CacheItem, error) {
+func (e *dirEngine) OpenCache(context.Context, cache.Ref) ([]cache.Item, error) {
 	return nil, errs.New(errs.NotFound, "no such cache")
 }
 
-func (e *dirEngine) WriteCache(context.Context, CacheRef, string, []CacheLayer, func([]CacheBlob) ([]byte, error)) error {
+func (e *dirEngine) WriteCache(context.Context, cache.Ref, string, []cache.Content, func([]cache.Blob) ([]byte, error)) error {
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/build/source"
@@ -31,7 +32,7 @@ type session struct {
 	parsing dockerfile.Options
 	engine  Engine
 	out     Reporter
-	cache   *cache
+	cache   *cache.Steps
 	name    string // of the Dockerfile, for messages
 	text    []byte
 	tmp     string
@@ -41,7 +42,7 @@ type session struct {
 	slots   chan struct{} // one per step that may run at once
 	shared  flights
 	layers  *lazyEngine
-	sources []*cacheSource
+	sources []*cache.Source
 	done    []doneStep
 	strict  bool // known steps count only with their layers
 
@@ -71,7 +72,7 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	if engine != nil {
 		dir, secrets = filepath.Join(engine.CacheDir(), "tmp"), engine.SecretDir()
 	}
-	tmp, removeTmp, err := workDir(dir)
+	tmp, removeTmp, err := cache.WorkDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	if o.CheckOnly {
 		return &Result{Warnings: b.warns}, nil
 	}
-	b.cache = &cache{dir: engine.CacheDir(), off: o.NoCache}
+	b.cache = &cache.Steps{Dir: engine.CacheDir(), Off: o.NoCache}
 	b.openCaches(ctx)
 	defer b.closeCaches()
 	for {

@@ -8,19 +8,20 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // doneStep is a step of this build, for --cache-to.
 type doneStep struct {
-	record
+	cache.Record
 	key   string
 	owner *builder
 	stage *dockerfile.Stage
 }
 
-func (s *stage) note(key string, r record) {
+func (s *stage) note(key string, r cache.Record) {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	s.b.done = append(s.b.done, doneStep{r, key, s.b, s.plan})
@@ -37,11 +38,11 @@ func (d *doneStep) inImage() bool {
 }
 
 // stepsFor selects what a cache gets, each step once.
-func (b *session) stepsFor(c CacheSpec) []doneStep {
+func (b *session) stepsFor(c cache.Spec) []doneStep {
 	var out []doneStep
 	seen := map[string]bool{}
 	for _, d := range b.done {
-		if !seen[d.key] && (c.Max || c.Kind == CacheSteps || d.inImage()) {
+		if !seen[d.key] && (c.Max || c.Kind == cache.KindSteps || d.inImage()) {
 			seen[d.key] = true
 			out = append(out, d)
 		}
@@ -54,11 +55,11 @@ func (b *session) exportCaches(ctx context.Context) error {
 	for _, c := range b.o.CacheTo {
 		var err error
 		switch c.Kind {
-		case CacheInline: // is in the image
-		case CacheSteps:
+		case cache.KindInline: // is in the image
+		case cache.KindSteps:
 			err = b.exportSteps(ctx, c)
 		default:
-			err = b.exportArtifact(ctx, c.ref(), b.stepsFor(c))
+			err = b.exportArtifact(ctx, c.Ref(), b.stepsFor(c))
 		}
 		if err == nil {
 			continue
@@ -73,12 +74,12 @@ func (b *session) exportCaches(ctx context.Context) error {
 }
 
 // exportSteps writes an artifact for each step that has none.
-func (b *session) exportSteps(ctx context.Context, c CacheSpec) error {
+func (b *session) exportSteps(ctx context.Context, c cache.Spec) error {
 	for _, d := range b.stepsFor(c) {
-		ref := CacheRef{Name: c.Name + ":" + d.key}
+		ref := cache.Ref{Name: c.Name + ":" + d.key}
 		items, err := b.engine.OpenCache(ctx, ref)
 		if err == nil {
-			known, rerr := readSteps(items[0])
+			known, rerr := cache.ReadSteps(items[0])
 			for _, item := range items {
 				_ = item.Close() // only read from
 			}
@@ -95,7 +96,7 @@ func (b *session) exportSteps(ctx context.Context, c CacheSpec) error {
 	return nil
 }
 
-func (b *session) exportArtifact(ctx context.Context, ref CacheRef, steps []doneStep) error {
+func (b *session) exportArtifact(ctx context.Context, ref cache.Ref, steps []doneStep) error {
 	have, done := b.existing(ctx, ref)
 	defer done()
 	layers, at := b.layersOf(steps, have)
@@ -103,8 +104,8 @@ func (b *session) exportArtifact(ctx context.Context, ref CacheRef, steps []done
 		_, ok := at[d.Layer.DiffID]
 		return !ok && !d.Empty // never fetched, and not there either
 	})
-	return b.engine.WriteCache(ctx, ref, cacheConfigType, layers, func(blobs []CacheBlob) ([]byte, error) {
-		f := cacheFile{Version: keyVersion, Steps: []cacheStep{}}
+	return b.engine.WriteCache(ctx, ref, cache.ConfigType, layers, func(blobs []cache.Blob) ([]byte, error) {
+		f := cache.File{Version: cache.Version, Steps: []cache.Step{}}
 		for _, d := range steps {
 			st := d.entry()
 			if !d.Empty {
@@ -118,7 +119,7 @@ func (b *session) exportArtifact(ctx context.Context, ref CacheRef, steps []done
 
 // layersOf lists the layers of steps, and tells each one's place by what it
 // unpacks to.
-func (b *session) layersOf(steps []doneStep, have map[string]CacheBlob) (layers []CacheLayer, at map[string]int) {
+func (b *session) layersOf(steps []doneStep, have map[string]cache.Blob) (layers []cache.Content, at map[string]int) {
 	at = map[string]int{}
 	for _, d := range steps {
 		if _, ok := at[d.Layer.DiffID]; ok || d.Empty {
@@ -137,8 +138,8 @@ func (b *session) layersOf(steps []doneStep, have map[string]CacheBlob) (layers 
 	return layers, at
 }
 
-func (d *doneStep) entry() cacheStep {
-	st := cacheStep{Key: d.key, Empty: d.Empty, Command: d.Command, Created: d.Created}
+func (d *doneStep) entry() cache.Step {
+	st := cache.Step{Key: d.key, Empty: d.Empty, Command: d.Command, Created: d.Created}
 	if !d.Empty {
 		st.DiffID, st.Size = d.Layer.DiffID, d.Layer.Size
 	}
@@ -147,20 +148,20 @@ func (d *doneStep) entry() cacheStep {
 
 // existing is what the artifact that will be replaced has: its blobs are not
 // sent again.
-func (b *session) existing(ctx context.Context, ref CacheRef) (map[string]CacheBlob, func()) {
-	have := map[string]CacheBlob{}
+func (b *session) existing(ctx context.Context, ref cache.Ref) (map[string]cache.Blob, func()) {
+	have := map[string]cache.Blob{}
 	items, err := b.engine.OpenCache(ctx, ref)
 	if err != nil {
 		return have, func() {}
 	}
 	for _, item := range items {
-		known, err := readSteps(item)
+		known, err := cache.ReadSteps(item)
 		if err != nil {
 			continue
 		}
 		for _, st := range known {
 			if !st.Empty {
-				have[st.Layer.DiffID] = st.blob
+				have[st.Layer.DiffID] = st.Blob
 			}
 		}
 	}
@@ -174,10 +175,10 @@ func (b *session) existing(ctx context.Context, ref CacheRef) (map[string]CacheB
 // inlineCache adds the steps of the image to its annotations, where that was
 // asked for.
 func (b *builder) inlineCache(annotations *map[string]string, diffIDs []string) error {
-	if !slices.ContainsFunc(b.o.CacheTo, func(c CacheSpec) bool { return c.Kind == CacheInline }) {
+	if !slices.ContainsFunc(b.o.CacheTo, func(c cache.Spec) bool { return c.Kind == cache.KindInline }) {
 		return nil
 	}
-	f := cacheFile{Version: keyVersion, Steps: []cacheStep{}}
+	f := cache.File{Version: cache.Version, Steps: []cache.Step{}}
 	b.mu.Lock()
 	for i := range b.done {
 		d := &b.done[i]
@@ -191,6 +192,6 @@ func (b *builder) inlineCache(annotations *map[string]string, diffIDs []string) 
 		return fmt.Errorf("cannot write the inline cache: %w", err)
 	}
 	*annotations = cloneMap(*annotations)
-	setDefault(annotations, cacheAnnotation, string(text))
+	setDefault(annotations, cache.Annotation, string(text))
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/moby/patternmatcher"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -67,15 +68,15 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 			return err
 		}
 	}
-	key := newKey(below, j.name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.parents), jsonText(j.exclude), j.checksum)
+	key := cache.NewKey(below, j.name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.parents), jsonText(j.exclude), j.checksum)
 	step := stepWork{link: j.link, createdBy: j.name + " " + strings.Join(append(sourceNames(j), dest), " ")}
 	if id != "" {
 		// A stage or an image: what led to it names its content.
 		quick := key
-		quick.add("from", id)
-		quick.add(j.sources.SourcePaths...)
-		quick.add(jsonText(j.sources.SourceContents))
-		step.key = quick.sum()
+		quick.Add("from", id)
+		quick.Add(j.sources.SourcePaths...)
+		quick.Add(jsonText(j.sources.SourceContents))
+		step.key = quick.Sum()
 		step.work = func(sc Scratch) error {
 			items, done, err := s.collect(ctx, lazy, j)
 			defer done()
@@ -94,7 +95,7 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 	if err := digestItems(key, items, false); err != nil {
 		return err
 	}
-	step.key = key.sum()
+	step.key = key.Sum()
 	step.work = func(sc Scratch) error { return s.writeItems(sc, j, items, dest, mode) }
 	return s.doStep(ctx, ref, step)
 }
@@ -258,10 +259,10 @@ func localItem(r *files.Root, f files.Filter, p string, j copyJob) (*item, error
 }
 
 // digestItems adds the content of what is copied to a key.
-func digestItems(key keyer, items []item, owners bool) error {
+func digestItems(key cache.Key, items []item, owners bool) error {
 	for i := range items {
 		it := &items[i]
-		key.add(it.base, it.parents, strconv.FormatBool(it.dir), strconv.FormatBool(it.archive))
+		key.Add(it.base, it.parents, strconv.FormatBool(it.dir), strconv.FormatBool(it.archive))
 		h := sha256.New()
 		switch {
 		case it.inline != nil:
@@ -273,7 +274,7 @@ func digestItems(key keyer, items []item, owners bool) error {
 				return err
 			}
 		}
-		key.add(hex.EncodeToString(h.Sum(nil)))
+		key.Add(hex.EncodeToString(h.Sum(nil)))
 	}
 	return nil
 }

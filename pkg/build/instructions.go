@@ -12,6 +12,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -214,7 +215,7 @@ func (s *stage) runWorkdir(ctx context.Context, ref StepRef, c *instructions.Wor
 	}
 	dir = path.Clean(dir)
 	s.image.Config.WorkingDir = dir
-	key := newKey(s.key, "workdir", dir).sum()
+	key := cache.NewKey(s.key, "workdir", dir).Sum()
 	return s.layerStep(ctx, ref, key, "WORKDIR "+dir, func(sc Scratch) error {
 		merged, err := sc.Merged()
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -25,8 +26,8 @@ type pendingLayer struct {
 	mu     sync.Mutex // held while it is made
 	parent Layer
 	make   func(ctx context.Context) (Layer, error)
-	source CacheLayer // where its content lies until then
-	gone   bool       // nowhere
+	source cache.Content // where its content lies until then
+	gone   bool          // nowhere
 }
 
 // has says whether a layer is in the store, or can be made.
@@ -60,11 +61,11 @@ func (e *lazyEngine) forget() {
 
 // content is where the bytes of a layer can be read now; ok is false where they
 // cannot.
-func (e *lazyEngine) content(l Layer) (c CacheLayer, ok bool) {
+func (e *lazyEngine) content(l Layer) (c cache.Content, ok bool) {
 	if p := e.get(l.ID); p != nil && !e.Engine.LayerExists(l.ID) {
 		return p.source, !p.gone
 	}
-	return CacheLayer{Layer: l}, true
+	return cache.Content{Layer: l}, true
 }
 
 // need makes a layer and those below it.

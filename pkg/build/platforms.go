@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -183,7 +184,7 @@ type flights struct {
 type flight struct {
 	mu    sync.Mutex
 	owner *builder
-	r     record
+	r     cache.Record
 }
 
 // forget drops all results.
@@ -195,7 +196,7 @@ func (f *flights) forget() {
 
 // begin waits until no other platform works on key, and says what came out
 // there. The caller ends it with unlock.
-func (f *flights) begin(b *builder, key string) (unlock func(), r record, known bool) {
+func (f *flights) begin(b *builder, key string) (unlock func(), r cache.Record, known bool) {
 	if !f.on {
 		return func() {}, r, false
 	}
@@ -215,7 +216,7 @@ func (f *flights) begin(b *builder, key string) (unlock func(), r record, known 
 
 // done tells the other platforms what a step gave. The caller is between begin
 // and unlock.
-func (f *flights) done(b *builder, key string, r record) {
+func (f *flights) done(b *builder, key string, r cache.Record) {
 	if !f.on {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -133,15 +134,15 @@ func (s *stage) runEnv() []string {
 // runKey names everything that a RUN's outcome depends on.
 func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []string, network, security string, mounts []*instructions.Mount) (string, error) {
 	cfg := &s.image.Config
-	k := newKey(s.key, "RUN", jsonText(args), jsonText(cfg.Env), jsonText(s.args), cfg.WorkingDir, cfg.User, network, security)
+	k := cache.NewKey(s.key, "RUN", jsonText(args), jsonText(cfg.Env), jsonText(s.args), cfg.WorkingDir, cfg.User, network, security)
 	for _, f := range c.Files {
-		k.add(f.Name, f.Data)
+		k.Add(f.Name, f.Data)
 	}
 	s.addSettings(k)
 	for _, m := range mounts {
 		text := *m
 		text.Env, text.Mode, text.UID, text.GID = nil, nil, nil, nil
-		k.add(jsonText(text))
+		k.Add(jsonText(text))
 		if m.Type != instructions.MountTypeBind {
 			continue
 		}
@@ -150,32 +151,32 @@ func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []s
 			return "", err
 		}
 		if id != "" {
-			k.add(id)
+			k.Add(id)
 			continue
 		}
 		if err := s.addBindContent(ctx, k, lazy, m); err != nil {
 			return "", err
 		}
 	}
-	return k.sum(), nil
+	return k.Sum(), nil
 }
 
 // addSettings adds those flags of the build that change what a command can
 // see or do. Limits are not among them: a step that ended well within them is
 // the same without. Nothing is added where none is given.
-func (s *stage) addSettings(k keyer) {
+func (s *stage) addSettings(k cache.Key) {
 	r := &s.b.o.Run
 	for _, given := range []struct {
 		name  string
 		value any
 	}{{"hosts", r.Network.ExtraHosts}, {"mounts", r.Mounts}, {"security", r.Security}, {"groups", r.Process.GroupAdd}} {
 		if v := reflect.ValueOf(given.value); !v.IsZero() {
-			k.add(given.name, jsonText(given.value))
+			k.Add(given.name, jsonText(given.value))
 		}
 	}
 }
 
-func (s *stage) addBindContent(ctx context.Context, k keyer, lazy *lazyTree, m *instructions.Mount) error {
+func (s *stage) addBindContent(ctx context.Context, k cache.Key, lazy *lazyTree, m *instructions.Mount) error {
 	items, done, err := s.bindItems(ctx, lazy, m)
 	defer done()
 	if err != nil {

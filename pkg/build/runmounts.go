@@ -13,6 +13,7 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -177,7 +178,7 @@ func (ms *mountSet) secret(m *instructions.Mount, target string) error {
 	if target == "" {
 		target = "/run/secrets/" + path.Base(id)
 	}
-	dir, remove, err := workDir(ms.s.b.secrets)
+	dir, remove, err := cache.WorkDir(ms.s.b.secrets)
 	if err != nil {
 		return err
 	}
@@ -234,7 +235,7 @@ func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
 	if target == "" {
 		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", len(ms.mounts))
 	}
-	dir, remove, err := workDir(ms.s.b.secrets)
+	dir, remove, err := cache.WorkDir(ms.s.b.secrets)
 	if err != nil {
 		return err
 	}
@@ -259,7 +260,7 @@ func (ms *mountSet) fillCache(ctx context.Context, m *instructions.Mount, dir st
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockDir(dir+".make", true)
+	unlock, err := cache.Lock(dir+".make", true)
 	if err != nil {
 		return err
 	}
@@ -299,9 +300,9 @@ func (ms *mountSet) cacheDir(ctx context.Context, m *instructions.Mount, target 
 	if id == "" {
 		id = target
 	}
-	dir := filepath.Join(b.engine.CacheDir(), "mounts", newKey("mount", id).sum()[:32])
+	dir := filepath.Join(b.engine.CacheDir(), "mounts", cache.NewKey("mount", id).Sum()[:32])
 	if m.CacheSharing == instructions.MountSharingPrivate {
-		private, unlock, err := privateDir(dir)
+		private, unlock, err := cache.PrivateDir(dir)
 		if err != nil {
 			return err
 		}
@@ -312,7 +313,7 @@ func (ms *mountSet) cacheDir(ctx context.Context, m *instructions.Mount, target 
 		return err
 	}
 	if m.CacheSharing == instructions.MountSharingLocked {
-		unlock, err := lockDir(dir, true)
+		unlock, err := cache.Lock(dir, true)
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -183,7 +184,7 @@ func (s *stage) loadBase(ctx context.Context) error {
 		s.image = dockerspec.DockerOCIImage{Image: v1.Image{Platform: v1.Platform{OS: os, Architecture: arch, Variant: variant}}}
 		s.image.RootFS.Type = "layers"
 		s.image.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-		s.key = newKey("scratch", os, arch, variant).sum()
+		s.key = cache.NewKey("scratch", os, arch, variant).Sum()
 		s.inherit()
 		return nil
 	}
@@ -291,7 +292,7 @@ func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error
 // finishStep records what an instruction did: history always, a layer where
 // files changed. at is when it was done first: a cached build gives the image
 // that it gave before.
-func (s *stage) finishStep(createdBy string, r record) {
+func (s *stage) finishStep(createdBy string, r cache.Record) {
 	at := r.Created
 	if s.b.o.Epoch != nil {
 		at = *s.b.o.Epoch
@@ -308,7 +309,7 @@ func (s *stage) finishStep(createdBy string, r record) {
 // configStep records an instruction that only changes the configuration. key
 // says what it was; text goes into the history.
 func (s *stage) configStep(ctx context.Context, ref StepRef, key, text string) error {
-	return s.layerStep(ctx, ref, newKey(s.key, "config", key).sum(), text, nil)
+	return s.layerStep(ctx, ref, cache.NewKey(s.key, "config", key).Sum(), text, nil)
 }
 
 var errNoFiles = errors.New("no files")
@@ -330,7 +331,7 @@ type stepWork struct {
 func (s *stage) doStep(ctx context.Context, ref StepRef, w stepWork) error {
 	key, createdBy, work := w.key, w.createdBy, w.work
 	if e := s.b.layerEpoch(); e != nil && work != nil {
-		key = newKey(key, "epoch", strconv.FormatInt(e.Unix(), 10)).sum() // the times of the files differ
+		key = cache.NewKey(key, "epoch", strconv.FormatInt(e.Unix(), 10)).Sum() // the times of the files differ
 	}
 	unlock, r, known := s.b.shared.begin(s.b, key)
 	defer unlock()
@@ -343,7 +344,7 @@ func (s *stage) doStep(ctx context.Context, ref StepRef, w stepWork) error {
 		s.b.report.Step(StepEvent{StepRef: ref, State: StepCached, Result: s.shortID()})
 		return nil
 	}
-	r = record{Empty: true, Command: createdBy, Created: s.b.start}
+	r = cache.Record{Empty: true, Command: createdBy, Created: s.b.start}
 	if work != nil {
 		var err error
 		if r.Layer, r.Empty, err = s.newLayer(ctx, w); err != nil {
@@ -352,13 +353,13 @@ func (s *stage) doStep(ctx context.Context, ref StepRef, w stepWork) error {
 	}
 	s.endStep(w, key, r)
 	s.b.shared.done(s.b, key, r)
-	return s.b.cache.put(key, r)
+	return s.b.cache.Put(key, r)
 }
 
 // endStep moves the stage on to what the step gave.
-func (s *stage) endStep(w stepWork, key string, r record) {
+func (s *stage) endStep(w stepWork, key string, r cache.Record) {
 	if w.link {
-		s.key = newKey(s.key, "link", key).sum()
+		s.key = cache.NewKey(s.key, "link", key).Sum()
 	} else {
 		s.key = key
 	}

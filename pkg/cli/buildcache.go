@@ -11,6 +11,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -39,7 +40,7 @@ func (c *buildCacheFlags) fill(a *app, o *build.Options) error {
 		if err != nil {
 			return err
 		}
-		if spec.Kind == build.CacheInline && o.NoImage {
+		if spec.Kind == cache.KindInline && o.NoImage {
 			return errs.WithHint(errs.New(errs.Invalid, "invalid cache %q: without an image there is nothing to keep it in", text), "use type=registry or type=local")
 		}
 		o.CacheTo = append(o.CacheTo, spec)
@@ -58,8 +59,8 @@ func (c *buildCacheFlags) fill(a *app, o *build.Options) error {
 }
 
 // parseCache reads podman's REPOSITORY and buildx's type=... .
-func parseCache(a *app, dir, text string) (build.CacheSpec, error) {
-	c := build.CacheSpec{Text: text}
+func parseCache(a *app, dir, text string) (cache.Spec, error) {
+	c := cache.Spec{Text: text}
 	if !strings.Contains(text, "=") {
 		return repositoryCache(c)
 	}
@@ -85,30 +86,30 @@ func parseCache(a *app, dir, text string) (build.CacheSpec, error) {
 }
 
 // repositoryCache is podman's form, where there is no tag.
-func repositoryCache(c build.CacheSpec) (build.CacheSpec, error) {
+func repositoryCache(c cache.Spec) (cache.Spec, error) {
 	full, err := libpod.NormalizeName(c.Text)
 	if err != nil {
 		return c, err
 	}
-	c.Kind, c.Name = build.CacheRegistry, c.Text
+	c.Kind, c.Name = cache.KindRegistry, c.Text
 	base := c.Text[strings.LastIndexByte(c.Text, '/')+1:]
 	if !strings.ContainsAny(base, ":@") {
-		c.Kind, c.Name = build.CacheSteps, strings.TrimSuffix(full, ":latest")
+		c.Kind, c.Name = cache.KindSteps, strings.TrimSuffix(full, ":latest")
 	}
 	return c, nil
 }
 
-func setCacheKind(c *build.CacheSpec, dir, kind string) error {
+func setCacheKind(c *cache.Spec, dir, kind string) error {
 	switch kind {
 	case "registry", "":
-		c.Kind = build.CacheRegistry
+		c.Kind = cache.KindRegistry
 		return nil
 	case "local":
-		c.Kind, c.Tag = build.CacheLocal, "latest"
+		c.Kind, c.Tag = cache.KindLocal, "latest"
 		return nil
 	case "inline":
 		if dir == "to" {
-			c.Kind = build.CacheInline
+			c.Kind = cache.KindInline
 			return nil
 		}
 		return errs.WithHint(errs.New(errs.Invalid, "invalid cache %q: it is in an image", c.Text), "use type=registry,ref=IMAGE")
@@ -122,17 +123,17 @@ func setCacheKind(c *build.CacheSpec, dir, kind string) error {
 	return errs.WithHint(errs.New(errs.Invalid, "unknown cache type %q", kind), "use registry, local or inline")
 }
 
-func setCacheOption(a *app, c *build.CacheSpec, dir, k, v string) error {
+func setCacheOption(a *app, c *cache.Spec, dir, k, v string) error {
 	bad := func(what string) error { return errs.New(errs.Invalid, "invalid cache %q: %s", c.Text, what) }
 	switch {
-	case k == "ref" && c.Kind == build.CacheRegistry:
+	case k == "ref" && c.Kind == cache.KindRegistry:
 		if _, err := libpod.NormalizeName(v); err != nil {
 			return err
 		}
 		c.Name = v
-	case k == "src" && c.Kind == build.CacheLocal && dir == "from", k == "dest" && c.Kind == build.CacheLocal && dir == "to":
+	case k == "src" && c.Kind == cache.KindLocal && dir == "from", k == "dest" && c.Kind == cache.KindLocal && dir == "to":
 		c.Dir = filepath.Clean(a.abs(v))
-	case k == "tag" && c.Kind == build.CacheLocal:
+	case k == "tag" && c.Kind == cache.KindLocal:
 		c.Tag = v
 	case k == "mode" && dir == "to":
 		if v != "min" && v != "max" {
@@ -159,13 +160,13 @@ func setCacheOption(a *app, c *build.CacheSpec, dir, k, v string) error {
 	return nil
 }
 
-func completeCache(c build.CacheSpec, dir string) error {
+func completeCache(c cache.Spec, dir string) error {
 	switch {
-	case c.Kind == build.CacheRegistry && c.Name == "":
+	case c.Kind == cache.KindRegistry && c.Name == "":
 		return errs.New(errs.Invalid, "invalid cache %q: it needs ref=NAME", c.Text)
-	case c.Kind == build.CacheLocal && c.Dir == "":
+	case c.Kind == cache.KindLocal && c.Dir == "":
 		return errs.New(errs.Invalid, "invalid cache %q: it needs %s=DIRECTORY", c.Text, map[string]string{"from": "src", "to": "dest"}[dir])
-	case c.Kind == build.CacheInline && c.Max:
+	case c.Kind == cache.KindInline && c.Max:
 		return errs.WithHint(errs.New(errs.Unsupported, "invalid cache %q: an image has the layers of its own steps only", c.Text), "use type=registry for mode=max")
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -21,7 +21,7 @@ func builderPruneCommand() *command {
 	return &command{
 		name: "prune", args: "", short: "Remove build cache",
 		setup: func(f *flagSet) action {
-			var o build.PruneOptions
+			var o cache.PruneOptions
 			var pf pruneFlags
 			f.boolean(&o.All, "all", "a", "Also remove what images use, and the directories of cache mounts")
 			f.boolean(&pf.force, "force", "f", "Do not prompt for confirmation")
@@ -31,7 +31,7 @@ func builderPruneCommand() *command {
 	}
 }
 
-func (f *pruneFlags) buildCache(ctx context.Context, a *app, o build.PruneOptions) (err error) {
+func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOptions) (err error) {
 	if o.Before, err = f.until(); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o build.PruneOption
 	if !a.confirm(f.force, "This will remove "+what+".") {
 		return nil
 	}
-	p, err := build.Prune(ctx, pod.BuildCacheDir(), pod, o)
+	p, err := cache.Prune(ctx, pod.BuildCacheDir(), pod, o)
 	if p != nil && len(p.IDs) > 0 {
 		a.out.Println("Deleted build cache objects:")
 		for _, id := range p.IDs {

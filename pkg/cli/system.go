@@ -11,7 +11,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/lifecycle"
-	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -249,7 +249,7 @@ func runBuilderPrune(ctx context.Context, a *app, all bool, filters []string) er
 		return err
 	}
 	f := pruneFlags{force: true, filters: filters}
-	return f.buildCache(ctx, a, build.PruneOptions{All: all})
+	return f.buildCache(ctx, a, cache.PruneOptions{All: all})
 }
 
 // pruneStopped removes containers that do not run, with Docker's heading.

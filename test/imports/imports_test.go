@@ -179,6 +179,7 @@ func TestStorageEdges(t *testing.T) { checkEdges(t, "storage", storageEdges) }
 var buildEdges = map[string]string{
 	"pkg/build/source -> pkg/build/files": "an archive and a repository are written below a root",
 	"pkg/build/local -> pkg/build":        "it is the engine that the executor asks for layers and containers",
+	"pkg/build/local -> pkg/build/cache":  "a cache is opened and written by the engine",
 }
 
 // TestBuildEdges keeps the parts of the build apart.

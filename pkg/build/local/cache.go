@@ -9,6 +9,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -18,36 +19,36 @@ type cacheItem struct{ *libpod.CacheItem }
 func (c cacheItem) Config() (string, []byte)      { return c.ConfigType, c.CacheItem.Config }
 func (c cacheItem) Annotation(name string) string { return c.Annotations[name] }
 
-func (c cacheItem) Blobs() []build.CacheBlob { return fromBlobs(c.CacheItem.Blobs) }
+func (c cacheItem) Blobs() []cache.Blob { return fromBlobs(c.CacheItem.Blobs) }
 
-func fromBlobs(in []libpod.CacheBlob) []build.CacheBlob {
-	out := make([]build.CacheBlob, len(in))
+func fromBlobs(in []libpod.CacheBlob) []cache.Blob {
+	out := make([]cache.Blob, len(in))
 	for i, b := range in {
-		out[i] = build.CacheBlob{MediaType: b.MediaType, Digest: b.Digest.String(), Size: b.Size}
+		out[i] = cache.Blob{MediaType: b.MediaType, Digest: b.Digest.String(), Size: b.Size}
 	}
 	return out
 }
 
-func toBlob(b build.CacheBlob) libpod.CacheBlob {
+func toBlob(b cache.Blob) libpod.CacheBlob {
 	return libpod.CacheBlob{MediaType: b.MediaType, Digest: digest.Digest(b.Digest), Size: b.Size}
 }
 
-func (c cacheItem) Layer(ctx context.Context, b build.CacheBlob, diffID string, parent build.Layer) (build.Layer, error) {
+func (c cacheItem) Layer(ctx context.Context, b cache.Blob, diffID string, parent build.Layer) (build.Layer, error) {
 	l, err := c.CacheItem.Layer(ctx, toBlob(b), digest.Digest(diffID), toStore(parent))
 	return fromStore(l), err
 }
 
-func (e *Engine) cacheRef(ref build.CacheRef) libpod.CacheRef {
+func (e *Engine) cacheRef(ref cache.Ref) libpod.CacheRef {
 	return libpod.CacheRef{Name: ref.Name, Dir: ref.Dir, Tag: ref.Tag, Remote: e.remote}
 }
 
 // OpenCache implements build.Engine.
-func (e *Engine) OpenCache(ctx context.Context, ref build.CacheRef) ([]build.CacheItem, error) {
+func (e *Engine) OpenCache(ctx context.Context, ref cache.Ref) ([]cache.Item, error) {
 	items, err := e.pod.OpenCache(ctx, e.cacheRef(ref))
 	if err != nil {
 		return nil, err
 	}
-	out := make([]build.CacheItem, len(items))
+	out := make([]cache.Item, len(items))
 	for i, it := range items {
 		out[i] = cacheItem{it}
 	}
@@ -55,7 +56,7 @@ func (e *Engine) OpenCache(ctx context.Context, ref build.CacheRef) ([]build.Cac
 }
 
 // WriteCache implements build.Engine.
-func (e *Engine) WriteCache(ctx context.Context, ref build.CacheRef, configType string, layers []build.CacheLayer, config func([]build.CacheBlob) ([]byte, error)) error {
+func (e *Engine) WriteCache(ctx context.Context, ref cache.Ref, configType string, layers []cache.Content, config func([]cache.Blob) ([]byte, error)) error {
 	list := make([]libpod.CacheLayer, len(layers))
 	for i, l := range layers {
 		list[i] = libpod.CacheLayer{Layer: toStore(l.Layer), Blob: toBlob(l.Blob)}

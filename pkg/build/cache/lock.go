@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package cache
 
 import (
 	"errors"
@@ -14,9 +14,9 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// lockDir takes the lock beside a cache directory; unlock gives it back, as
+// Lock takes the lock beside a cache directory; unlock gives it back, as
 // does the end of the process.
-func lockDir(dir string, wait bool) (unlock func() error, err error) {
+func Lock(dir string, wait bool) (unlock func() error, err error) {
 	f, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -41,14 +41,14 @@ func lockDir(dir string, wait bool) (unlock func() error, err error) {
 // maxPrivate bounds the copies of a private cache that may be in use at once.
 const maxPrivate = 64
 
-// privateDir finds a copy of a private cache that no other build uses now.
-func privateDir(dir string) (string, func() error, error) {
+// PrivateDir finds a copy of a private cache that no other build uses now.
+func PrivateDir(dir string) (string, func() error, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, err
 	}
 	for i := range maxPrivate {
 		d := fmt.Sprintf("%s-%d", dir, i)
-		unlock, err := lockDir(d, false)
+		unlock, err := Lock(d, false)
 		if err == nil {
 			return d, unlock, nil
 		}
@@ -59,13 +59,13 @@ func privateDir(dir string) (string, func() error, error) {
 	return "", nil, errs.New(errs.InUse, "more than %d builds use this private cache mount", maxPrivate)
 }
 
-// workDir makes a private directory below parent. remove ends it; what a
+// WorkDir makes a private directory below parent. remove ends it; what a
 // killed build left there, the next one removes.
-func workDir(parent string) (dir string, remove func(), err error) {
+func WorkDir(parent string) (dir string, remove func(), err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", nil, err
 	}
-	unlock, err := lockDir(filepath.Join(parent, "build"), true)
+	unlock, err := Lock(filepath.Join(parent, "build"), true)
 	if err != nil {
 		return "", nil, err
 	}
@@ -74,7 +74,7 @@ func workDir(parent string) (dir string, remove func(), err error) {
 	if dir, err = os.MkdirTemp(parent, workPrefix); err != nil {
 		return "", nil, err
 	}
-	free, err := lockDir(dir, false)
+	free, err := Lock(dir, false)
 	if err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -93,7 +93,7 @@ func sweepWorkDirs(parent string) {
 	found, _ := filepath.Glob(filepath.Join(parent, workPrefix+"*.lock"))
 	for _, lock := range found {
 		dir := strings.TrimSuffix(lock, ".lock")
-		free, err := lockDir(dir, false)
+		free, err := Lock(dir, false)
 		if err != nil {
 			continue
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package cache
 
 import (
 	"context"
@@ -71,7 +71,7 @@ func holdOff(parent string) (unlock func() error, err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return nil, err
 	}
-	if unlock, err = lockDir(filepath.Join(parent, "build"), true); err != nil {
+	if unlock, err = Lock(filepath.Join(parent, "build"), true); err != nil {
 		return nil, err
 	}
 	sweepWorkDirs(parent)
@@ -84,8 +84,8 @@ func holdOff(parent string) (unlock func() error, err error) {
 
 // oldRecords are the steps last used before a time, by the path of the file.
 // One that cannot be read is of no use to any build: it counts as empty.
-func oldRecords(dir string, before time.Time) (map[string]record, error) {
-	found := map[string]record{}
+func oldRecords(dir string, before time.Time) (map[string]Record, error) {
+	found := map[string]Record{}
 	names, err := filepath.Glob(filepath.Join(dir, "steps", "*.json"))
 	for _, path := range names {
 		fi, err := os.Stat(path)
@@ -96,9 +96,9 @@ func oldRecords(dir string, before time.Time) (map[string]record, error) {
 		if err != nil {
 			return nil, err
 		}
-		var r record
+		var r Record
 		if json.Unmarshal(text, &r) != nil {
-			r = record{}
+			r = Record{}
 		}
 		found[path] = r
 	}
@@ -107,7 +107,7 @@ func oldRecords(dir string, before time.Time) (map[string]record, error) {
 
 // removeLayers removes layers from the top down: one that another stands on
 // goes in a later round.
-func removeLayers(ctx context.Context, store PruneStore, records map[string]record) (size int64, err error) {
+func removeLayers(ctx context.Context, store PruneStore, records map[string]Record) (size int64, err error) {
 	left := map[string]bool{}
 	for _, r := range records {
 		if r.Layer.ID != "" && store.LayerExists(r.Layer.ID) {
