@@ -9,24 +9,26 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/crypt"
+	"github.com/proa-containers/proa/storage/sign"
 	"github.com/proa-containers/proa/storage/trust"
 )
 
 type (
 	// EncryptKeys say who can open what is encrypted.
-	EncryptKeys = storage.EncryptKeys
+	EncryptKeys = crypt.EncryptKeys
 	// DecryptKeys open encrypted layers.
-	DecryptKeys = storage.DecryptKeys
+	DecryptKeys = crypt.DecryptKeys
 )
 
 // EncryptionKeys reads public keys: jwe:FILE and others.
-func EncryptionKeys(keys []string) (*EncryptKeys, error) { return storage.EncryptionKeys(keys) }
+func EncryptionKeys(keys []string) (*EncryptKeys, error) { return crypt.EncryptionKeys(keys) }
 
 // DecryptionKeys reads private keys: FILE[:PASSWORD] and others.
-func DecryptionKeys(keys []string) (*DecryptKeys, error) { return storage.DecryptionKeys(keys) }
+func DecryptionKeys(keys []string) (*DecryptKeys, error) { return crypt.DecryptionKeys(keys) }
 
 // SignOptions say with whose keys that which is pushed gets signed.
-type SignOptions = storage.Signing
+type SignOptions = sign.Options
 
 // gpgSigner returns what signs after a push: in this process, outside of the
 // namespace, since that is where the user's gpg has its agent. Without a GPG key
@@ -50,11 +52,11 @@ func (e *Engine) gpgSigner(ctx context.Context, o SignOptions, dest string) (sig
 	}, nil
 }
 
-func (e *Engine) newGPGSigner(ctx context.Context, o SignOptions, dir, dest string) (*storage.GPGSigner, error) {
+func (e *Engine) newGPGSigner(ctx context.Context, o SignOptions, dir, dest string) (*sign.GPGSigner, error) {
 	if userns.Inside() && os.Geteuid() == 0 {
 		return nil, errs.WithHint(errs.New(errs.Unsupported, "gpg cannot reach its agent from inside \"proa unshare\""), "sign from outside")
 	}
-	return e.images.NewGPGSigner(ctx, o, dir, dest)
+	return sign.NewGPGSigner(ctx, o, dir, dest)
 }
 
 // ImageSignOptions say how an image at a registry is signed.
@@ -78,12 +80,12 @@ func (e *Engine) ImageSign(ctx context.Context, name string, o ImageSignOptions)
 // SigstoreParams reads a file of signing parameters: the key and the file with
 // its passphrase.
 func SigstoreParams(path string) (key, passphraseFile string, err error) {
-	return storage.SigstoreParams(path)
+	return sign.SigstoreParams(path)
 }
 
 // GenerateSigstoreKey makes a pair of keys, the private one encrypted.
 func GenerateSigstoreKey(passphrase string) (private, public []byte, err error) {
-	return storage.GenerateSigstoreKey(passphrase)
+	return sign.GenerateSigstoreKey(passphrase)
 }
 
 // The signature policy, under the engine's name.

@@ -8,10 +8,8 @@ import (
 	"io"
 	"sync"
 
-	"github.com/containers/ocicrypt"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
-	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/image"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/blobinfocache/none"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/blob"
+	"github.com/proa-containers/proa/storage/crypt"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -89,9 +88,9 @@ func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyCont
 		if err != nil {
 			return errs.New(errs.Corrupt, "cannot read the index: %w", err)
 		}
-		inst, err := list.ChooseInstance(f.sys)
+		inst, err := registry.ChooseInstance(f.sys, list)
 		if err != nil {
-			return noPlatform(f.sys)
+			return err
 		}
 		if f.layout != "" {
 			if err := checkManifest(f.layout, inst); err != nil {
@@ -121,11 +120,6 @@ func digestOf(raw []byte) (digest.Digest, error) {
 		return "", errs.New(errs.Invalid, "manifest has %d bytes; at most %d are accepted", len(raw), maxManifest)
 	}
 	return manifest.Digest(raw)
-}
-
-func noPlatform(sys *types.SystemContext) error {
-	p := platformOf(sys)
-	return errs.New(errs.NotFound, "no matching manifest for %s in the manifest list entries", p)
 }
 
 func (f *fetched) parse(ctx context.Context, mime string) error {
@@ -163,7 +157,7 @@ func (f *fetched) parse(ctx context.Context, mime string) error {
 	if info.Size > maxConfig {
 		return errs.New(errs.Invalid, "the image's configuration has %d bytes; at most %d are accepted", info.Size, maxConfig)
 	}
-	if err := f.checkKeys(); err != nil {
+	if err := crypt.Check(f.layers, f.remote.Decrypt); err != nil {
 		return err
 	}
 	f.configID = info.Digest
@@ -222,7 +216,7 @@ func (f *fetched) parseConfig(mime string) error {
 	}
 	want := f.sys.ArchitectureChoice
 	if want != "" && c.Architecture != "" && c.Architecture != want {
-		return errs.New(errs.NotFound, "the image is for %s/%s, not for the requested platform %s", c.OS, c.Architecture, platformOf(f.sys))
+		return errs.New(errs.NotFound, "the image is for %s/%s, not for the requested platform %s", c.OS, c.Architecture, registry.Platform(f.sys))
 	}
 	return nil
 }
@@ -341,7 +335,7 @@ func (f *fetched) presentLayers() []string {
 func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 	info, want := f.layers[i], f.diffIDs[i]
 	blob := info.Digest
-	if encrypted(info) {
+	if crypt.Encrypted(info.MediaType) {
 		blob = want
 	}
 	if g := f.o.stageSame(want, blob); g != nil {
@@ -377,12 +371,12 @@ func (f *fetched) download(ctx context.Context, info types.BlobInfo, want digest
 	if err != nil {
 		return nil, err
 	}
-	if !encrypted(info) {
+	if !crypt.Encrypted(info.MediaType) {
 		return f.o.s.stage(f.o.store, v, info.Digest)
 	}
-	plain, _, err := ocicrypt.DecryptLayer(f.remote.Decrypt, v, imgspec.Descriptor{Annotations: info.Annotations}, false)
+	plain, err := crypt.Decrypt(v, info, f.remote.Decrypt)
 	if err != nil {
-		return nil, errs.New(errs.Corrupt, "cannot decrypt: %w", err)
+		return nil, err
 	}
 	// The encrypted blob is not this layer's: nobody else is to be given it for
 	// that digest.

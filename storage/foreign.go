@@ -19,15 +19,6 @@ import (
 	"github.com/proa-containers/proa/storage/registry"
 )
 
-// containersStorage is the transport of stores such as podman's: it and Proa
-// each have their own, made by the same library.
-//
-//	containers-storage:[DRIVER@GRAPHROOT+RUNROOT:OPTIONS]IMAGE
-//
-// All in the brackets may be left away: it is then as storage.conf says, which
-// is where podman of the same user has its images.
-const containersStorage = "containers-storage"
-
 // foreign is the place of another store, and an image in it.
 type foreign struct {
 	driver, graph, run string
@@ -47,7 +38,7 @@ func (s *Store) parseForeign(rest string) (*foreign, error) {
 		f.image = image
 	}
 	if f.image == "" {
-		return nil, errs.WithHint(errs.New(errs.Invalid, "invalid reference format: %q names no image", containersStorage+":"+rest), "containers-storage:IMAGE")
+		return nil, errs.WithHint(errs.New(errs.Invalid, "invalid reference format: %q names no image", imagename.ContainersStorage+":"+rest), "containers-storage:IMAGE")
 	}
 	if err := s.completeForeign(f); err != nil {
 		return nil, err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/image"
 	"go.podman.io/image/v5/manifest"
@@ -22,12 +21,12 @@ import (
 
 // entriesFor makes entries of what a reference means.
 func (s *Store) entriesFor(ctx context.Context, ref string, all bool, ro registry.RemoteOptions) ([]imgspec.Descriptor, error) {
-	t, rest, ok := cutTransport(ref)
+	t, rest, ok := imagename.CutTransport(ref)
 	if ok && t == "docker" {
 		return s.remoteEntries(ctx, strings.TrimPrefix(rest, "//"), all, ro)
 	}
 	// A list names the images of the store, so what lies elsewhere comes in.
-	if local := strings.TrimPrefix(ref, containersStorage+":"); ok && (t != containersStorage || !s.has(local)) {
+	if local := strings.TrimPrefix(ref, imagename.ContainersStorage+":"); ok && (t != imagename.ContainersStorage || !s.has(local)) {
 		img, err := s.Pull(ctx, ref, PullOptions{RemoteOptions: ro})
 		if err != nil {
 			return nil, err
@@ -122,9 +121,9 @@ func listEntries(sys *types.SystemContext, raw []byte, mime string, all bool, fr
 	}
 	chosen := list.Instances()
 	if !all {
-		d, err := list.ChooseInstance(sys)
+		d, err := registry.ChooseInstance(sys, list)
 		if err != nil {
-			return nil, noPlatform(sys)
+			return nil, err
 		}
 		chosen = []digest.Digest{d}
 	}
@@ -143,33 +142,13 @@ func listEntries(sys *types.SystemContext, raw []byte, mime string, all bool, fr
 
 // openRemote reads a manifest at a registry. The caller closes the source.
 func (s *Store) openRemote(ctx context.Context, name string, ro registry.RemoteOptions) (named reference.Named, raw []byte, mime string, src types.ImageSource, err error) {
-	fail := func(err error) (reference.Named, []byte, string, types.ImageSource, error) {
-		return nil, nil, "", nil, err
-	}
 	if named, err = imagename.Parse(name); err != nil {
-		return fail(err)
+		return nil, nil, "", nil, err
 	}
 	sys, err := s.system(PullOptions{RemoteOptions: ro})
 	if err != nil {
-		return fail(err)
+		return nil, nil, "", nil, err
 	}
-	ref, err := docker.NewReference(named)
-	if err != nil {
-		return fail(imagename.Bad(named.String(), err))
-	}
-	err = ro.Retrying(ctx, func() error {
-		return registry.Within(ctx, func(ctx context.Context) error {
-			if src, err = ref.NewImageSource(ctx, sys); err != nil {
-				return err
-			}
-			if raw, mime, err = image.UnparsedInstance(src, nil).Manifest(ctx); err != nil {
-				src.Close()
-			}
-			return err
-		})
-	})
-	if err != nil {
-		return fail(registry.Explain(err, named))
-	}
-	return named, raw, mime, src, nil
+	raw, mime, src, err = registry.OpenManifest(ctx, sys, named, ro)
+	return named, raw, mime, src, err
 }

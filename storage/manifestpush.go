@@ -21,8 +21,10 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/pack"
 	"github.com/proa-containers/proa/storage/registry"
+	"github.com/proa-containers/proa/storage/sign"
 )
 
 // ManifestPushOptions say where and how a list goes.
@@ -33,9 +35,9 @@ type ManifestPushOptions struct {
 	ListOnly    bool   // its images are there already
 	Compression string // of the images' layers: gzip, zstd, zstd:chunked or empty
 	Level       *int
-	Force       bool     // compress again what has another compression
-	Sign        Signing  // its GPG key is GPGSigner's matter
-	Progress    Progress `json:"-"`
+	Force       bool         // compress again what has another compression
+	Sign        sign.Options // its GPG key is GPGSigner's matter
+	Progress    Progress     `json:"-"`
 }
 
 // ManifestPush sends a list and its images to a registry, or into an OCI
@@ -45,15 +47,15 @@ func (s *Store) ManifestPush(ctx context.Context, list string, o ManifestPushOpt
 	if dest == "" {
 		dest = list
 	}
-	if t, rest, ok := cutTransport(dest); ok && t != "docker" {
-		if o.Sign.any() {
-			return out, errNoSignature(dest)
+	if t, rest, ok := imagename.CutTransport(dest); ok && t != "docker" {
+		if o.Sign.Any() {
+			return out, sign.ErrNoSignature(dest)
 		}
 		out.Name = dest
 		out.Digest, err = s.saveList(ctx, list, t, rest, o)
 		return out, errs.Wrap(err, "push manifest list", list)
 	}
-	named, err := parseRemote(dest)
+	named, err := imagename.ParseRemote(dest)
 	if err != nil {
 		return out, err
 	}
@@ -94,10 +96,10 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 	if err := p.compress(); err != nil {
 		return nil, err
 	}
-	if p.signers, err = o.Sign.sigstoreSigners(p.to); err != nil {
+	if p.signers, err = o.Sign.SigstoreSigners(p.to); err != nil {
 		return nil, err
 	}
-	defer closeSigners(p.signers)
+	defer sign.CloseSigners(p.signers)
 	for i := range ix.Manifests {
 		if o.ListOnly {
 			break

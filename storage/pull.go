@@ -56,7 +56,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (*Image, er
 	if err != nil {
 		return nil, err
 	}
-	if t, rest, ok := cutTransport(ref); ok && t == containersStorage {
+	if t, rest, ok := imagename.CutTransport(ref); ok && t == imagename.ContainersStorage {
 		return s.pullForeign(ctx, sys, rest, o)
 	} else if ok && t != "docker" {
 		return s.pullTransport(ctx, sys, ref, o)
@@ -117,21 +117,6 @@ func splitPlatform(p string) (osName, arch, variant string) {
 	return osName, arch, variant
 }
 
-func platformOf(sys *types.SystemContext) string {
-	arch, osName := sys.ArchitectureChoice, sys.OSChoice
-	if arch == "" {
-		arch = runtime.GOARCH
-	}
-	if osName == "" {
-		osName = "linux"
-	}
-	p := osName + "/" + arch
-	if sys.VariantChoice != "" {
-		p += "/" + sys.VariantChoice
-	}
-	return p
-}
-
 // system translates the options for containers/image.
 func (s *Store) system(o PullOptions) (*types.SystemContext, error) {
 	sys, err := o.SystemContext()
@@ -167,24 +152,6 @@ func acceptAnything() *signature.Policy {
 func denyByPolicy(what string, err error) error {
 	return errs.WithHint(errs.New(errs.Denied, "the signature policy does not allow this %s: %w", what, err),
 		"see the rules with \"proa image trust show\"")
-}
-
-func cutTransport(ref string) (transport, rest string, ok bool) {
-	t, rest, ok := strings.Cut(ref, ":")
-	if !ok {
-		return "", "", false
-	}
-	switch t {
-	case "docker":
-		return t, rest, strings.HasPrefix(rest, "//")
-	case containersStorage:
-		return t, rest, true
-	case "oci", "oci-archive", "docker-archive", "dir":
-		// "oci:1.0" could be a name with a tag: a path is told by its first
-		// character.
-		return t, rest, strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, ".") || strings.Contains(rest, "/")
-	}
-	return "", "", false
 }
 
 // pullNamed pulls one complete name from its registry.

@@ -22,8 +22,10 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/crypt"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/registry"
+	"github.com/proa-containers/proa/storage/sign"
 )
 
 // PushOptions say where and how an image goes.
@@ -34,9 +36,9 @@ type PushOptions struct {
 	Format      string // oci, v2s2 or empty: as the image is
 	Compression string // gzip, zstd, zstd:chunked; empty: gzip for what is not compressed
 	Level       *int
-	Sign        Signing      // its GPG key is GPGSigner's matter
-	Encrypt     *EncryptKeys // nil: layers stay readable
-	EncryptOnly []int        // of the layers; negative from the last; empty: all
+	Sign        sign.Options       // its GPG key is GPGSigner's matter
+	Encrypt     *crypt.EncryptKeys // nil: layers stay readable
+	EncryptOnly []int              // of the layers; negative from the last; empty: all
 	Progress    Progress
 }
 
@@ -55,9 +57,9 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 	if dest == "" {
 		dest = ref
 	}
-	if t, _, ok := cutTransport(dest); ok && t != "docker" {
-		if o.Sign.any() {
-			return nil, errNoSignature(dest)
+	if t, _, ok := imagename.CutTransport(dest); ok && t != "docker" {
+		if o.Sign.Any() {
+			return nil, sign.ErrNoSignature(dest)
 		}
 		p, err := s.pushOne(ctx, ref, dest, nil, o)
 		return []Pushed{p}, errs.Wrap(err, "push image", ref)
@@ -156,11 +158,11 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 		}
 		where = "docker://" + at.Of(named).String()
 	}
-	signers, err := o.Sign.sigstoreSigners(at.Of(named))
+	signers, err := o.Sign.SigstoreSigners(at.Of(named))
 	if err != nil {
 		return p, err
 	}
-	defer closeSigners(signers)
+	defer sign.CloseSigners(signers)
 	op, err := s.begin(false)
 	if err != nil {
 		return p, err
@@ -215,7 +217,7 @@ func (s *Store) pushList(ctx context.Context, list *Image, named reference.Named
 
 // destination opens what TRANSPORT:REFERENCE means. The caller calls done.
 func (s *Store) destination(where string) (to types.ImageReference, done func(), err error) {
-	if t, rest, ok := cutTransport(where); ok && t == containersStorage {
+	if t, rest, ok := imagename.CutTransport(where); ok && t == imagename.ContainersStorage {
 		return s.writeForeign(rest)
 	}
 	to, err = registry.ParseTransport(where)
@@ -238,7 +240,7 @@ type copyOptions struct {
 	remote  registry.RemoteOptions
 	sys     *types.SystemContext
 	format  string // MIME type; empty: any
-	encrypt *EncryptKeys
+	encrypt *crypt.EncryptKeys
 	// encryptOnly are layers; empty: all.
 	encryptOnly []int
 	signers     []*signer.Signer

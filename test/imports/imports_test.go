@@ -169,6 +169,9 @@ func checkImport(t *testing.T, f file, from group, to string) {
 // can be read and tested without a store, so none imports storage itself.
 var storageEdges = map[string]string{
 	"storage/registry -> storage/imagename": "what is asked of a registry has a name, and a refusal quotes it",
+	"storage/sign -> storage/imagename":     "a signature holds for a name",
+	"storage/sign -> storage/registry":      "what lies at a registry is signed there, and its place says where signatures lie",
+	"storage/sign -> storage/trust":         "registries.d says whether sigstore signatures may be sent",
 }
 
 // TestStorageEdges keeps the parts of storage apart.

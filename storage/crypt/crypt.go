@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+// Package crypt reads the keys of encrypted layers and opens such layers.
+package crypt
 
 import (
-	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os/exec"
-	"slices"
 	"strings"
 
 	"github.com/containers/ocicrypt"
@@ -28,10 +28,8 @@ type (
 	EncryptKeys = encconfig.EncryptConfig
 )
 
-const encryptedSuffix = "+encrypted"
-
 // DecryptionKeys reads private keys: FILE, FILE:PASSWORD, FILE:file=FILE,
-// provider:NAME.
+// provider:NAME. Kind NotFound: there is no such file; Invalid: it is no key.
 func DecryptionKeys(keys []string) (*DecryptKeys, error) {
 	cc, err := helpers.CreateDecryptCryptoConfig(keys, nil)
 	if err != nil {
@@ -45,7 +43,7 @@ func DecryptionKeys(keys []string) (*DecryptKeys, error) {
 }
 
 // EncryptionKeys reads public keys: jwe:FILE, pkcs7:FILE, pgp:NAME,
-// provider:NAME.
+// provider:NAME. Kinds as of DecryptionKeys.
 func EncryptionKeys(keys []string) (*EncryptKeys, error) {
 	for _, k := range keys {
 		if !strings.HasPrefix(k, "pgp:") {
@@ -73,19 +71,20 @@ func keyError(what string, err error) error {
 	return errs.WithHint(errs.New(errs.Invalid, "cannot read the %s key: %w", what, err), "%s", hint)
 }
 
-func encrypted(l types.BlobInfo) bool { return strings.HasSuffix(l.MediaType, encryptedSuffix) }
+// Encrypted tells by its media type whether a layer is encrypted.
+func Encrypted(mediaType string) bool { return strings.HasSuffix(mediaType, "+encrypted") }
 
-// checkKeys finds out, before anything is fetched, whether every layer can be
-// opened.
-func (f *fetched) checkKeys() error {
-	for _, l := range f.layers {
-		if !encrypted(l) {
+// Check finds out, before anything is fetched, whether every layer can be opened;
+// keys may be nil. Kind Denied: one cannot.
+func Check(layers []types.BlobInfo, keys *DecryptKeys) error {
+	for _, l := range layers {
+		if !Encrypted(l.MediaType) {
 			continue
 		}
-		if f.remote.Decrypt == nil {
+		if keys == nil {
 			return errs.WithHint(errs.New(errs.Denied, "the image's layers are encrypted"), "give its key to pull, run, create or build: --decryption-key KEY.pem")
 		}
-		_, _, err := ocicrypt.DecryptLayer(f.remote.Decrypt, nil, imgspec.Descriptor{Annotations: l.Annotations}, true)
+		_, _, err := ocicrypt.DecryptLayer(keys, nil, imgspec.Descriptor{Annotations: l.Annotations}, true)
 		if err != nil {
 			return errs.WithHint(errs.New(errs.Denied, "the image's layers are encrypted, and none of the keys opens %s", l.Digest), "give the private key that it was encrypted for: --decryption-key KEY.pem")
 		}
@@ -93,32 +92,12 @@ func (f *fetched) checkKeys() error {
 	return nil
 }
 
-// plainManifest is the manifest of the image as it is in the store: what was
-// encrypted is now the uncompressed layer that the configuration names.
-func (f *fetched) plainManifest() ([]byte, error) {
-	var m imgspec.Manifest
-	if err := json.Unmarshal(f.raw, &m); err != nil || len(m.Layers) != len(f.diffIDs) {
-		return nil, errs.New(errs.Corrupt, "cannot read the manifest of an encrypted image: %v", err)
+// Decrypt is the plain stream of an encrypted layer, which is read from r. Closing
+// r is the caller's. Kind Corrupt: it is not encrypted as the layer says.
+func Decrypt(r io.Reader, l types.BlobInfo, keys *DecryptKeys) (io.Reader, error) {
+	plain, _, err := ocicrypt.DecryptLayer(keys, r, imgspec.Descriptor{Annotations: l.Annotations}, false)
+	if err != nil {
+		return nil, errs.New(errs.Corrupt, "cannot decrypt: %w", err)
 	}
-	parent := ""
-	for i := range m.Layers {
-		parent = layerID(parent, f.diffIDs[i])
-		l := &m.Layers[i]
-		if !strings.HasSuffix(l.MediaType, encryptedSuffix) {
-			continue
-		}
-		layer, err := f.o.store.Layer(parent)
-		if err != nil {
-			return nil, err
-		}
-		l.MediaType, l.Digest, l.Size = imgspec.MediaTypeImageLayer, f.diffIDs[i], layer.UncompressedSize
-		l.Annotations = ocicrypt.FilterOutAnnotations(l.Annotations)
-		if len(l.Annotations) == 0 {
-			l.Annotations = nil
-		}
-	}
-	return json.Marshal(m)
+	return plain, nil
 }
-
-// anyEncrypted says whether the image that is fetched was encrypted.
-func (f *fetched) anyEncrypted() bool { return slices.ContainsFunc(f.layers, encrypted) }
