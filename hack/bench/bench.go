@@ -22,6 +22,7 @@ const image = "bench"
 type bench struct {
 	dir, strace  string
 	n            int
+	stores       int // made by freshRatio
 	proa, podman peer
 	results      []result
 }
@@ -146,7 +147,7 @@ func (b *bench) prepare() error {
 	if err := makeRootfs(rootfs); err != nil {
 		return err
 	}
-	tar := filepath.Join(b.dir, "rootfs.tar")
+	tar := b.rootfsArchive()
 	if out, err := exec.Command("tar", "-C", rootfs, "-cf", tar, ".").CombinedOutput(); err != nil {
 		return fmt.Errorf("tar: %w: %s", err, out)
 	}
@@ -157,6 +158,8 @@ func (b *bench) prepare() error {
 	}
 	return b.makeBundle(rootfs)
 }
+
+func (b *bench) rootfsArchive() string { return filepath.Join(b.dir, "rootfs.tar") }
 
 func makeRootfs(dir string) error {
 	for _, d := range []string{"bin", "etc", "proc", "sys", "dev", "tmp", "lib", "lib64", "usr/bin"} {
@@ -266,5 +269,5 @@ func (b *bench) removeContainers() {
 func (b *bench) clean() {
 	b.removeContainers()
 	b.podman.do("system", "reset", "-f")
-	b.proa.do("unshare", "rm", "-rf", filepath.Join(b.dir, "proa"))
+	b.proa.do("unshare", "rm", "-rf", filepath.Join(b.dir, "proa"), filepath.Join(b.dir, "stores"))
 }

@@ -21,9 +21,8 @@ func main() {
 	flag.StringVar(&b.strace, "strace-fifo", "", "prefix of the files through which hack/bench/run traces as root")
 	clean := flag.Bool("clean", false, "only remove what an earlier run left")
 	flag.Parse()
-	b.podman = peer{name: "podman", remove: []string{"rm", "-f", "-t", "0"}, argv: []string{"podman", "--root", filepath.Join(b.dir, "podman"),
-		"--runroot", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "podman-bench"), "--tmpdir", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "podman-bench-tmp"),
-		"--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "crun", "--storage-driver", "overlay"}}
+	run := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "podman-bench")
+	b.podman = peer{name: "podman", remove: []string{"rm", "-f", "-t", "0"}, argv: podmanArgs(filepath.Join(b.dir, "podman"), run)}
 	b.proa = peer{name: "proa", remove: []string{"rm", "-f"}, argv: []string{"proa"}}
 	os.Setenv("PROA_DATA_DIR", filepath.Join(b.dir, "proa"))
 	os.Setenv("PROA_RUN_DIR", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "proa-bench"))
@@ -31,13 +30,19 @@ func main() {
 		b.clean()
 		return
 	}
-	if err := run(b, *rows); err != nil {
+	if err := measure(b, *rows); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(b *bench, pattern string) error {
+// podmanArgs make podman use a store and a run-time directory of its own.
+func podmanArgs(root, run string) []string {
+	return []string{"podman", "--root", root, "--runroot", run, "--tmpdir", run + "-tmp",
+		"--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "crun", "--storage-driver", "overlay"}
+}
+
+func measure(b *bench, pattern string) error {
 	want, err := regexp.Compile(pattern)
 	if err != nil {
 		return err
