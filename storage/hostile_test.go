@@ -118,7 +118,9 @@ var hostile = map[string]struct {
 	"service unavailable":         {spoil("/v2/", status(503)), errs.Unavailable, "503"},
 	"too many requests":           {spoil("/manifests/", status(429, "Retry-After", "0")), errs.Unavailable, "limits the rate"},
 	"too many requests of layers": {spoil("/blobs/", status(429, "Retry-After", "0")), errs.Unavailable, "limits the rate"},
-	"redirects in a circle": {spoil("/manifests/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) }), errs.Unavailable,
+	"redirects in a circle": {spoil("/manifests/", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+	}), errs.Unavailable,
 		"stopped after 10 redirects"},
 	"endless manifest":          {spoil("/manifests/", endless(200, ociManifest, `{"layers":[`)), errs.Invalid, ""},
 	"endless index":             {spoil("/manifests/", endless(200, ociIndex, `{"manifests":[`)), errs.Invalid, ""},

@@ -231,3 +231,33 @@ func TestDanglingLinks(t *testing.T) {
 		t.Errorf("%d links became %d", before, links())
 	}
 }
+
+// A layer that was killed before it knew its short name is made again under
+// another one: the first leads to it as well, and goes.
+func TestSecondShortName(t *testing.T) {
+	srv := newRegistry(t)
+	push(t, hostOf(srv), "library/alpine:latest", manyLayers(t))
+	s := newStore(t, hostOf(srv))
+	img, err := s.Pull(context.Background(), "alpine", PullOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(s.home(), "l")
+	own, err := os.ReadDir(short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("..", img.Layers[0], "diff"), filepath.Join(short, "SECOND")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.opsDir(), "op-killed"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tag(context.Background(), "alpine", "again"); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(short)
+	if err != nil || len(left) != len(own) {
+		t.Errorf("%d short names became %d: %v", len(own), len(left), err)
+	}
+}

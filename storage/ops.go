@@ -222,8 +222,9 @@ func (s *Store) removeDebris(st storage.Store) error {
 	return nil
 }
 
-// removeDangling deletes short names of layers (overlay/l) whose layer is gone: a
-// kill between the two removals, or between the two creations, leaves them.
+// removeDangling deletes short names of layers (overlay/l) that no layer goes by:
+// a kill between the two removals, or between the two creations, leaves them. The
+// layer may have been made again since, under another short name.
 func (s *Store) removeDangling() error {
 	links, err := os.ReadDir(filepath.Join(s.home(), "l"))
 	if notExist(err) {
@@ -231,7 +232,12 @@ func (s *Store) removeDangling() error {
 	}
 	for _, l := range links {
 		p := filepath.Join(s.home(), "l", l.Name())
-		if _, serr := os.Stat(p); notExist(serr) {
+		to, lerr := os.Readlink(p) // ../ID/diff
+		if lerr != nil {
+			continue
+		}
+		own, rerr := os.ReadFile(filepath.Join(s.home(), "l", filepath.Dir(to), "link"))
+		if notExist(rerr) || rerr == nil && string(own) != l.Name() {
 			err = errors.Join(err, os.Remove(p))
 		}
 	}
