@@ -53,15 +53,17 @@ func (b *session) stepsFor(c cache.Spec) []doneStep {
 // exportCaches writes what --cache-to names.
 func (b *session) exportCaches(ctx context.Context) error {
 	for _, c := range b.o.CacheTo {
+		var left int
 		var err error
 		switch c.Kind {
 		case cache.KindInline: // is in the image
 		case cache.KindSteps:
-			err = b.exportSteps(ctx, c)
+			left, err = b.exportSteps(ctx, c)
 		default:
-			err = b.exportArtifact(ctx, c.Ref(), b.stepsFor(c))
+			left, err = b.exportArtifact(ctx, c.Ref(), b.stepsFor(c))
 		}
 		if err == nil {
+			b.tellLeftOut(c, left)
 			continue
 		}
 		err = errs.Wrap(err, "export the build cache", c.Text)
@@ -73,8 +75,19 @@ func (b *session) exportCaches(ctx context.Context) error {
 	return nil
 }
 
-// exportSteps writes an artifact for each step that has none.
-func (b *session) exportSteps(ctx context.Context, c cache.Spec) error {
+// tellLeftOut says that a cache is not all of what was asked for: whoever builds
+// from it would wonder why steps run again.
+func (b *session) tellLeftOut(c cache.Spec, left int) {
+	if left == 0 {
+		return
+	}
+	b.warn(Warning{Message: fmt.Sprintf("the build cache %s is without %d of the steps: their layers are in an imported cache only and were never fetched; "+
+		"a build with --no-cache makes them", c.Text, left)})
+}
+
+// exportSteps writes an artifact for each step that has none. It returns how
+// many steps were left out.
+func (b *session) exportSteps(ctx context.Context, c cache.Spec) (left int, err error) {
 	for _, d := range b.stepsFor(c) {
 		ref := cache.Ref{Name: c.Name + ":" + d.key}
 		items, err := b.engine.OpenCache(ctx, ref)
@@ -87,24 +100,28 @@ func (b *session) exportSteps(ctx context.Context, c cache.Spec) error {
 				continue
 			}
 		} else if !errs.Is(err, errs.NotFound) {
-			return err
+			return left, err
 		}
-		if err := b.exportArtifact(ctx, ref, []doneStep{d}); err != nil {
-			return err
+		n, err := b.exportArtifact(ctx, ref, []doneStep{d})
+		if err != nil {
+			return left, err
 		}
+		left += n
 	}
-	return nil
+	return left, nil
 }
 
-func (b *session) exportArtifact(ctx context.Context, ref cache.Ref, steps []doneStep) error {
+func (b *session) exportArtifact(ctx context.Context, ref cache.Ref, steps []doneStep) (left int, err error) {
 	have, done := b.existing(ctx, ref)
 	defer done()
 	layers, at := b.layersOf(steps, have)
+	left = len(steps)
 	steps = slices.DeleteFunc(steps, func(d doneStep) bool {
 		_, ok := at[d.Layer.DiffID]
 		return !ok && !d.Empty // never fetched, and not there either
 	})
-	return b.engine.WriteCache(ctx, ref, cache.ConfigType, layers, func(blobs []cache.Blob) ([]byte, error) {
+	left -= len(steps)
+	return left, b.engine.WriteCache(ctx, ref, cache.ConfigType, layers, func(blobs []cache.Blob) ([]byte, error) {
 		f := cache.File{Version: cache.Version, Steps: []cache.Step{}}
 		for _, d := range steps {
 			st := d.entry()

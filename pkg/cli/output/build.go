@@ -31,6 +31,7 @@ type BuildPlain struct {
 	left   map[int]int // steps to come, per stage
 	held   map[int]*bytes.Buffer
 	run    map[int]string // container of the step under way, per stage
+	cut    map[int]bool   // the step's output does not end with a newline, per stage
 	stages map[int]build.StageInfo
 }
 
@@ -38,7 +39,7 @@ type BuildPlain struct {
 func NewBuildPlain(out, warn io.Writer) *BuildPlain {
 	return &BuildPlain{
 		out: out, warn: warn, left: map[int]int{}, held: map[int]*bytes.Buffer{},
-		run: map[int]string{}, stages: map[int]build.StageInfo{},
+		run: map[int]string{}, cut: map[int]bool{}, stages: map[int]build.StageInfo{},
 	}
 }
 
@@ -119,6 +120,9 @@ func (p *BuildPlain) writer(stage int) io.Writer {
 func (p *BuildPlain) Output(step build.StepRef, _ bool, text []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(text) > 0 {
+		p.cut[step.Stage] = text[len(text)-1] != '\n'
+	}
 	_, _ = p.writer(step.Stage).Write(text) // a closed terminal must not end the build
 }
 
@@ -146,6 +150,10 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 		p.run[e.Stage] = short(e.Container)
 		fmt.Fprintf(w, " ---> Running in %s\n", short(e.Container))
 		return
+	}
+	if p.cut[e.Stage] {
+		fmt.Fprintln(w)
+		delete(p.cut, e.Stage)
 	}
 	if c := p.run[e.Stage]; c != "" {
 		fmt.Fprintf(w, "Removing intermediate container %s\n", c)
@@ -515,10 +523,11 @@ func (t *BuildTTY) line(text string, took time.Duration) {
 	fmt.Fprintf(&t.buf, "%s%s%s\n", text, strings.Repeat(" ", gap), right)
 }
 
-// erase removes the lines that draw left.
+// erase removes the lines that draw left. The cursor is not in the first column
+// where the terminal has echoed a key, such as ^C.
 func (t *BuildTTY) erase() {
 	if t.drawn > 0 {
-		fmt.Fprintf(&t.buf, "\x1b[%dA\x1b[J", t.drawn)
+		fmt.Fprintf(&t.buf, "\r\x1b[%dA\x1b[J", t.drawn)
 		t.drawn = 0
 	}
 }

@@ -60,3 +60,31 @@ func TestBuildTTYFits(t *testing.T) {
 		}
 	}
 }
+
+// What a step leaves behind on its last line is ended before the next line.
+func TestBuildPlainEndsLines(t *testing.T) {
+	var out bytes.Buffer
+	p := NewBuildPlain(&out, &out)
+	p.Plan([]build.StageInfo{{Steps: 1}}, 1)
+	ref := build.StepRef{Number: 1, Total: 1}
+	p.Step(build.StepEvent{StepRef: ref, State: build.StepStarted, Text: "RUN printf abc"})
+	p.Step(build.StepEvent{StepRef: ref, State: build.StepRunning, Container: "c1"})
+	p.Output(ref, false, []byte("one\n"))
+	p.Output(ref, false, []byte("abc"))
+	p.Step(build.StepEvent{StepRef: ref, State: build.StepDone, Result: "r"})
+	want := "Step 1/1 : RUN printf abc\n ---> Running in c1\none\nabc\nRemoving intermediate container c1\n ---> r\n"
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+// A ^C that the terminal echoes moves the cursor out of the first column.
+func TestBuildTTYErasesFromTheFirstColumn(t *testing.T) {
+	var out bytes.Buffer
+	tty := NewBuildTTY(&out, func() (int, int) { return 24, 80 })
+	tty.drawn = 2
+	tty.erase()
+	if got := tty.buf.String(); got != "\r\x1b[2A\x1b[J" {
+		t.Errorf("got %q", got)
+	}
+}
