@@ -27,14 +27,30 @@ func run() int {
 	if storage.Reexec() {
 		return 0
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
+	ctx, stop := untilSignal()
 	defer stop()
-	// A second signal ends the process the usual way.
-	context.AfterFunc(ctx, stop)
 	if handled, err := libpod.Internal(ctx, os.Args[1:]); handled {
 		return internalStatus(err)
 	}
 	return cli.Main(ctx, os.Args[1:], cli.Process())
+}
+
+// untilSignal is a context that a signal ends, with the status that a shell
+// gives for that signal as the cause. A second signal ends the process the usual
+// way.
+func untilSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, endSignals()...)
+	go func() {
+		select {
+		case s := <-got:
+			signal.Stop(got)
+			cancel(&errs.ExitError{Code: 128 + int(s.(syscall.Signal))})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { signal.Stop(got); cancel(nil) }
 }
 
 // endSignals are those that end a command, but for what nohup or a shell made

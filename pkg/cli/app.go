@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, std Std, opener func(context.Contex
 	if ferr := a.out.Flush(); err == nil {
 		err = ferr
 	}
-	return a.report(err)
+	return a.report(ctx, err)
 }
 
 func (a *app) dispatch(ctx context.Context, args []string) error {
@@ -226,8 +226,18 @@ func (a *app) engine(ctx context.Context) (Engine, error) {
 	return a.eng, nil
 }
 
+// signalStatus is the status of a command that a signal ended: 130 for Ctrl-C,
+// 143 for SIGTERM.
+func signalStatus(ctx context.Context) int {
+	var exit *errs.ExitError
+	if errors.As(context.Cause(ctx), &exit) {
+		return exit.Code
+	}
+	return 130
+}
+
 // report prints err once and returns the status to exit with.
-func (a *app) report(err error) int {
+func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
 		return 0
 	}
@@ -236,7 +246,7 @@ func (a *app) report(err error) int {
 		return exit.Code
 	}
 	if errors.Is(err, context.Canceled) {
-		return 130 // who pressed Ctrl-C knows why it ended
+		return signalStatus(ctx) // who pressed Ctrl-C knows why it ended
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {

@@ -67,7 +67,7 @@ func (o *logsFlags) run(ctx context.Context, a *app, args []string) error {
 			Err: errs.New(errs.Unsupported, "Error response from daemon: configured logging driver does not support reading")}
 	case o.Follow && ctx.Err() != nil:
 		// Ctrl-C is how a person ends a follow: no message, a signal's status.
-		return &errs.ExitError{Code: 130}
+		return &errs.ExitError{Code: signalStatus(ctx)}
 	}
 	return err
 }
