@@ -171,6 +171,15 @@ func opCommit(ctx context.Context, c *insideCall) (any, error) {
 	if err := json.Unmarshal(c.request, &o); err != nil {
 		return nil, err
 	}
+	base, err := c.e.images.Resolve(o.Image)
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.e.images.Changes(base, o.Upper)
+	if err != nil {
+		return nil, errs.Wrap(err, "read the changes in", o.Upper)
+	}
+	o.Skip = startMade(changesOf(found))
 	img, err := c.e.images.Commit(ctx, o)
 	if err != nil {
 		return nil, err
@@ -285,11 +294,15 @@ func opChanges(_ context.Context, c *insideCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return changesOf(found), nil
+}
+
+func changesOf(found []pack.Change) []Change {
 	list := make([]Change, len(found))
 	for i, f := range found {
 		list[i] = Change{string(rune(f.Kind)), f.Path}
 	}
-	return list, nil
+	return list
 }
 
 func (r *diffRequest) changes(images *storage.Store) ([]pack.Change, error) {
@@ -346,6 +359,21 @@ func ownChanges(list []Change) []Change {
 		}
 	}
 	return out
+}
+
+// startMade are the paths that are new and that ownChanges leaves out.
+func startMade(list []Change) map[string]bool {
+	own := map[string]bool{}
+	for _, c := range ownChanges(list) {
+		own[c.Path] = true
+	}
+	made := map[string]bool{}
+	for _, c := range list {
+		if c.Kind == "A" && !own[c.Path] {
+			made[strings.TrimPrefix(c.Path, "/")] = true
+		}
+	}
+	return made
 }
 
 // Export writes a container's file system, without its volumes, as a tar

@@ -33,6 +33,8 @@ type CommitOptions struct {
 	// Squash makes one layer of all: of this container's file system.
 	Squash *spec.Rootfs
 	Docker bool // Docker's manifest instead of the OCI one
+	// Skip are paths that are no change of the container's own.
+	Skip map[string]bool `json:"-"`
 }
 
 // Commit makes an image of a container: its image's layers and one more with
@@ -101,7 +103,7 @@ func (s *Store) commitUpper(ctx context.Context, o CommitOptions, c CreateOption
 		c.Top = Layer{}
 	}
 	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(pack.Tar(pw, dir, pack.Options{Epoch: o.Epoch})) }()
+	go func() { pw.CloseWithError(pack.Tar(pw, dir, pack.Options{Epoch: o.Epoch, Skip: o.Skip})) }()
 	defer pr.Close()
 	if c.Top, err = op.addLayer(pr, c.Top, layerImage); err != nil {
 		return "", err

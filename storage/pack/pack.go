@@ -33,6 +33,9 @@ type Options struct {
 	// Root adds an entry "./" for the directory itself: its mode or owner is
 	// part of the change.
 	Root bool
+	// Skip are paths ("etc/hosts") that are left out where they are directories
+	// or empty files.
+	Skip map[string]bool
 }
 
 type packer struct {
@@ -102,6 +105,9 @@ func (p *packer) entry(dir int, base, name string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if p.o.Skip[name] && (st.Mode&unix.S_IFMT == unix.S_IFDIR || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == 0) {
+		return nil
 	}
 	h := p.header(name, &st)
 	switch st.Mode & unix.S_IFMT {
