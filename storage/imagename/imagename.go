@@ -5,6 +5,7 @@
 package imagename
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 
@@ -35,6 +36,9 @@ func Parse(name string) (reference.Named, error) {
 // hint to write it in lower case where that would do.
 func Bad(name string, err error) error {
 	e := errs.New(errs.Invalid, "invalid reference format: %q: %v", name, err)
+	if errors.Is(err, reference.ErrReferenceInvalidFormat) { // says no more than that
+		e.Err = errs.New(errs.Invalid, "invalid reference format: %q", name)
+	}
 	if l := strings.ToLower(name); l != name {
 		if _, lerr := reference.ParseNormalizedNamed(l); lerr == nil {
 			e.Err = errs.New(errs.Invalid, "invalid reference format: repository name %q must be lowercase", name)

@@ -82,12 +82,12 @@ func Explain(err error, named reference.Named) error {
 	name := reference.FamiliarString(named)
 	repo := reference.FamiliarName(named)
 	var unauth docker.ErrUnauthorizedForCredentials
-	var code errcode.Error
+	var code errcode.ErrorCoder // an Error, or the ErrorCode alone where the answer had no text
 	var status docker.UnexpectedHTTPStatusError
 	is := errors.As(err, &code)
 	httpStatus := 0
 	if is {
-		httpStatus = code.Code.Descriptor().HTTPStatusCode
+		httpStatus = code.ErrorCode().Descriptor().HTTPStatusCode
 	}
 	if errors.As(err, &status) {
 		httpStatus = status.StatusCode
@@ -99,11 +99,11 @@ func Explain(err error, named reference.Named) error {
 	switch {
 	case errors.As(err, &unauth), httpStatus == http.StatusUnauthorized, httpStatus == http.StatusForbidden:
 		return denied(named, err)
-	case is && code.Code.Descriptor().Value == "NAME_UNKNOWN":
+	case is && code.ErrorCode().Descriptor().Value == "NAME_UNKNOWN":
 		return errs.New(errs.NotFound, "repository %s not found: %w", repo, err)
-	case is && code.Code.Descriptor().Value == "BLOB_UNKNOWN":
+	case is && code.ErrorCode().Descriptor().Value == "BLOB_UNKNOWN":
 		return errs.New(errs.NotFound, "a part of %s is missing at the registry: %w", name, err)
-	case httpStatus == http.StatusNotFound, is && code.Code.Descriptor().Value == "MANIFEST_UNKNOWN":
+	case httpStatus == http.StatusNotFound, is && code.ErrorCode().Descriptor().Value == "MANIFEST_UNKNOWN":
 		return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
 	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests:
 		return errs.WithHint(errs.New(errs.Unavailable, "the registry limits the rate of requests: %w", err),
