@@ -275,7 +275,7 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o RemoveImageOptio
 		}
 		return nil, err
 	}
-	if o.Force {
+	if o.Force && storage.Deletes(img, ref) {
 		if err := e.removeUsers(ctx, img.ID); err != nil {
 			return nil, err
 		}

@@ -126,6 +126,10 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *R
 	return out, op.remove(img, o, out)
 }
 
+// Deletes reports whether Remove would delete the image, not only take one of
+// several names from it.
+func Deletes(img *Image, ref string) bool { return givenName(img, ref) == "" || len(img.Names) <= 1 }
+
 func shownRef(img *Image, name string) string {
 	if name == "" {
 		return img.ID[:12]

@@ -20,7 +20,7 @@ func rmiCommand() *command {
 		setup: func(f *flagSet) action {
 			var o rmiFlags
 			f.boolean(&o.all, "all", "a", "Remove all images")
-			f.boolean(&o.Force, "force", "f", "Force removal of the image")
+			f.boolean(&o.Force, "force", "f", "Also an image that has several names, or stopped containers: they are removed with it; one that does not exist is no error")
 			f.boolean(&o.Ignore, "ignore", "i", "An image that does not exist is no error")
 			f.boolean(&o.NoPrune, "no-prune", "", "Do not delete untagged parents")
 			f.refuse("an image is removed whole", "proa manifest remove takes one platform out of a list", "platform")
@@ -49,6 +49,7 @@ func (o *rmiFlags) run(ctx context.Context, a *app, args []string) error {
 		c := a.call
 		return c.command().usageError(c.words, "%q requires at least 1 argument", c.words)
 	}
+	o.Ignore = o.Ignore || o.Force
 	return a.each(args, func(ref string) error {
 		r, err := e.RemoveImage(ctx, ref, o.RemoveImageOptions)
 		if r != nil {
