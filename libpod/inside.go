@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 
@@ -196,6 +197,7 @@ func runInside(ctx context.Context, args []string) error {
 	}
 	syscall.CloseOnExec(requestFD)
 	syscall.CloseOnExec(replyFD)
+	defer holdSignals()()
 	enc := json.NewEncoder(repF)
 	v, err := serveInside(ctx, args[0], reqF, wireProgress{enc})
 	if err != nil {
@@ -206,6 +208,19 @@ func runInside(ctx context.Context, args []string) error {
 		return err
 	}
 	return enc.Encode(insideReply{Done: true, Result: b})
+}
+
+// holdSignals keeps a second signal from ending what clears up after the first:
+// Ctrl-C reaches this process from the terminal, and once more as the front end's
+// SIGTERM. Who loses patience ends the front end, and the kernel this process.
+func holdSignals() (stop func()) {
+	held := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(held, s)
+		}
+	}
+	return func() { signal.Stop(held) }
 }
 
 func serveInside(ctx context.Context, op string, reqF *os.File, p storage.Progress) (any, error) {
