@@ -226,16 +226,6 @@ func (a *app) engine(ctx context.Context) (Engine, error) {
 	return a.eng, nil
 }
 
-// signalStatus is the status of a command that a signal ended: 130 for Ctrl-C,
-// 143 for SIGTERM.
-func signalStatus(ctx context.Context) int {
-	var exit *errs.ExitError
-	if errors.As(context.Cause(ctx), &exit) {
-		return exit.Code
-	}
-	return 130
-}
-
 // report prints err once and returns the status to exit with.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {

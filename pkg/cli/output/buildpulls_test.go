@@ -17,7 +17,7 @@ func screen(t *testing.T, text string) []string {
 	t.Helper()
 	var rows []string
 	for text != "" {
-		if rest, ok := strings.CutPrefix(text, "\x1b["); ok {
+		if rest, ok := strings.CutPrefix(text, "\r\x1b["); ok {
 			var up int
 			if n, err := fmt.Sscanf(rest, "%dA\x1b[J", &up); n != 1 || err != nil || up > len(rows) {
 				t.Fatalf("unknown sequence before %.20q with %d rows", rest, len(rows))

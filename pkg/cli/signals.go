@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// UntilSignal is a context that a signal ends, with the status that a shell
+// gives for that signal as the cause. A second signal ends the process the usual
+// way.
+func UntilSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, endSignals()...)
+	go func() {
+		select {
+		case s := <-got:
+			signal.Stop(got)
+			cancel(&errs.ExitError{Code: 128 + int(s.(syscall.Signal))})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { signal.Stop(got); cancel(nil) }
+}
+
+// endSignals are those that end a command, but for what nohup or a shell made
+// it ignore: asking for a signal would end that.
+func endSignals() []os.Signal {
+	var list []os.Signal
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// signalStatus is the status of a command that a signal ended: 130 for Ctrl-C,
+// 143 for SIGTERM.
+func signalStatus(ctx context.Context) int {
+	var exit *errs.ExitError
+	if errors.As(context.Cause(ctx), &exit) {
+		return exit.Code
+	}
+	return 130
+}
