@@ -187,10 +187,15 @@ func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.Imag
 	if err != nil {
 		return nil, err
 	}
-	defer func(p *signature.PolicyContext) { _ = p.Destroy() }(policy)
+	defer func() { _ = policy.Destroy() }()
+	anything, err := signature.NewPolicyContext(acceptAnything()) // bounded asks the other
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = anything.Destroy() }()
 	var raw []byte
 	err = registry.Patiently(ctx, func(ctx context.Context) error {
-		raw, err = copy.Image(ctx, policy, dest, from, &copy.Options{SourceCtx: p.sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
+		raw, err = copy.Image(ctx, anything, dest, bounded{from, policy, "image"}, &copy.Options{SourceCtx: p.sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
 			ForceCompressionFormat: p.o.Compression != ""})
 		return err
 	})
