@@ -8,7 +8,9 @@ package source
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -102,7 +105,9 @@ type Tree struct {
 	Root   string
 	Ignore *patternmatcher.PatternMatcher // nil: nothing is ignored
 	inline []byte                         // the source was a single Dockerfile
-	Close  func() error
+	// foreign says that somebody else made the files: no link leads out of them.
+	foreign bool
+	Close   func() error
 }
 
 // Open makes src available as a directory. tmp is a private directory for
@@ -117,7 +122,7 @@ func (src Source) Open(ctx context.Context, tmp string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.Root = dir
+	t.Root, t.foreign = dir, true
 	t.Close = func() error { return os.RemoveAll(dir) }
 	switch {
 	case src.Tar != nil:
@@ -197,7 +202,11 @@ func (t *Tree) Dockerfile(f Dockerfile) (text []byte, name string, err error) {
 		}
 	}
 	if f.IgnoreFile != "" {
-		return text, name, t.readIgnore(f.IgnoreFile)
+		own, err := os.Open(f.IgnoreFile)
+		if err != nil {
+			return nil, "", errs.New(errs.NotFound, "cannot read the ignore file: %v", err)
+		}
+		return text, name, t.readIgnore(own)
 	}
 	return text, name, t.LoadIgnore(name)
 }
@@ -208,12 +217,8 @@ func (t *Tree) readDockerfile(name string) ([]byte, string, error) {
 		candidates = []string{"Dockerfile", "Containerfile"}
 	}
 	for _, c := range candidates {
-		path := c
-		if !filepath.IsAbs(c) {
-			path = filepath.Join(t.Root, c)
-		}
-		f, err := os.Open(path)
-		if os.IsNotExist(err) {
+		f, err := t.open(c)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
@@ -230,28 +235,54 @@ func (t *Tree) readDockerfile(name string) ([]byte, string, error) {
 	return nil, "", errs.New(errs.NotFound, "unable to prepare context: Dockerfile %q does not exist", name)
 }
 
+// open opens a file of the context, or one that the user named by an absolute
+// path. In files that somebody else made a link could lead to the user's own, and
+// a FIFO would have us wait for ever.
+func (t *Tree) open(name string) (*os.File, error) {
+	if filepath.IsAbs(name) {
+		return os.Open(name)
+	}
+	if !t.foreign {
+		return os.Open(filepath.Join(t.Root, name))
+	}
+	root, err := files.OpenRoot(t.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	fd, err := root.Open(name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, errs.New(errs.Invalid, "%s is not a regular file", name))
+	}
+	return f, nil
+}
+
 // LoadIgnore reads the first of NAME.containerignore and NAME.dockerignore
 // beside the Dockerfile, .containerignore and .dockerignore at the top of the
 // context.
 func (t *Tree) LoadIgnore(dockerfile string) error {
-	own := dockerfile
-	if !filepath.IsAbs(own) {
-		own = filepath.Join(t.Root, own)
-	}
-	for _, path := range []string{own + ".containerignore", own + ".dockerignore", filepath.Join(t.Root, ".containerignore"), filepath.Join(t.Root, ".dockerignore")} {
-		if _, err := os.Stat(path); err == nil {
-			return t.readIgnore(path)
+	for _, name := range []string{dockerfile + ".containerignore", dockerfile + ".dockerignore", ".containerignore", ".dockerignore"} {
+		f, err := t.open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		if err != nil {
+			return errs.New(errs.Invalid, "cannot read the ignore file: %w", err)
+		}
+		return t.readIgnore(f)
 	}
 	return nil
 }
 
-func (t *Tree) readIgnore(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return errs.New(errs.NotFound, "cannot read the ignore file: %v", err)
-	}
-	patterns, err := ignorefile.ReadAll(f)
+// readIgnore reads an ignore file and closes it.
+func (t *Tree) readIgnore(f *os.File) error {
+	path := f.Name()
+	patterns, err := ignorefile.ReadAll(io.LimitReader(f, maxInline))
 	f.Close()
 	if err != nil {
 		return errs.New(errs.Invalid, "cannot read %s: %v", filepath.Base(path), err)
