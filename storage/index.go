@@ -222,7 +222,19 @@ func (s *Store) writeIndex(ix *index, fresh map[string]imageFile, mark string, m
 	if err := atomicfile.Write(filepath.Join(s.indexDir(), "names"), text, 0o600, atomicfile.Volatile); err != nil {
 		return fail(err)
 	}
-	// Last: until here the old names could lead a reader to an old image.
+	s.sweepIndex(ix)
+	return nil
+}
+
+// sweepIndex removes what the index has no more, and what killed writers left.
+// It comes last: until then the old names could lead a reader to an old image.
+func (s *Store) sweepIndex(ix *index) {
+	own, _ := os.ReadDir(s.indexDir())
+	for _, e := range own {
+		if atomicfile.IsTemp(e.Name()) {
+			_ = os.Remove(filepath.Join(s.indexDir(), e.Name()))
+		}
+	}
 	ents, _ := os.ReadDir(filepath.Join(s.indexDir(), "i"))
 	for _, e := range ents {
 		id, isImage := strings.CutSuffix(e.Name(), ".json")
@@ -230,7 +242,6 @@ func (s *Store) writeIndex(ix *index, fresh map[string]imageFile, mark string, m
 			_ = os.Remove(filepath.Join(s.indexDir(), "i", e.Name()))
 		}
 	}
-	return nil
 }
 
 // lines renders the names of all images; the first byte is a line feed, so that

@@ -71,7 +71,11 @@ func TestIndexFollowsTheStore(t *testing.T) {
 			t.Errorf("%s: %d images, %v", what, len(l), err)
 		}
 	}
-	// Behind our back: as a command killed before it wrote the index.
+	// As a command killed while it wrote the index, and before it did.
+	torn := filepath.Join(s.indexDir(), ".list.json.proa-tmp-1")
+	if err := os.WriteFile(torn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.store.AddNames(img.ID, []string{"docker.io/library/behind:latest"}); err != nil {
 		t.Fatal(err)
 	}
@@ -86,5 +90,8 @@ func TestIndexFollowsTheStore(t *testing.T) {
 	}
 	if _, err := os.Stat(s.imageFile(img.ID)); !os.IsNotExist(err) {
 		t.Error("the removed image's file is left", err)
+	}
+	if _, err := os.Stat(torn); !os.IsNotExist(err) {
+		t.Error("a killed writer's file is left", err)
 	}
 }
