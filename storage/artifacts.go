@@ -101,7 +101,7 @@ func (a *Artifacts) Push(ctx context.Context, name string, ro registry.RemoteOpt
 }
 
 // remote is where an artifact of that name lies. Pulls go through mirrors, as
-// the library reads registries.conf for them; for pushes placeOf does.
+// the library reads registries.conf for them; for pushes Target does.
 func (a *Artifacts) remote(name string, ro registry.RemoteOptions, push bool) (reference.Named, types.ImageReference, *types.SystemContext, error) {
 	named, err := imagename.Parse(name)
 	if err != nil {
@@ -111,15 +111,15 @@ func (a *Artifacts) remote(name string, ro registry.RemoteOptions, push bool) (r
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	at := named
-	if push {
-		p, err := registry.PlaceOf(sys, named)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		at = p.Of(named)
+	if !push {
+		ref, err := registry.Source(sys, named)
+		return named, ref, sys, err
 	}
-	ref, err := docker.NewReference(at)
+	p, err := registry.Target(sys, named)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ref, err := docker.NewReference(p.Of(named))
 	if err != nil {
 		return nil, nil, nil, imagename.Bad(name, err)
 	}

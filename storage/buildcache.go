@@ -87,6 +87,11 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 	if err != nil {
 		return nil, err
 	}
+	if named != nil {
+		if ref, err = registry.Source(sys, named); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.MkdirAll(s.tmpDir(), 0o700); err != nil {
 		return nil, err
 	}
@@ -101,17 +106,15 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 	return items, err
 }
 
+// parse returns one or the other: what a directory means, or the name at a
+// registry.
 func (r CacheRef) parse() (types.ImageReference, reference.Named, error) {
 	if r.Dir != "" {
 		ref, err := ocilayout.NewReference(r.Dir, r.Tag)
 		return ref, nil, err
 	}
 	named, err := imagename.Parse(r.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	ref, err := docker.NewReference(named)
-	return ref, named, err
+	return nil, named, err
 }
 
 func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, remote registry.RemoteOptions) (items []*CacheItem, err error) {
@@ -277,7 +280,7 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 	}
 	defer o.end(&err)
 	if named != nil {
-		p, err := registry.PlaceOf(sys, named)
+		p, err := registry.Target(sys, named)
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 	if p.sys, err = s.system(PullOptions{RemoteOptions: o.RemoteOptions}); err != nil {
 		return nil, err
 	}
-	at, err := registry.PlaceOf(p.sys, named)
+	at, err := registry.Target(p.sys, named)
 	if err != nil {
 		return nil, err
 	}
@@ -179,11 +179,20 @@ func (p *entryPush) push(ctx context.Context, d *imgspec.Descriptor) ([]byte, er
 }
 
 func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.ImageReference) ([]byte, error) {
-	from, err := docker.ParseReference("//" + name)
+	named, err := imagename.Parse(name)
 	if err != nil {
 		return nil, err
 	}
-	policy, err := policyContext(p.sys)
+	// Credentials for where it goes are not for where it comes from.
+	sys, err := p.op.s.system(PullOptions{RemoteOptions: p.o.RemoteOptions})
+	if err != nil {
+		return nil, err
+	}
+	from, err := registry.Source(sys, named)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := policyContext(sys)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +204,7 @@ func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.Imag
 	defer func() { _ = anything.Destroy() }()
 	var raw []byte
 	err = registry.Patiently(ctx, func(ctx context.Context) error {
-		raw, err = copy.Image(ctx, anything, dest, bounded{from, policy, "image"}, &copy.Options{SourceCtx: p.sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
+		raw, err = copy.Image(ctx, anything, dest, bounded{from, policy, "image"}, &copy.Options{SourceCtx: sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
 			ForceCompressionFormat: p.o.Compression != ""})
 		return err
 	})

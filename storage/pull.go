@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 
-	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
@@ -156,13 +155,10 @@ func denyByPolicy(what string, err error) error {
 
 // pullNamed pulls one complete name from its registry.
 func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named reference.Named, o PullOptions) (*Image, error) {
-	ref, err := docker.NewReference(named)
-	if err != nil {
-		return nil, imagename.Bad(named.String(), err)
-	}
 	own := *sys // a short name's candidates have credentials each
 	sys = &own
-	if err := registry.AddCredentials(sys, named); err != nil {
+	ref, err := registry.Source(sys, named)
+	if err != nil {
 		return nil, err
 	}
 	before := ""
@@ -305,11 +301,8 @@ func (s *Store) pullAll(ctx context.Context, sys *types.SystemContext, named ref
 			return nil, errs.New(errs.Invalid, "tag can't be used with --all-tags/-a")
 		}
 	}
-	ref, err := docker.NewReference(named)
+	ref, err := registry.Source(sys, named)
 	if err != nil {
-		return nil, imagename.Bad(given, err)
-	}
-	if err := registry.AddCredentials(sys, named); err != nil {
 		return nil, err
 	}
 	tags, err := registry.Tags(ctx, sys, ref)

@@ -150,10 +150,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	}
 	at, where := &registry.Place{}, dest
 	if named != nil {
-		if at, err = registry.PlaceOf(sys, named); err != nil {
-			return p, err
-		}
-		if err := registry.AddCredentials(sys, named); err != nil {
+		if at, err = registry.Target(sys, named); err != nil {
 			return p, err
 		}
 		where = "docker://" + at.Of(named).String()

@@ -5,20 +5,17 @@ package registry
 import (
 	"context"
 
-	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/image"
 	"go.podman.io/image/v5/types"
-
-	"github.com/proa-containers/proa/storage/imagename"
 )
 
 // OpenManifest reads the manifest or list that a name means at its registry, with
 // its MIME type. The caller closes the source. The error is one of Explain.
 func OpenManifest(ctx context.Context, sys *types.SystemContext, named reference.Named, ro RemoteOptions) (raw []byte, mime string, src types.ImageSource, err error) {
-	ref, err := docker.NewReference(named)
+	ref, err := Source(sys, named)
 	if err != nil {
-		return nil, "", nil, imagename.Bad(named.String(), err)
+		return nil, "", nil, err
 	}
 	err = ro.Retrying(ctx, func() error {
 		return Within(ctx, func(ctx context.Context) error {

@@ -101,11 +101,8 @@ func searchTags(ctx context.Context, sys *types.SystemContext, name string) ([]S
 	if err != nil {
 		return nil, err
 	}
-	at, err := PlaceOf(sys, named)
+	at, err := Target(sys, named)
 	if err != nil {
-		return nil, err
-	}
-	if err := AddCredentials(sys, named); err != nil {
 		return nil, err
 	}
 	ref, err := docker.NewReference(at.Of(named))
