@@ -20,7 +20,7 @@ import (
 // PullLayout brings an image of an OCI directory in, without a name and out of
 // lists: DIRECTORY, DIRECTORY:TAG or DIRECTORY@DIGEST.
 func (s *Store) PullLayout(ctx context.Context, where string, o PullOptions) (*Image, error) {
-	ref, err := findLayout(where)
+	ref, dir, err := findLayout(where)
 	if err != nil {
 		return nil, err
 	}
@@ -28,33 +28,37 @@ func (s *Store) PullLayout(ctx context.Context, where string, o PullOptions) (*I
 	if err != nil {
 		return nil, err
 	}
-	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &teller{p: o.Progress}, aside: true})
+	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &teller{p: o.Progress}, aside: true, layout: dir})
 	if err != nil {
 		return nil, errs.Wrap(err, "read the OCI directory", where)
 	}
 	return s.Resolve(id)
 }
 
-func findLayout(where string) (types.ImageReference, error) {
+// findLayout is the image that is meant, and the directory.
+func findLayout(where string) (ref types.ImageReference, dir string, err error) {
 	dir, want, digested := strings.Cut(where, "@")
 	if base := dir[strings.LastIndexByte(dir, '/')+1:]; !digested && strings.Contains(base, ":") {
 		i := strings.LastIndexByte(dir, ':')
 		dir, want = dir[:i], dir[i+1:]
 	}
-	dir, err := filepath.Abs(dir)
+	dir, err = filepath.Abs(dir)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if _, err := os.Stat(filepath.Join(dir, imgspec.ImageIndexFile)); err != nil {
-		return nil, errs.New(errs.NotFound, "%s is no OCI directory: it has no %s", dir, imgspec.ImageIndexFile)
+		return nil, "", errs.New(errs.NotFound, "%s is no OCI directory: it has no %s", dir, imgspec.ImageIndexFile)
+	}
+	if err := smallFile(filepath.Join(dir, imgspec.ImageIndexFile)); err != nil {
+		return nil, "", err
 	}
 	list, err := ocilayout.List(dir)
 	if err != nil {
-		return nil, errs.New(errs.Corrupt, "cannot read the OCI directory %s: %w", dir, err)
+		return nil, "", errs.New(errs.Corrupt, "cannot read the OCI directory %s: %w", dir, err)
 	}
 	if digested {
 		if err := digest.Digest(want).Validate(); err != nil {
-			return nil, errs.New(errs.Invalid, "invalid digest %q: %w", want, err)
+			return nil, "", errs.New(errs.Invalid, "invalid digest %q: %w", want, err)
 		}
 	}
 	var tags []string
@@ -71,9 +75,13 @@ func findLayout(where string) (types.ImageReference, error) {
 	}
 	if at < 0 {
 		slices.Sort(tags)
-		return nil, errs.WithHint(errs.New(errs.NotFound, "the OCI directory %s has no image %q", dir, want), "name one of: %s", strings.Join(slices.Compact(tags), ", "))
+		return nil, "", errs.WithHint(errs.New(errs.NotFound, "the OCI directory %s has no image %q", dir, want), "name one of: %s", strings.Join(slices.Compact(tags), ", "))
 	}
-	return ocilayout.NewIndexReference(dir, at)
+	if err := checkManifest(dir, list[at].ManifestDescriptor.Digest); err != nil {
+		return nil, "", err
+	}
+	ref, err = ocilayout.NewIndexReference(dir, at)
+	return ref, dir, err
 }
 
 // defaultEntry is what is meant without a tag: the only image, else the latest.
