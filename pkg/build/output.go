@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/build/files"
 )
 
@@ -77,15 +78,28 @@ func (b *session) exportDir(e Export, all []*files.Walker) error {
 }
 
 func (b *session) exportTar(e Export, all []*files.Walker) error {
-	out := e.Stdout
-	var f *os.File
-	if e.Dest != "-" {
-		var err error
-		if f, err = os.Create(e.Dest); err != nil {
+	if e.Dest == "-" {
+		return b.writeTar(e.Stdout, all)
+	}
+	if fi, err := os.Stat(e.Dest); err == nil && !fi.Mode().IsRegular() {
+		f, err := os.OpenFile(e.Dest, os.O_WRONLY, 0) // a pipe, a device
+		if err != nil {
 			return err
 		}
-		out = f
+		return errors.Join(b.writeTar(f, all), f.Close())
 	}
+	f, err := atomicfile.Create(e.Dest, 0o644, atomicfile.Volatile)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if err := b.writeTar(f, all); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+func (b *session) writeTar(out io.Writer, all []*files.Walker) error {
 	tw := tar.NewWriter(out)
 	for _, w := range all {
 		for i := range w.Entries {
@@ -94,11 +108,7 @@ func (b *session) exportTar(e Export, all []*files.Walker) error {
 			}
 		}
 	}
-	err := tw.Close()
-	if f != nil {
-		err = errors.Join(err, f.Close())
-	}
-	return err
+	return tw.Close()
 }
 
 func (b *session) tarEntry(tw *tar.Writer, src *files.Root, e *files.Entry) error {

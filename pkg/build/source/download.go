@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"os"
 	"time"
-
-	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // Download is a file fetched for ADD.
@@ -23,18 +21,11 @@ type Download struct {
 
 // Fetch downloads a file into a new one in dir, which the caller removes.
 func Fetch(ctx context.Context, src, dir string) (*Download, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, src, nil)
+	resp, err := get(ctx, src)
 	if err != nil {
-		return nil, errs.New(errs.Invalid, "bad URL %q: %v", src, err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: src, Err: err}
+		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: src, Err: errs.New(errs.Unavailable, "the server answered %s", resp.Status)}
-	}
 	f, err := os.CreateTemp(dir, "download-")
 	if err != nil {
 		return nil, err
@@ -42,7 +33,7 @@ func Fetch(ctx context.Context, src, dir string) (*Download, error) {
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(f, h), resp.Body); err != nil {
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: src, Err: err}
+		return nil, err
 	}
 	d := &Download{Path: f.Name(), SHA256: hex.EncodeToString(h.Sum(nil)), ModTime: time.Unix(0, 0)}
 	if t, err := http.ParseTime(resp.Header.Get("Last-Modified")); err == nil {

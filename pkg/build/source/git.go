@@ -84,7 +84,7 @@ func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) 
 	if err != nil {
 		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
 	}
-	g := &gitClone{ctx: ctx, program: program, arg: arg, dir: dir}
+	g := &gitClone{ctx: ctx, program: program, arg: Shown(arg), repo: ref.repo, dir: dir}
 	if err := g.checkout(ref); err != nil {
 		return "", err
 	}
@@ -106,8 +106,10 @@ func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) 
 
 // gitClone runs git in a repository of its own.
 type gitClone struct {
-	ctx               context.Context
-	program, arg, dir string
+	ctx          context.Context
+	program, dir string
+	arg          string // as messages show it
+	repo         string
 }
 
 func (g *gitClone) git(args ...string) (string, error) {
@@ -116,7 +118,8 @@ func (g *gitClone) git(args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), isRepository), "GIT_TERMINAL_PROMPT=0")
 	if err := cmd.Run(); err != nil {
-		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", strings.TrimSpace(errOut.String()))}
+		said := strings.ReplaceAll(strings.TrimSpace(errOut.String()), g.repo, Shown(g.repo))
+		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", said)}
 	}
 	return strings.TrimSpace(out.String()), nil
 }

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,32 +152,16 @@ func unpackInto(dir string, r io.Reader) error {
 }
 
 func fetchContext(ctx context.Context, url, dir string) (inline []byte, err error) {
-	body, err := httpGet(ctx, url)
+	resp, err := get(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close()
-	src, inline, err := stdinSource(body)
+	defer resp.Body.Close()
+	src, inline, err := stdinSource(resp.Body)
 	if err != nil || inline != nil {
 		return inline, err
 	}
 	return nil, unpackInto(dir, src.Tar)
-}
-
-func httpGet(ctx context.Context, url string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, errs.New(errs.Invalid, "bad URL %q: %v", url, err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: url, Err: err}
-	}
-	if resp.StatusCode != http.StatusOK {
-		resp.Body.Close()
-		return nil, &errs.Error{Op: "download", Kind: errs.Unavailable, Object: url, Err: errs.New(errs.Unavailable, "the server answered %s", resp.Status)}
-	}
-	return resp.Body, nil
 }
 
 // Dockerfile says where the Dockerfile of a context is.
