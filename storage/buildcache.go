@@ -294,7 +294,9 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 		}
 		defer unlock()
 	}
-	err = r.Remote.Retrying(ctx, func() error { return o.writeCache(ctx, ref, sys, configType, layers, config) })
+	err = r.Remote.Retrying(ctx, func() error {
+		return registry.Patiently(ctx, func(ctx context.Context) error { return o.writeCache(ctx, ref, sys, configType, layers, config) })
+	})
 	if err != nil && named != nil {
 		return pushError(err, named)
 	}

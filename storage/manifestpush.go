@@ -285,7 +285,10 @@ func (p *entryPush) putIndex(ctx context.Context, raw []byte) error {
 		return err
 	}
 	defer dest.Close()
-	if err := p.o.Retrying(ctx, func() error { return dest.PutManifest(ctx, raw, nil) }); err != nil {
+	err = p.o.Retrying(ctx, func() error {
+		return registry.Sending(ctx, func(ctx context.Context) error { return dest.PutManifest(ctx, raw, nil) })
+	})
+	if err != nil {
 		return err
 	}
 	// By its digest: at the name there could be another one by now.
