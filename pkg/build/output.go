@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,14 +83,23 @@ func (b *session) exportTar(e Export, all []*files.Walker) error {
 	if e.Dest == "-" {
 		return b.writeTar(e.Stdout, all)
 	}
-	if fi, err := os.Stat(e.Dest); err == nil && !fi.Mode().IsRegular() {
-		f, err := os.OpenFile(e.Dest, os.O_WRONLY, 0) // a pipe, a device
+	dest, mode := e.Dest, 0o666&^umask()
+	if real, err := filepath.EvalSymlinks(dest); err == nil {
+		dest = real // a link stays, its target is replaced
+	}
+	switch fi, err := os.Stat(dest); {
+	case err == nil && !fi.Mode().IsRegular(): // a device or a pipe
+		f, err := os.OpenFile(dest, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
 		return errors.Join(b.writeTar(f, all), f.Close())
+	case err == nil:
+		mode = fi.Mode().Perm()
 	}
-	f, err := atomicfile.Create(e.Dest, 0o644, atomicfile.Volatile)
+	// Beside it first: after a failure the archive of before is still there, and
+	// never half of one.
+	f, err := atomicfile.Create(dest, mode, atomicfile.Volatile)
 	if err != nil {
 		return err
 	}
@@ -97,6 +108,19 @@ func (b *session) exportTar(e Export, all []*files.Walker) error {
 		return err
 	}
 	return f.Commit()
+}
+
+// umask is the process's, read without changing it for others: setting it is the
+// only other way to learn it. Unknown, nobody else may read.
+func umask() os.FileMode {
+	text, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(text), "\nUmask:")
+	line, _, _ := strings.Cut(rest, "\n")
+	mask, err := strconv.ParseUint(strings.TrimSpace(line), 8, 32)
+	if err != nil {
+		return 0o077
+	}
+	return os.FileMode(mask).Perm()
 }
 
 func (b *session) writeTar(out io.Writer, all []*files.Walker) error {

@@ -420,8 +420,14 @@ func (s *stage) keepFailed(ctx context.Context, sc Scratch, failure error) error
 	img.History = append(img.History, v1.History{CreatedBy: "failed RUN", Comment: "proa", Created: img.Created})
 	img.Config.Entrypoint, img.Config.Cmd = nil, s.shell()[:1]
 	img.Config.Healthcheck = nil
+	// The values of ARGs are what the shell needs to repeat the step, and the
+	// history of an image has them anyway. Proxies come from the host, perhaps with
+	// a password: they do not belong into an image that can be pushed.
 	for _, kv := range s.runEnv() {
 		name, v, _ := strings.Cut(kv, "=")
+		if slices.Contains(dockerfile.PredefinedArgs, name) {
+			continue
+		}
 		img.Config.Env = dockerfile.Env(img.Config.Env).With(name, v)
 	}
 	id, _, err := s.b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: layer})
