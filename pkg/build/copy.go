@@ -57,7 +57,7 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 		return err
 	}
 	dest := s.destPath(j.sources.DestPath)
-	lazy, id, err := s.b.sourceTree(j.from, s.plan.Index)
+	lazy, id, err := s.b.sourceTree(ctx, j.from, s.plan.Index)
 	if err != nil {
 		return err
 	}

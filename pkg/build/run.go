@@ -146,7 +146,7 @@ func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []s
 		if m.Type != instructions.MountTypeBind {
 			continue
 		}
-		lazy, id, err := s.b.sourceTree(m.From, s.plan.Index)
+		lazy, id, err := s.b.sourceTree(ctx, m.From, s.plan.Index)
 		if err != nil {
 			return "", err
 		}

@@ -58,7 +58,7 @@ func (ms *mountSet) add(ctx context.Context, m *instructions.Mount) error {
 // step writes there is thrown away.
 func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target string) error {
 	b := ms.s.b
-	lazy, id, err := b.sourceTree(m.From, ms.s.plan.Index)
+	lazy, id, err := b.sourceTree(ctx, m.From, ms.s.plan.Index)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (ms *mountSet) copyOf(ctx context.Context, lazy *lazyTree, m *instructions.
 
 // copyInto copies what a mount names into a directory that exists.
 func (ms *mountSet) copyInto(ctx context.Context, m *instructions.Mount, dir string) error {
-	lazy, _, err := ms.s.b.sourceTree(m.From, ms.s.plan.Index)
+	lazy, _, err := ms.s.b.sourceTree(ctx, m.From, ms.s.plan.Index)
 	if err != nil {
 		return err
 	}

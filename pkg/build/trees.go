@@ -42,18 +42,22 @@ func (b *session) closeTrees() {
 // sourceTree finds where "--from" points: nothing is the build context, else a
 // named context, a stage, or an image. id names the content for cache keys
 // without reading it; it is empty for the host's files.
-func (b *builder) sourceTree(from string, before int) (l *lazyTree, id string, err error) {
+func (b *builder) sourceTree(ctx context.Context, from string, before int) (l *lazyTree, id string, err error) {
 	if from == "" {
 		return b.lazy("context", nil), "", nil
 	}
 	if v, ok := b.o.Contexts.Lookup(from); ok {
-		return b.namedContext(from, v)
+		return b.namedContext(ctx, from, v)
 	}
 	if st := b.plan.Find(from, before); st != nil {
 		s := b.stages[st]
 		return b.lazy("stage:"+s.key, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, s.top) }), s.key, nil
 	}
-	return b.imageTree(from)
+	l, id, err = b.imageTree(ctx, from)
+	if names := b.plan.Names(); len(names) > 0 && !strings.ContainsAny(from, "/:@") && (errs.Is(err, errs.NotFound) || errs.Is(err, errs.Unauthorized)) {
+		err = errs.WithHint(err, "no stage has that name; stages are: %s", strings.Join(names, ", "))
+	}
+	return l, id, err
 }
 
 func (b *builder) lazy(key string, open func(context.Context) (*source.Tree, error)) *lazyTree {
@@ -67,17 +71,17 @@ func (b *builder) lazy(key string, open func(context.Context) (*source.Tree, err
 	return l
 }
 
-func (b *builder) imageTree(ref string) (*lazyTree, string, error) {
-	base, err := b.base(context.Background(), ref, b.platform)
+func (b *builder) imageTree(ctx context.Context, ref string) (*lazyTree, string, error) {
+	base, err := b.base(ctx, ref, b.platform)
 	if err != nil {
 		return nil, "", err
 	}
 	return b.lazy("image:"+base.ID, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, base.Top) }), base.ID, nil
 }
 
-func (b *builder) namedContext(name, value string) (*lazyTree, string, error) {
+func (b *builder) namedContext(ctx context.Context, name, value string) (*lazyTree, string, error) {
 	if source.IsImageContext(value) {
-		return b.imageTree(strings.TrimPrefix(value, source.ImagePrefix))
+		return b.imageTree(ctx, strings.TrimPrefix(value, source.ImagePrefix))
 	}
 	src, inline, err := source.Parse(value, strings.NewReader(""), false)
 	if err != nil {

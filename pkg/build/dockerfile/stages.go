@@ -4,6 +4,7 @@ package dockerfile
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -153,6 +154,19 @@ func (st *Stage) mark() {
 	for _, d := range st.Deps {
 		d.mark()
 	}
+}
+
+// Names are those of all stages in the file, dropped ones too.
+func (p *Plan) Names() []string {
+	stages := slices.Concat(p.Stages, p.Dropped)
+	slices.SortFunc(stages, func(a, b *Stage) int { return a.Index - b.Index })
+	var names []string
+	for _, st := range stages {
+		if st.Name != "" {
+			names = append(names, st.Name)
+		}
+	}
+	return names
 }
 
 func (p *Plan) stageNames() string {
