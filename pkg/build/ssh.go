@@ -4,10 +4,13 @@ package build
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/build/files"
 )
@@ -17,12 +20,20 @@ import (
 // stays what it is.
 func agentSocket(dir, agent string, mode os.FileMode, own files.Owner) (path string, stop func() error, err error) {
 	path = filepath.Join(dir, "agent")
-	ln, err := net.Listen("unix", path)
+	// The address of a socket holds 108 bytes, and a run directory may be longer:
+	// the directory's descriptor is a short name for it.
+	at, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return "", nil, err
 	}
+	ln, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/agent", at.Fd()))
+	if err != nil {
+		return "", nil, errors.Join(err, at.Close())
+	}
+	// The listener removes its socket by that name.
+	stop = func() error { return errors.Join(ln.Close(), at.Close()) }
 	if err := errors.Join(os.Chmod(path, mode), os.Chown(path, own.UID, own.GID)); err != nil {
-		return "", nil, errors.Join(err, ln.Close())
+		return "", nil, errors.Join(err, stop())
 	}
 	go func() {
 		for {
@@ -33,7 +44,7 @@ func agentSocket(dir, agent string, mode os.FileMode, own files.Owner) (path str
 			go relay(c, agent)
 		}
 	}()
-	return path, ln.Close, nil
+	return path, stop, nil
 }
 
 // relay joins a client with the agent until one of them ends.

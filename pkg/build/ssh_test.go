@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/proa-containers/proa/pkg/build/files"
@@ -57,5 +58,26 @@ func TestAgentSocket(t *testing.T) {
 	}
 	if _, err := net.Dial("unix", path); err == nil {
 		t.Fatal("the socket answers after its end")
+	}
+}
+
+// A run directory may be longer than the address of a socket.
+func TestAgentSocketLongPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path, stop, err := agentSocket(dir, "/nothing", 0o600, files.Owner{UID: os.Getuid(), GID: os.Getgid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("the socket is %v, %v", fi, err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
 	}
 }
