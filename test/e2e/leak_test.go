@@ -171,6 +171,17 @@ func ownCgroup(a account, path string) bool {
 	return err == nil && fi.Sys().(*syscall.Stat_t).Uid == a.uid
 }
 
+// settled is since, after a moment for what is just ending.
+func (s shot) settled(a account, before shot) []string {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		left := s.since(before)
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+		s = snapshot(a)
+	}
+}
+
 func (s shot) since(before shot) []string {
 	var left []string
 	for x := range s {

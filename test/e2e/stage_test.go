@@ -317,7 +317,7 @@ func (s *stage) runChild(t *testing.T, st set) error {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid}}
 	err = cmd.Run()
-	if left := snapshot(a).since(before); len(left) > 0 && s.alone() {
+	if left := snapshot(a).settled(a, before); len(left) > 0 && s.alone() {
 		err = errors.Join(err, fmt.Errorf("left behind by the whole set:\n\t%s", strings.Join(left, "\n\t")))
 	}
 	return err
