@@ -256,9 +256,13 @@ type RemoveImageOptions struct {
 
 // ImageRemoval is what one RemoveImage did, in Docker's order.
 type ImageRemoval struct {
-	Untagged []string
-	Deleted  []string // "sha256:..."
+	Containers []RemovedContainer // gone also where the image could not be removed then
+	Untagged   []string
+	Deleted    []string // "sha256:..."
 }
+
+// RemovedContainer is a stopped container that went with its image.
+type RemovedContainer struct{ ID, Name string }
 
 type removeImageRequest struct {
 	Ref            string
@@ -266,7 +270,8 @@ type removeImageRequest struct {
 	InUse          map[string]string // image id: the sentence for the error
 }
 
-// RemoveImage takes a name from an image and deletes the image with its last name.
+// RemoveImage takes a name from an image and deletes the image with its last
+// name. With an error it returns what was removed before, if anything.
 func (e *Engine) RemoveImage(ctx context.Context, ref string, o RemoveImageOptions) (*ImageRemoval, error) {
 	img, err := e.images.Resolve(ref)
 	if err != nil {
@@ -275,51 +280,62 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o RemoveImageOptio
 		}
 		return nil, err
 	}
+	done := &ImageRemoval{}
 	if o.Force && storage.Deletes(img, ref) {
-		if err := e.removeUsers(ctx, img.ID); err != nil {
-			return nil, err
+		if done.Containers, err = e.removeUsers(ctx, img.ID); err != nil {
+			return done, err
 		}
 	}
 	// From the look at the containers to the deletion nobody makes a new one.
 	lock, err := e.lockImages(ctx, unix.LOCK_EX)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
 	defer lock.Close()
 	r := removeImageRequest{Ref: ref, Force: o.Force, NoPrune: o.NoPrune}
 	if r.InUse, err = e.imageUsers(ctx); err != nil {
-		return nil, err
+		return done, err
 	}
-	var done storage.Removal
-	if err := e.inside(ctx, "rmi", r, &done, nil, nil); err != nil {
-		return nil, err
+	var removed storage.Removal
+	if err := e.inside(ctx, "rmi", r, &removed, nil, nil); err != nil {
+		return done, err
 	}
-	return &ImageRemoval{Untagged: done.Untagged, Deleted: done.Deleted}, nil
+	done.Untagged, done.Deleted = removed.Untagged, removed.Deleted
+	return done, nil
 }
 
-// removeUsers removes the stopped containers of an image.
-func (e *Engine) removeUsers(ctx context.Context, imageID string) error {
+// removeUsers removes the stopped containers of an image, none where one runs:
+// then the image stays.
+func (e *Engine) removeUsers(ctx context.Context, imageID string) (gone []RemovedContainer, err error) {
 	db, err := e.db()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rows, err := db.ImageUsers(imageID)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var stopped []RemovedContainer
 	for _, row := range rows {
 		c, err := e.reconcile(ctx, row)
 		if err != nil && !errs.Is(err, errs.NotFound) {
-			return err
+			return nil, err
 		}
-		if c == nil || c.locked {
-			continue // the one that runs is told about by the store's refusal
+		if c == nil {
+			continue
 		}
-		if err := e.Remove(ctx, c.ID, RemoveOptions{Ignore: true}); err != nil {
-			return err
+		if c.locked {
+			return nil, nil // the store's refusal tells about it
 		}
+		stopped = append(stopped, RemovedContainer{ID: c.ID, Name: c.Name})
 	}
-	return nil
+	for _, c := range stopped {
+		if err := e.Remove(ctx, c.ID, RemoveOptions{Ignore: true}); err != nil {
+			return gone, err
+		}
+		gone = append(gone, c)
+	}
+	return gone, nil
 }
 
 // imageUsers says for each image in use by what.
