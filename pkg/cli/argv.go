@@ -189,6 +189,9 @@ func (g *grammar) fail(format string, args ...any) error {
 }
 
 func unknownCommand(c *call, name string) error {
+	if err := absence(strings.TrimPrefix(c.words+" "+name, c.path[0].name+" ")); err != nil {
+		return err
+	}
 	text := "'" + name + "' is not a " + c.words + " command."
 	if s := nearest(name, c.command()); s != "" {
 		text += "\nDid you mean '" + c.words + " " + s + "'?"
@@ -197,7 +200,7 @@ func unknownCommand(c *call, name string) error {
 }
 
 // nearest is the subcommand whose name differs from name in at most two
-// letters, or "".
+// letters, but not in more than half of them, or "".
 func nearest(name string, c *command) string {
 	best, limit := "", 3
 	for _, s := range c.sub {
@@ -206,7 +209,7 @@ func nearest(name string, c *command) string {
 		}
 		for _, n := range append([]string{s.name}, s.aliases...) {
 			d := distance(name, n)
-			if d < limit && d < len(n) {
+			if d < limit && 2*d <= max(len(n), len(name)) {
 				best, limit = n, d
 			}
 		}
@@ -214,22 +217,28 @@ func nearest(name string, c *command) string {
 	return best
 }
 
-// distance is the number of letters to insert, delete or replace.
+// distance is the number of letters to insert, delete, replace, or swap with
+// the next.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		prev := row[0]
-		row[0] = i
 		for j := 1; j <= len(b); j++ {
 			cost := 1
 			if a[i-1] == b[j-1] {
 				cost = 0
 			}
-			prev, row[j] = row[j], min(prev+cost, row[j]+1, row[j-1]+1)
+			d[i][j] = min(d[i-1][j-1]+cost, d[i-1][j]+1, d[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
 		}
 	}
-	return row[len(b)]
+	return d[len(a)][len(b)]
 }

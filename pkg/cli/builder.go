@@ -5,8 +5,10 @@ package cli
 import (
 	"context"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -14,7 +16,76 @@ import (
 
 // builderCommand is for those who type "buildx build" or "builder build".
 func builderCommand() *command {
-	return &command{name: "builder", aliases: []string{"buildx"}, short: "Manage builds", sub: []*command{buildCommand(), builderPruneCommand()}}
+	return &command{name: "builder", aliases: []string{"buildx"}, short: "Manage builds", sub: []*command{
+		buildCommand(), builderInspectCommand(), builderListCommand(), builderPruneCommand(), builderUseCommand(), builderVersionCommand(),
+	}}
+}
+
+// theBuilder is the name of the only builder; nothing of it runs between
+// builds.
+const theBuilder = "default"
+
+func checkBuilder(args []string) error {
+	if len(args) == 0 || args[0] == theBuilder {
+		return nil
+	}
+	return errs.WithHint(errs.New(errs.NotFound, "no builder %q found", args[0]), "there is one builder, %q: each build runs by itself", theBuilder)
+}
+
+func builderListCommand() *command {
+	return &command{
+		name: "ls", args: "", short: "List the one builder",
+		setup: func(f *flagSet) action {
+			f.accept("nothing is shortened", "no-trunc!")
+			f.refuse("there is one builder, and its line never changes", "proa builder inspect", "format")
+			return func(_ context.Context, a *app, _ []string) error {
+				return a.out.Table([]string{"NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS"}, [][]string{
+					{theBuilder + "*", "proa", "", "", ""},
+					{" \\_ " + theBuilder, " \\_ built in", "ready", versions().Client.Version, strings.Join(build.Platforms(), ", ")},
+				})
+			}
+		},
+	}
+}
+
+func builderInspectCommand() *command {
+	return &command{
+		name: "inspect", args: "[NAME]", short: "Show the one builder and the platforms that it builds for", max: 1,
+		setup: func(f *flagSet) action {
+			f.accept("there is nothing to start", "bootstrap!")
+			return func(_ context.Context, a *app, args []string) error {
+				if err := checkBuilder(args); err != nil {
+					return err
+				}
+				a.out.Print("Name:   " + theBuilder + "\nDriver: proa\n\nNodes:\nName:      " + theBuilder + "\nEndpoint:  built in\nStatus:    ready\n" +
+					"Platforms: " + strings.Join(build.Platforms(), ", ") + "\n")
+				return nil
+			}
+		},
+	}
+}
+
+func builderUseCommand() *command {
+	return &command{
+		name: "use", args: "NAME", short: "Choose the builder: there is one", min: 1, max: 1,
+		setup: func(f *flagSet) action {
+			f.accept("it is in use anyway", "default!", "global!")
+			return func(_ context.Context, _ *app, args []string) error { return checkBuilder(args) }
+		},
+	}
+}
+
+func builderVersionCommand() *command {
+	return &command{
+		name: "version", args: "", short: "Show the version of the builder",
+		setup: func(*flagSet) action {
+			return func(_ context.Context, a *app, _ []string) error {
+				v := versions().Client
+				a.out.Println("github.com/proa-containers/proa " + v.Version + " " + v.GitCommit)
+				return nil
+			}
+		},
+	}
 }
 
 func builderPruneCommand() *command {

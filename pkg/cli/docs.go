@@ -91,6 +91,9 @@ func markdownPage(c *call) string {
 	if r := refusedFlags(c.flags); r != "" {
 		b.WriteString("\nNot supported, and refused with the reason:\n\n" + r)
 	}
+	if len(cmd.sub) > 0 {
+		b.WriteString(refusedCommands(strings.TrimPrefix(strings.TrimPrefix(c.words, "proa"), " ")))
+	}
 	return b.String()
 }
 
@@ -128,6 +131,22 @@ func refusedFlags(f *flagSet) string {
 	var b strings.Builder
 	for _, r := range order {
 		fmt.Fprintf(&b, "- %s: %s\n", strings.Join(byReason[r], ", "), r)
+	}
+	return b.String()
+}
+
+// refusedCommands is the table of the commands below one that Proa does not
+// have.
+func refusedCommands(words string) string {
+	list := absentBelow(words)
+	if len(list) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\nCommands of Docker and podman that are refused with the reason:\n\n| command | why | instead |\n|-|-|-|\n")
+	cell := strings.NewReplacer("|", "\\|", "<", "&lt;", ">", "&gt;")
+	for _, r := range list {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.commands, cell.Replace(r.reason), cell.Replace(r.hint))
 	}
 	return b.String()
 }

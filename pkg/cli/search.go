@@ -21,7 +21,7 @@ type searchFlags struct {
 
 func searchCommand() *command {
 	return &command{
-		name: "search", args: "TERM", short: "Search a registry for images", min: 1, max: 1,
+		name: "search", args: "TERM", short: "Search a registry for images", twin: "image search", min: 1, max: 1,
 		setup: func(f *flagSet) action {
 			var o searchFlags
 			o.registry.register(f)

@@ -42,7 +42,7 @@ func imageCommand() *command {
 			buildCommand(), imageDiffCommand(),
 			exister("IMAGE", "Tell by the exit status whether an image exists", lookupImage), historyCommand(), importCommand(),
 			inspector("image", "IMAGE [IMAGE...]", "Display detailed information on one or more images"), loadCommand(),
-			imagesCommand().as("ls", "list"), imageMountCommand(), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), imageScpCommand(), tagCommand(), imageSignCommand(), imageTreeCommand(), imageTrustCommand(), imageUnmountCommand(), untagCommand(),
+			imagesCommand().as("ls", "list"), imageMountCommand(), imagePruneCommand(), pullCommand(), pushCommand(), rmiCommand().as("rm", "remove"), saveCommand(), imageScpCommand(), searchCommand(), tagCommand(), imageSignCommand(), imageTreeCommand(), imageTrustCommand(), imageUnmountCommand(), untagCommand(),
 		},
 	}
 }

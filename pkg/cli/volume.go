@@ -15,7 +15,7 @@ import (
 func volumeCommand() *command {
 	return &command{
 		name: "volume", short: "Manage volumes",
-		sub: []*command{volumeCreateCommand(), inspector("volume", "VOLUME [VOLUME...]", "Display detailed information on one or more volumes"),
+		sub: []*command{volumeCreateCommand(), exister("VOLUME", "Tell by the exit status whether a volume exists", lookupVolume), inspector("volume", "VOLUME [VOLUME...]", "Display detailed information on one or more volumes"),
 			volumeListCommand(), volumePruneCommand(), volumeRemoveCommand()},
 	}
 }
