@@ -4,8 +4,10 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 	"github.com/proa-containers/proa/storage/changes"
 	"github.com/proa-containers/proa/storage/imagename"
 )
@@ -73,19 +76,24 @@ func openImport(ctx context.Context, o ImportOptions) (io.ReadCloser, string, er
 		}
 		return io.NopCloser(o.Input), "-", nil
 	case strings.HasPrefix(o.Path, "http://"), strings.HasPrefix(o.Path, "https://"):
+		shown := redact.URL(o.Path) // the image's history says where it is from
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.Path, nil)
 		if err != nil {
-			return nil, "", errs.New(errs.Invalid, "%w", err)
+			return nil, "", errs.New(errs.Invalid, "bad URL %q", shown)
 		}
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
-			return nil, "", errs.New(errs.Unavailable, "cannot download %s: %w", o.Path, err)
+			var request *url.Error
+			if errors.As(err, &request) {
+				err = request.Err // it names the URL once more
+			}
+			return nil, "", errs.New(errs.Unavailable, "cannot download %s: %w", shown, err)
 		}
 		if res.StatusCode != http.StatusOK {
 			res.Body.Close()
-			return nil, "", errs.New(errs.Unavailable, "cannot download %s: the server answers %s", o.Path, res.Status)
+			return nil, "", errs.New(errs.Unavailable, "cannot download %s: the server answers %s", shown, res.Status)
 		}
-		return res.Body, o.Path, nil
+		return res.Body, shown, nil
 	}
 	f, err := os.Open(o.Path)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 // copyJob is one COPY or ADD.
@@ -34,7 +35,7 @@ type copyJob struct {
 	keepGit      *bool
 	unpack       *bool
 	add          bool
-	name, text   string
+	name         string
 }
 
 // item is one thing to copy, found and, where it comes from the host, read.
@@ -105,7 +106,7 @@ func (j *copyJob) check() error {
 	for _, src := range j.sources.SourcePaths {
 		switch {
 		case !j.add && isRemote(src):
-			return errs.WithHint(errs.New(errs.Invalid, "source can't be a URL for COPY: %s", src), "use ADD")
+			return errs.WithHint(errs.New(errs.Invalid, "source can't be a URL for COPY: %s", redact.URL(src)), "use ADD")
 		case j.checksum != "" && len(j.sources.SourcePaths) > 1:
 			return errs.New(errs.Invalid, "checksum can't be specified for multiple sources")
 		case j.checksum != "" && !isRemote(src):
@@ -115,8 +116,13 @@ func (j *copyJob) check() error {
 	return nil
 }
 
+// sourceNames are the sources as history shows them: whoever gets the image sees
+// it, so no account is in there.
 func sourceNames(j copyJob) []string {
-	names := append([]string(nil), j.sources.SourcePaths...)
+	var names []string
+	for _, src := range j.sources.SourcePaths {
+		names = append(names, redact.URL(src))
+	}
 	for _, c := range j.sources.SourceContents {
 		names = append(names, "<<"+c.Path)
 	}
@@ -214,7 +220,7 @@ func localItems(r *files.Root, f files.Filter, src string, j copyJob) ([]item, e
 		items = append(items, *it)
 	}
 	if len(items) == 0 && !strings.ContainsAny(src, "*?[") { // as in BuildKit, wildcards may match nothing
-		return nil, errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in build context or excluded by .dockerignore: stat %s: file does not exist", j.name, src),
+		return nil, errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in build context or excluded by .dockerignore: stat %s: file does not exist", j.name, redact.URL(src)),
 			"paths are relative to the build context, and nothing outside it can be copied")
 	}
 	return items, nil

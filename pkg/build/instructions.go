@@ -27,12 +27,12 @@ func (s *stage) dispatch(ctx context.Context, ref StepRef, cmd instructions.Comm
 	case *instructions.CopyCommand:
 		return s.runCopy(ctx, ref, copyJob{
 			sources: c.SourcesAndDest, from: c.From, chown: c.Chown, chmod: c.Chmod, link: c.Link,
-			parents: c.Parents, exclude: c.ExcludePatterns, name: "COPY", text: c.String(),
+			parents: c.Parents, exclude: c.ExcludePatterns, name: "COPY",
 		})
 	case *instructions.AddCommand:
 		return s.runCopy(ctx, ref, copyJob{
 			sources: c.SourcesAndDest, chown: c.Chown, chmod: c.Chmod, link: c.Link, exclude: c.ExcludePatterns,
-			checksum: c.Checksum, keepGit: c.KeepGitDir, unpack: c.Unpack, add: true, name: "ADD", text: c.String(),
+			checksum: c.Checksum, keepGit: c.KeepGitDir, unpack: c.Unpack, add: true, name: "ADD",
 		})
 	case *instructions.WorkdirCommand:
 		return s.runWorkdir(ctx, ref, c)

@@ -12,6 +12,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 // remoteItem fetches what ADD names by URL: a file, or a git repository.
@@ -21,11 +22,11 @@ func (s *stage) remoteItem(ctx context.Context, src string, j copyJob, closers *
 	}
 	u, err := url.Parse(src)
 	if err != nil {
-		return nil, errs.New(errs.Invalid, "bad URL %q", source.Shown(src))
+		return nil, errs.New(errs.Invalid, "bad URL %q", redact.URL(src))
 	}
 	base := path.Base(u.Path)
 	if (base == "/" || base == ".") && strings.HasSuffix(j.sources.DestPath, "/") {
-		return nil, errs.New(errs.Invalid, "cannot determine filename for source %s: give the destination a name", source.Shown(src))
+		return nil, errs.New(errs.Invalid, "cannot determine filename for source %s: give the destination a name", redact.URL(src))
 	}
 	d, err := source.Fetch(ctx, src, s.b.tmp)
 	if err != nil {
@@ -33,7 +34,7 @@ func (s *stage) remoteItem(ctx context.Context, src string, j copyJob, closers *
 	}
 	*closers = append(*closers, func() { os.Remove(d.Path) })
 	if want := j.checksum; want != "" && want != "sha256:"+d.SHA256 {
-		return nil, errs.New(errs.Corrupt, "digest mismatch sha256:%s: %s (from %s)", d.SHA256, want, source.Shown(src))
+		return nil, errs.New(errs.Corrupt, "digest mismatch sha256:%s: %s (from %s)", d.SHA256, want, redact.URL(src))
 	}
 	it := item{file: d, base: base}
 	if j.unpack != nil && *j.unpack { // an archive from elsewhere is only unpacked on demand

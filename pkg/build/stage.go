@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 // state is where a stage stands after a step. Stages that start from one
@@ -98,12 +99,19 @@ func (s *stage) shortID() string {
 	return s.key[:12]
 }
 
-// commandText is the instruction as the user wrote it.
+// commandText is the instruction as the user wrote it, but for accounts in the
+// URLs that the build itself opens. The command of a RUN, a variable or a label
+// is the user's own text.
 func commandText(cmd instructions.Command) string {
-	if st, ok := cmd.(interface{ String() string }); ok {
-		return st.String()
+	st, ok := cmd.(interface{ String() string })
+	if !ok {
+		return strings.ToUpper(cmd.Name())
 	}
-	return strings.ToUpper(cmd.Name())
+	switch cmd.(type) {
+	case *instructions.AddCommand, *instructions.CopyCommand, *instructions.OnbuildCommand:
+		return redact.Text(st.String())
+	}
+	return st.String()
 }
 
 // env is what variables expand from: ENV wins over ARG (Dockerfile reference,
@@ -134,7 +142,20 @@ func (s *stage) expander(cmd instructions.Command, lex *shell.Lex) func(string) 
 		for name := range unmatched {
 			s.warnUndefined(name, cmd)
 		}
+		if err != nil && strings.Contains(w, "://") {
+			err = rootCause(err) // what is around it quotes the word: perhaps half an account
+		}
 		return out, err
+	}
+}
+
+func rootCause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
 	}
 }
 
@@ -244,12 +265,12 @@ func (s *stage) onBuild(ctx context.Context) error {
 	for _, t := range triggers {
 		res, err := parser.Parse(strings.NewReader(t))
 		if err != nil {
-			return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", t, err)
+			return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", redact.Text(t), err)
 		}
 		for _, node := range res.AST.Children {
 			cmd, err := instructions.ParseCommand(node)
 			if err != nil {
-				return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", t, err)
+				return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", redact.Text(t), err)
 			}
 			if err := s.awaitStages(ctx, cmd); err != nil {
 				return err

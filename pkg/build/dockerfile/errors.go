@@ -10,6 +10,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 // lineError points err at the line of the Dockerfile that it came from, with
@@ -27,12 +28,12 @@ func lineError(name string, text []byte, err error) error {
 }
 
 // AtLine is err of the given kind, with the name of the Dockerfile, the number of
-// the line and the line itself.
+// the line and the line itself. No URL of the line shows an account.
 func AtLine(name string, text []byte, line int, kind errs.Kind, err error) error {
 	excerpt := ""
 	lines := strings.Split(string(text), "\n")
 	if line >= 1 && line <= len(lines) {
-		excerpt = fmt.Sprintf("\n  %4d | %s", line, strings.TrimRight(lines[line-1], "\r"))
+		excerpt = fmt.Sprintf("\n  %4d | %s", line, redact.Text(strings.TrimRight(lines[line-1], "\r")))
 	}
 	return &errs.Error{Kind: kind, Err: fmt.Errorf("%s:%d: %w%s", name, line, err, excerpt)}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 const (
@@ -47,7 +48,7 @@ func ContextImage(name, value string) (string, error) {
 	if strings.HasPrefix(value, layoutPrefix) {
 		return value, nil
 	}
-	err := errs.New(errs.Invalid, "build context %q (%s) holds files, and FROM needs an image", name, value)
+	err := errs.New(errs.Invalid, "build context %q (%s) holds files, and FROM needs an image", name, redact.URL(value))
 	if fi, serr := os.Stat(filepath.Join(value, "oci-layout")); serr == nil && fi.Mode().IsRegular() {
 		return "", errs.WithHint(err, "it is an OCI directory: --build-context %s=oci-layout://%s", name, value)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 // gitRef is one commit of a repository, or a directory of it: URL#ref:dir, or
@@ -26,7 +27,9 @@ type gitRef struct {
 }
 
 func parseGitRef(arg string) (g gitRef, err error) {
-	bad := func(what string) error { return errs.New(errs.Invalid, "bad git reference %q: %s", arg, what) }
+	bad := func(what string) error {
+		return errs.New(errs.Invalid, "bad git reference %q: %s", redact.URL(arg), what)
+	}
 	rest, frag, _ := strings.Cut(arg, "#")
 	repo, query, _ := strings.Cut(rest, "?")
 	g.repo = repo
@@ -84,7 +87,7 @@ func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) 
 	if err != nil {
 		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
 	}
-	g := &gitClone{ctx: ctx, program: program, arg: Shown(arg), repo: ref.repo, dir: dir}
+	g := &gitClone{ctx: ctx, program: program, arg: redact.URL(arg), dir: dir}
 	if err := g.checkout(ref); err != nil {
 		return "", err
 	}
@@ -109,7 +112,6 @@ type gitClone struct {
 	ctx          context.Context
 	program, dir string
 	arg          string // as messages show it
-	repo         string
 }
 
 func (g *gitClone) git(args ...string) (string, error) {
@@ -118,7 +120,7 @@ func (g *gitClone) git(args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), isRepository), "GIT_TERMINAL_PROMPT=0")
 	if err := cmd.Run(); err != nil {
-		said := strings.ReplaceAll(strings.TrimSpace(errOut.String()), g.repo, Shown(g.repo))
+		said := redact.Text(strings.TrimSpace(errOut.String())) // it may name the repository, or one of its submodules
 		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", said)}
 	}
 	return strings.TrimSpace(out.String()), nil

@@ -12,21 +12,11 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 // silence is how long a server may send nothing.
 var silence = 30 * time.Second
-
-// Shown is a URL as messages show it: without the account in it, which may be a
-// token.
-func Shown(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.User == nil {
-		return address
-	}
-	u.User = url.User("xxxxx")
-	return u.String()
-}
 
 // get asks for a URL. The caller closes the response's body, whose reader fails
 // when the server falls silent. Kind Unavailable: there is no answer, or another
@@ -37,13 +27,13 @@ func get(ctx context.Context, address string) (*http.Response, error) {
 		if errors.As(err, &request) {
 			err = request.Err // it names the URL once more
 		}
-		return &errs.Error{Op: "download", Kind: errs.Unavailable, Object: Shown(address), Err: err}
+		return &errs.Error{Op: "download", Kind: errs.Unavailable, Object: redact.URL(address), Err: err}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		cancel()
-		return nil, errs.New(errs.Invalid, "bad URL %q", Shown(address))
+		return nil, errs.New(errs.Invalid, "bad URL %q", redact.URL(address))
 	}
 	w := &watchedBody{cancel: cancel, failed: failed}
 	w.timer = time.AfterFunc(silence, func() { w.silent.Store(true); cancel() })

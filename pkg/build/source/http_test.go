@@ -13,19 +13,6 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-func TestShown(t *testing.T) {
-	for given, want := range map[string]string{
-		"https://user:token@example.com/a.git#main:sub": "https://xxxxx@example.com/a.git#main:sub",
-		"https://token@example.com/a":                   "https://xxxxx@example.com/a",
-		"https://example.com/a?b":                       "https://example.com/a?b",
-		"git@example.com:me/a.git":                      "git@example.com:me/a.git",
-	} {
-		if got := Shown(given); got != want {
-			t.Errorf("%s is shown as %s, want %s", given, got, want)
-		}
-	}
-}
-
 // A server that falls silent before or in the middle of its answer is given up,
 // and no message names the account.
 func TestSilentServer(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/redact"
 )
 
 // Source is where files come from: exactly one field is set, or none for an
@@ -50,7 +51,7 @@ func Parse(arg string, stdin io.Reader, inlineDockerfile bool) (src Source, inli
 	}
 	fi, err := os.Stat(arg)
 	if err != nil {
-		return src, nil, errs.New(errs.NotFound, "unable to prepare context: path %q not found", arg)
+		return src, nil, errs.New(errs.NotFound, "unable to prepare context: path %q not found", redact.URL(arg))
 	}
 	if !fi.IsDir() {
 		return src, nil, errs.WithHint(errs.New(errs.Invalid, "unable to prepare context: %q is not a directory", arg),
