@@ -25,6 +25,7 @@ import (
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/userns"
+	"github.com/proa-containers/proa/storage"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -211,6 +212,9 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	}
 	plan, err := e.networkPlan(ctx, id, b, l.join.netRun, files.Host)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := storage.Mend(b.Rootfs); err != nil {
 		return nil, nil, err
 	}
 	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,

@@ -102,6 +102,9 @@ func (s *Store) needKernel() error {
 }
 
 func mountView(r spec.Rootfs, dir string, writable bool) error {
+	if err := Mend(r); err != nil {
+		return err
+	}
 	if r.Dir != "" {
 		if !writable {
 			return bindReadOnly(r.Dir, dir)
@@ -141,6 +144,9 @@ func (s *Store) mountReadOnly(top Layer, dir string) (spec.Rootfs, error) {
 		return r, errs.New(errs.NotFound, "layer %s is not in the store", top.ID)
 	}
 	r.Lowers = lowers
+	if err := Mend(r); err != nil {
+		return r, err
+	}
 	if len(lowers) == 1 {
 		return r, bindReadOnly(filepath.Join(s.home(), lowers[0]), dir)
 	}

@@ -3,7 +3,6 @@
 package storage
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +48,12 @@ func (s *Store) begin(clearLate bool) (*op, error) {
 	if err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		o.forget()
 		return nil, err
+	}
+	if stale, _ := s.staleOps(o.own()); len(stale) > 0 {
+		if err := s.dropEmptyNames(); err != nil {
+			o.forget()
+			return nil, err
+		}
 	}
 	if o.store, err = s.open(); err != nil {
 		o.forget()
@@ -220,28 +225,6 @@ func (s *Store) removeDebris(st storage.Store) error {
 		}
 	}
 	return nil
-}
-
-// removeDangling deletes short names of layers (overlay/l) that no layer goes by:
-// a kill between the two removals, or between the two creations, leaves them. The
-// layer may have been made again since, under another short name.
-func (s *Store) removeDangling() error {
-	links, err := os.ReadDir(filepath.Join(s.home(), "l"))
-	if notExist(err) {
-		return nil
-	}
-	for _, l := range links {
-		p := filepath.Join(s.home(), "l", l.Name())
-		to, lerr := os.Readlink(p) // ../ID/diff
-		if lerr != nil {
-			continue
-		}
-		own, rerr := os.ReadFile(filepath.Join(s.home(), "l", filepath.Dir(to), "link"))
-		if notExist(rerr) || rerr == nil && string(own) != l.Name() {
-			err = errors.Join(err, os.Remove(p))
-		}
-	}
-	return err
 }
 
 // removeOrphans deletes the layers of images that no image has. What a build

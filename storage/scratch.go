@@ -77,6 +77,9 @@ func (s *Store) newScratch(parent Layer, detached bool) (_ *Scratch, err error) 
 	if w.rootfs, err = s.rootfs(lowers, mode, w.dir); err != nil {
 		return nil, err
 	}
+	if err = Mend(w.rootfs); err != nil {
+		return nil, err
+	}
 	return w, unix.Stat(w.rootfs.Upper, &w.root)
 }
 
