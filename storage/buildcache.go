@@ -96,11 +96,16 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 		return nil, err
 	}
 	var items []*CacheItem
-	err = r.Remote.Retrying(ctx, func() (err error) {
+	open := func() (err error) {
 		items, err = s.openCache(ctx, ref, sys, r.Remote)
 		return err
-	})
-	if err != nil && named != nil {
+	}
+	if named == nil {
+		err = readCacheDir(ctx, r.Dir, open)
+		return items, err
+	}
+	err = r.Remote.Retrying(ctx, open)
+	if err != nil {
 		return nil, registry.Explain(err, named)
 	}
 	return items, err

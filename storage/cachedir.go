@@ -3,10 +3,13 @@
 package storage
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -34,6 +37,38 @@ func lockCacheDir(dir string) (unlock func(), err error) {
 	}
 	return func() { f.Close() }, nil
 }
+
+// readCacheDir reads the directory of a build cache with read. A writer replaces the
+// index in place and removes blobs that the new one does not name, so what fails is
+// read once more when no writer is there.
+func readCacheDir(ctx context.Context, dir string, read func() error) error {
+	failure := read()
+	if failure == nil {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return failure
+	}
+	defer f.Close()
+	for {
+		switch err := flock(f, syscall.LOCK_SH|syscall.LOCK_NB); {
+		case err == nil:
+			return read()
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			return failure
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(cacheDirPoll):
+		}
+	}
+}
+
+// cacheDirPoll is how often a reader looks whether the writer is done: waiting for
+// the lock itself would not end with the context.
+const cacheDirPoll = 50 * time.Millisecond
 
 // tidyCacheDir removes the blobs that no cache of the directory has any more:
 // each export brings new ones, and nobody else would. A directory that holds

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// A cache whose directory is just being written is read when the writer is done,
+// and not taken for a broken one.
+func TestReadCacheWhileWritten(t *testing.T) {
+	s := newStore(t, "")
+	ctx := context.Background()
+	r := CacheRef{Dir: filepath.Join(t.TempDir(), "cache"), Tag: "latest"}
+	write := func(text string) {
+		t.Helper()
+		if err := s.WriteCache(ctx, r, "application/json", nil, func([]CacheBlob) ([]byte, error) { return []byte(text), nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(ctx context.Context) (string, error) {
+		items, err := s.OpenCache(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		return string(items[0].Config), items[0].Close()
+	}
+	write(`"old"`)
+	if text, err := read(ctx); err != nil || text != `"old"` {
+		t.Fatalf("%s, %v", text, err)
+	}
+	index := filepath.Join(r.Dir, "index.json")
+	whole, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockCacheDir(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As it is between truncation and writing.
+	if err := os.WriteFile(index, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 3*cacheDirPoll)
+	defer cancel()
+	if _, err := read(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a reader that is called off: %v", err)
+	}
+	done := time.AfterFunc(4*cacheDirPoll, func() {
+		_ = os.WriteFile(index, whole, 0o644)
+		unlock()
+	})
+	defer done.Stop()
+	if text, err := read(ctx); err != nil || text != `"old"` {
+		t.Errorf("after the writer: %q, %v", text, err)
+	}
+	if err := os.WriteFile(index, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := read(ctx); err == nil {
+		t.Errorf("a broken cache that nobody writes gives %q", text)
+	}
+	if err := os.WriteFile(index, whole, 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	// Readers and a writer side by side: each reader finds one cache or the other.
+	stop := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if text, err := read(ctx); err != nil || text != `"old"` && text != `"new"` {
+				t.Errorf("beside a writer: %q, %v", text, err)
+				return
+			}
+		}
+	}()
+	for i := range 40 {
+		write([]string{`"new"`, `"old"`}[i%2])
+	}
+	close(stop)
+	<-ended
+}
