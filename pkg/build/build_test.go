@@ -297,6 +297,8 @@ func TestCopyRules(t *testing.T) {
 		{"file into directory", "COPY a.txt /x/", "/x/\n/x/a.txt A"},
 		{"several", "COPY a.txt b.txt /x/", "/x/\n/x/a.txt A\n/x/b.txt B"},
 		{"wildcard", "COPY *.txt /x/", "/x/\n/x/a.txt A\n/x/b.txt B"},
+		{"wildcard that matches nothing", "COPY *.none /x/\nCOPY nodir/*.txt a.txt /y/", "/y/\n/y/a.txt A"},
+		{"wildcard that matches what is ignored", "COPY skip/m*.txt /x/", ""},
 		{"directory content", "COPY sub /x", "/x/\n/x/c.txt C\n/x/deep/\n/x/deep/d.txt D"},
 		{"ignore with exception", "COPY skip /x", "/x/\n/x/keep.txt yes"},
 		{"workdir relative", "WORKDIR /w\nCOPY a.txt .", "/w/\n/w/a.txt A"},
@@ -322,6 +324,8 @@ func TestCopyRefusals(t *testing.T) {
 	files := map[string]string{"a": "A", "b": "B", "out": "->/etc/hostname", "up": "->../../../../etc/hostname"}
 	for _, tc := range []struct{ lines, want string }{
 		{"COPY nothere /x", "file not found in build context"},
+		{"COPY a nothere /x/", "file not found in build context"},
+		{`COPY a\\*none /x/`, "file not found in build context"},
 		{"COPY ../a/../../etc/passwd /x", "file not found"},
 		{"COPY out /x", "leads nowhere inside"},
 		{"COPY up /x", "leads nowhere inside"},

@@ -219,11 +219,25 @@ func localItems(r *files.Root, f files.Filter, src string, j copyJob) ([]item, e
 		}
 		items = append(items, *it)
 	}
-	if len(items) == 0 && !strings.ContainsAny(src, "*?[") { // as in BuildKit, wildcards may match nothing
+	if len(items) == 0 && !hasWildcard(src) { // as in BuildKit (AllowEmptyWildcard), a pattern may match nothing
 		return nil, errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in build context or excluded by .dockerignore: stat %s: file does not exist", j.name, redact.URL(src)),
 			"paths are relative to the build context, and nothing outside it can be copied")
 	}
 	return items, nil
+}
+
+// hasWildcard says whether a source is a pattern. What follows a backslash stands
+// for itself.
+func hasWildcard(src string) bool {
+	for i := 0; i < len(src); i++ {
+		switch src[i] {
+		case '*', '?', '[':
+			return true
+		case '\\':
+			i++
+		}
+	}
+	return false
 }
 
 func localItem(r *files.Root, f files.Filter, p string, j copyJob) (*item, error) {

@@ -243,10 +243,7 @@ func (s *stage) execute(ctx context.Context, ref StepRef, sc Scratch, step RunSt
 // is kept for those who match it.
 func (s *stage) runFailed(step RunStep, code int) error {
 	args := step.Container.Process.Args
-	var err error = errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(args, " "), code) //nolint:staticcheck // Docker's sentence
-	if !s.b.o.KeepFailed {
-		err = errs.WithHint(err, "proa build --debug opens a shell in the state before the failed step; --keep-failed keeps the state after it")
-	}
+	err := errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(args, " "), code) //nolint:staticcheck // Docker's sentence
 	c := step.Container
 	c.Process.Args, c.Process.Env, c.Mounts = s.shell()[:1], s.runEnv(), s.b.o.Run.Mounts
 	return &FailedStep{err: err, top: s.top, step: RunStep{Config: step.Config, Container: c}}

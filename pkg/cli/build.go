@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/local"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -171,14 +173,30 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	engine := local.New(pod, pulls, o.out.remote.options(a))
 	r, err := build.Build(ctx, o.o, engine, rep)
+	var failed *build.FailedStep
+	if errors.As(err, &failed) {
+		err = o.hintFailed(err)
+	}
 	rep.Finish(r, err)
-	if failed := (*build.FailedStep)(nil); o.debug && errors.As(err, &failed) {
+	if o.debug && failed != nil {
 		err = errors.Join(err, debugShell(ctx, a, failed, engine))
 	}
 	if err = errors.Join(err, closeLog()); err != nil || r.ImageID == "" {
 		return err // without an image: a directory or an archive of files
 	}
 	return o.deliver(ctx, a, pod, r)
+}
+
+// hintFailed names what else helps with a failed RUN. With --keep-failed the error
+// says itself where to look.
+func (o *buildFlags) hintFailed(err error) error {
+	switch {
+	case o.o.KeepFailed:
+		return err
+	case o.debug:
+		return errs.WithHint(err, "proa build --keep-failed keeps the state after the failed step")
+	}
+	return errs.WithHint(err, "proa build --debug opens a shell in the state before the failed step; --keep-failed keeps the state after it")
 }
 
 // debugShell lets the user look at what a failed step began with. The failure
@@ -250,6 +268,9 @@ func (o *buildFlags) fill(a *app) error {
 	}
 	if o.o.Docker && (len(o.annots) > 0 || o.o.Edits.NoteCreation) {
 		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: Docker's form has no annotations"), "use --label, or leave --format away")
+	}
+	if o.o.Docker && slices.ContainsFunc(o.o.CacheTo, func(c cache.Spec) bool { return c.Kind == cache.KindInline }) {
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: the inline cache is an annotation, and Docker's form has none"), "use --cache-to type=registry, or leave --format away")
 	}
 	return o.steps.fill(a, &o.o)
 }
