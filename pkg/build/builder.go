@@ -280,8 +280,15 @@ func (b *builder) newStage(p *dockerfile.Stage) *stage {
 	return s
 }
 
+// runStage executes a stage once the one that it starts from is done. Others that
+// it needs are waited for by the steps that read them, so that a stage can install
+// its packages while another one compiles; with one job, before it begins: then
+// the steps come in the order of the file.
 func (b *builder) runStage(ctx context.Context, s *stage) error {
 	for _, d := range s.plan.Deps {
+		if d != s.plan.BaseFrom && cap(b.slots) > 1 {
+			continue
+		}
 		dep := b.stages[d]
 		<-dep.done
 		if dep.err != nil {

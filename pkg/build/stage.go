@@ -70,8 +70,12 @@ func firstLine(cmd instructions.Command) int {
 	return 0
 }
 
-// step expands and executes one instruction, and tells the reporter.
+// step expands and executes one instruction, once the stages that it reads are
+// there, and tells the reporter.
 func (s *stage) step(ctx context.Context, ref StepRef, cmd instructions.Command) error {
+	if err := s.awaitStages(ctx, cmd); err != nil {
+		return err
+	}
 	started := time.Now()
 	ev := StepEvent{StepRef: ref, State: StepStarted, Text: commandText(cmd)}
 	s.b.report.Step(ev)
@@ -272,9 +276,6 @@ func (s *stage) onBuild(ctx context.Context) error {
 			if err != nil {
 				return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", redact.Text(t), err)
 			}
-			if err := s.awaitStages(ctx, cmd); err != nil {
-				return err
-			}
 			if err := s.step(ctx, ref, cmd); err != nil {
 				return err
 			}
@@ -283,8 +284,8 @@ func (s *stage) onBuild(ctx context.Context) error {
 	return nil
 }
 
-// awaitStages waits for the stages that a trigger reads from: the plan could not
-// know of them. Others may use this stage's slot meanwhile.
+// awaitStages waits for the stages that an instruction reads from. Others may use
+// this stage's slot meanwhile.
 func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error {
 	for _, name := range dockerfile.Sources(cmd) {
 		if _, named := s.b.o.Contexts.Lookup(name); named {
@@ -300,9 +301,13 @@ func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error
 			continue
 		}
 		dep := s.b.stages[p]
-		<-s.b.slots
-		<-dep.done
-		s.b.slots <- struct{}{}
+		select {
+		case <-dep.done:
+		default:
+			<-s.b.slots
+			<-dep.done
+			s.b.slots <- struct{}{}
+		}
 		if dep.err != nil {
 			return errDependency
 		}
