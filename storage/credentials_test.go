@@ -7,7 +7,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
+
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // Whatever speaks with a registry finds the credentials that Docker keeps in
@@ -56,5 +59,55 @@ func TestDockersCredentials(t *testing.T) {
 		if err := c.do(); err != nil {
 			t.Errorf("%s: %v", c.what, err)
 		}
+	}
+}
+
+// What --creds says is for the registry that a list goes to: another one, where
+// an image of the list lies, must not learn it.
+func TestCredentialsForTheTargetOnly(t *testing.T) {
+	challenge := func(w http.ResponseWriter) { status(401, "WWW-Authenticate", `Basic realm="x"`)(w, nil) }
+	var mu sync.Mutex
+	var told []string
+	behind := newRegistry(t)
+	source := front(t, behind, func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if u, p, _ := r.BasicAuth(); u != "" || p != "" {
+			told = append(told, r.URL.Path+": "+u+":"+p)
+		}
+		if r.URL.Path == "/v2/" {
+			challenge(w)
+			return true
+		}
+		return false
+	})
+	target := front(t, newRegistry(t), func(w http.ResponseWriter, r *http.Request) bool {
+		if u, p, ok := r.BasicAuth(); ok && u == "me" && p == "right" {
+			return false
+		}
+		challenge(w)
+		return true
+	})
+	push(t, hostOf(behind), "me/alpine:latest", imageOf(t, alpine(t)...))
+	s := newStore(t, hostOf(target))
+	insecure := false
+	ro, ctx := registry.RemoteOptions{TLSVerify: &insecure, Retry: new(int)}, context.Background()
+	if _, err := s.ManifestCreate(ctx, "list", ListCreation{Refs: []string{"docker://" + hostOf(source) + "/me/alpine"}, Remote: ro}); err != nil {
+		t.Fatal(err)
+	}
+	ro.Creds = "me:right"
+	name := hostOf(target) + "/me/list"
+	if _, err := s.ManifestPush(ctx, "list", ManifestPushOptions{RemoteOptions: ro, Destination: name}); err != nil {
+		t.Error(err)
+	}
+	if len(told) > 0 {
+		t.Errorf("the source was told %q", told)
+	}
+	// From the same registry it takes them.
+	if _, err := s.ManifestCreate(ctx, "again", ListCreation{Refs: []string{"docker://" + name}, Remote: ro}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ManifestPush(ctx, "again", ManifestPushOptions{RemoteOptions: ro, Destination: name + ":again"}); err != nil {
+		t.Error(err)
 	}
 }

@@ -184,7 +184,11 @@ func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.Imag
 		return nil, err
 	}
 	// Credentials for where it goes are not for where it comes from.
-	sys, err := p.op.s.system(PullOptions{RemoteOptions: p.o.RemoteOptions})
+	remote := p.o.RemoteOptions
+	if reference.Domain(named) != reference.Domain(p.named) {
+		remote.Creds = ""
+	}
+	sys, err := p.op.s.system(PullOptions{RemoteOptions: remote})
 	if err != nil {
 		return nil, err
 	}
@@ -280,13 +284,15 @@ func (p *entryPush) putIndex(ctx context.Context, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	dest, err := ref.NewImageDestination(ctx, p.sys)
-	if err != nil {
-		return err
-	}
-	defer dest.Close()
 	err = p.o.Retrying(ctx, func() error {
-		return registry.Sending(ctx, func(ctx context.Context) error { return dest.PutManifest(ctx, raw, nil) })
+		return registry.Sending(ctx, func(ctx context.Context) error {
+			dest, err := ref.NewImageDestination(ctx, p.sys)
+			if err != nil {
+				return err
+			}
+			defer dest.Close()
+			return dest.PutManifest(ctx, raw, nil)
+		})
 	})
 	if err != nil {
 		return err
@@ -314,10 +320,12 @@ func (p *entryPush) sign(ctx context.Context, ref types.ImageReference) error {
 	}
 	defer func() { _ = policy.Destroy() }()
 	return p.o.Retrying(ctx, func() error {
-		_, err := copy.Image(ctx, policy, ref, ref, &copy.Options{
-			SourceCtx: p.sys, DestinationCtx: p.sys, ImageListSelection: copy.CopySpecificImages, PreserveDigests: true,
-			Signers: p.signers, SignIdentity: p.named,
+		return registry.Sending(ctx, func(ctx context.Context) error {
+			_, err := copy.Image(ctx, policy, ref, ref, &copy.Options{
+				SourceCtx: p.sys, DestinationCtx: p.sys, ImageListSelection: copy.CopySpecificImages, PreserveDigests: true,
+				Signers: p.signers, SignIdentity: p.named,
+			})
+			return err
 		})
-		return err
 	})
 }

@@ -67,14 +67,27 @@ type watchedConn struct {
 }
 
 // watched returns a context for requests to registries; whoever makes it stops
-// the watch.
+// the watch. Inside of another watch the requests are this one's alone: two would
+// move the deadlines of one connection.
 func watched(ctx context.Context, silence time.Duration) *watch {
 	w := &watch{parent: ctx, silence: silence, conns: map[net.Conn]*watchedConn{}}
-	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	go w.run(w.ctx)
+	base := ctx
+	if outer, ok := ctx.Value(watchKey{}).(context.Context); ok {
+		base = outer
+	}
+	w.ctx, w.cancel = context.WithCancelCause(base)
+	unfollow := context.AfterFunc(ctx, func() { w.cancel(context.Cause(ctx)) })
+	go func(ctx context.Context) {
+		defer unfollow()
+		w.run(ctx)
+	}(w.ctx)
+	w.ctx = context.WithValue(w.ctx, watchKey{}, base)
 	w.ctx = httptrace.WithClientTrace(w.ctx, &httptrace.ClientTrace{GotConn: w.gotConn})
 	return w
 }
+
+// watchKey is where a watch's context has the one without any watch.
+type watchKey struct{}
 
 func (w *watch) stop() { w.cancel(nil) }
 

@@ -146,12 +146,23 @@ func (g *GPGSigner) SignRemote(ctx context.Context, name string, all bool, ro re
 			signed, instances = nil, []digest.Digest{d}
 		}
 		for _, d := range instances {
-			raw, _, err := image.UnparsedInstance(src, &d).Manifest(ctx)
+			raw, err := instance(ctx, src, d, ro)
 			if err != nil {
-				return nil, errs.Wrap(err, "read the manifest", d.String())
+				return nil, errs.Wrap(registry.Explain(err, named), "read the manifest", d.String())
 			}
 			signed = append(signed, raw)
 		}
 	}
 	return g.Sign(name, signed...)
+}
+
+// instance reads the manifest of one of a list's images, checked by its digest.
+func instance(ctx context.Context, src types.ImageSource, d digest.Digest, ro registry.RemoteOptions) (raw []byte, err error) {
+	err = ro.Retrying(ctx, func() error {
+		return registry.Within(ctx, func(ctx context.Context) error {
+			raw, _, err = image.UnparsedInstance(src, &d).Manifest(ctx)
+			return err
+		})
+	})
+	return raw, err
 }
