@@ -89,9 +89,42 @@ func (u *unpacker) room(size int64) error {
 		return nil
 	}
 	if free := st.Bavail * uint64(st.Bsize); uint64(size) > free {
-		return errs.WithHint(errs.New(errs.Denied, "no space left on device: the file has %d bytes, and %d are free", size, free), "make room: proa system prune")
+		return noRoom("the file has %d bytes, and %d are free", size, free)
 	}
 	return nil
+}
+
+// From which size on the disk is looked at, how often, and what a layer must leave
+// of it.
+const (
+	modestBytes   = 64 << 20
+	modestEntries = 16_384
+	lookBytes     = 1 << 20
+	lookEntries   = 128
+	reserveBytes  = 256 << 20 // or a hundredth of the disk, where that is less
+	reserveInodes = 16_384    // likewise
+)
+
+// reserve ends a layer before it has taken the last of the disk: a bomb must not
+// stop whatever else runs here. Small layers never ask.
+func (u *unpacker) reserve() error {
+	var st unix.Statfs_t
+	if u.recordOnly || unix.Fstatfs(u.root, &st) != nil {
+		return nil
+	}
+	free, want := st.Bavail*uint64(st.Bsize), min(st.Blocks*uint64(st.Bsize)/100, reserveBytes)
+	if free < want {
+		return noRoom("%d bytes are free, and a layer leaves %d to others", free, want)
+	}
+	// Some file systems make inodes as they need them, and count none.
+	if want := min(st.Files/100, reserveInodes); st.Files > 0 && st.Ffree < want {
+		return noRoom("%d more files are possible, and a layer leaves %d to others", st.Ffree, want)
+	}
+	return nil
+}
+
+func noRoom(format string, args ...any) error {
+	return errs.WithHint(errs.New(errs.Denied, "no space left on device: "+format, args...), "make room: proa system prune")
 }
 
 func (u *unpacker) directory(dir int, name string, h *tar.Header) error {

@@ -67,6 +67,7 @@ type unpacker struct {
 	split   *splitter
 	res     Result
 	bytes   int64
+	looked  int64 // bytes when the disk was last looked at
 	dirs    []dirTime
 	held    int // bytes of their names
 	uids    map[uint32]bool
@@ -181,6 +182,11 @@ func (u *unpacker) all() error {
 		if n >= u.o.MaxEntries {
 			return errs.New(errs.Invalid, "layer has more than %d entries", u.o.MaxEntries)
 		}
+		if n >= modestEntries && n%lookEntries == 0 {
+			if err := u.reserve(); err != nil {
+				return err
+			}
+		}
 		u.split.segment(u.tr)
 		if err := u.entry(h); err != nil {
 			if k := errs.KindOf(err); k == errs.Unavailable || k == errs.Canceled {
@@ -265,6 +271,12 @@ func (u *unpacker) copyRest(fd int) (int64, error) {
 				u.crc.Write(u.buf[:n])
 			}
 			if fd >= 0 {
+				if u.bytes >= modestBytes && u.bytes-u.looked >= lookBytes {
+					u.looked = u.bytes
+					if rerr := u.reserve(); rerr != nil {
+						return total, rerr
+					}
+				}
 				if werr := writeAll(fd, u.buf[:n]); werr != nil {
 					return total, werr
 				}
