@@ -226,6 +226,17 @@ func (a *app) engine(ctx context.Context) (Engine, error) {
 	return a.eng, nil
 }
 
+// withEngine is an action that begins with the engine.
+func withEngine(do func(ctx context.Context, a *app, e Engine, args []string) error) action {
+	return func(ctx context.Context, a *app, args []string) error {
+		e, err := a.engine(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, a, e, args)
+	}
+}
+
 // report prints err once and returns the status to exit with.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {

@@ -45,11 +45,7 @@ func inspectorOne(find lookup, args, short string) *command {
 		setup: func(f *flagSet) action {
 			var o inspectFlags
 			o.register(f)
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				doc, err := find(ctx, e, args[0])
 				if err != nil {
 					return err
@@ -58,7 +54,7 @@ func inspectorOne(find lookup, args, short string) *command {
 					return a.out.Document(doc)
 				}
 				return a.out.Template(o.format, doc)
-			}
+			})
 		},
 	}
 }
@@ -72,11 +68,7 @@ func artifactListCommand() *command {
 			f.text(&format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
 			f.boolean(&noTrunc, "no-trunc", "", "Don't truncate output")
 			f.alias(f.boolean(&noHeading, "noheading", "n", "Do not print the titles of the columns"), "no-heading")
-			return func(ctx context.Context, a *app, _ []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
+			return withEngine(func(ctx context.Context, a *app, e Engine, _ []string) error {
 				list, err := e.Artifacts(ctx)
 				if err != nil {
 					return err
@@ -86,7 +78,7 @@ func artifactListCommand() *command {
 					rows[i] = output.Artifact(&list[i], noTrunc)
 				}
 				return a.out.List(output.List{Header: output.ArtifactHeader(), Columns: output.ArtifactColumns(), Format: format, NoHeading: noHeading}, rows)
-			}
+			})
 		},
 	}
 }

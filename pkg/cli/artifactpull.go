@@ -17,17 +17,13 @@ func artifactPullCommand() *command {
 			r.registerRetry(f)
 			f.boolean(&quiet, "quiet", "q", "Print only the digest")
 			f.refuse("the files of an artifact are kept as the registry has them", "leave it away", "decryption-key")
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				d, err := e.ArtifactPull(ctx, args[0], r.options(a), a.progressTo(quiet))
 				if err == nil {
 					a.out.Println(hexOf(d))
 				}
 				return err
-			}
+			})
 		},
 	}
 }
@@ -44,11 +40,7 @@ func artifactPushCommand() *command {
 			f.text(&digestFile, "digestfile", "", "Write the digest of the pushed artifact to the file").path()
 			f.boolean(&quiet, "quiet", "q", "Print only the digest")
 			f.refuse("artifacts are not signed", "sign it at the registry, for example with cosign", "sign-by", "sign-by-sigstore", "sign-by-sigstore-private-key", "sign-by-sq-fingerprint", "sign-passphrase-file")
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				d, err := e.ArtifactPush(ctx, args[0], r.options(a), a.progressTo(quiet))
 				if err != nil {
 					return err
@@ -58,7 +50,7 @@ func artifactPushCommand() *command {
 					return a.writeFile(digestFile, []byte(d), 0o644)
 				}
 				return nil
-			}
+			})
 		},
 	}
 }

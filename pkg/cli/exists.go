@@ -14,17 +14,13 @@ func exister(args, short string, find lookup) *command {
 	return &command{
 		name: "exists", args: args, short: short, min: 1, max: 1,
 		setup: func(*flagSet) action {
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
-				_, err = find(ctx, e, args[0])
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+				_, err := find(ctx, e, args[0])
 				if errs.Is(err, errs.NotFound) {
 					return &errs.ExitError{Code: 1}
 				}
 				return err
-			}
+			})
 		},
 	}
 }

@@ -34,17 +34,6 @@ func manifestCommand() *command {
 	}
 }
 
-// withEngine is an action that begins with the engine.
-func withEngine(do func(ctx context.Context, a *app, e Engine, args []string) error) action {
-	return func(ctx context.Context, a *app, args []string) error {
-		e, err := a.engine(ctx)
-		if err != nil {
-			return err
-		}
-		return do(ctx, a, e, args)
-	}
-}
-
 func lookupList(ctx context.Context, e Engine, ref string) (any, error) {
 	ok, err := e.ManifestExists(ctx, ref)
 	if err == nil && !ok {

@@ -119,11 +119,7 @@ func volumeRemoveCommand() *command {
 			var force, all bool
 			f.boolean(&force, "force", "f", "Do not fail where a volume does not exist")
 			f.boolean(&all, "all", "a", "Remove all volumes")
-			return func(ctx context.Context, a *app, args []string) error {
-				e, err := a.engine(ctx)
-				if err != nil {
-					return err
-				}
+			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				if all {
 					list, err := e.Volumes(ctx, nil)
 					if err != nil {
@@ -136,7 +132,7 @@ func volumeRemoveCommand() *command {
 					return a.call.command().usageError(a.call.words, "%q requires at least 1 argument", a.call.words)
 				}
 				return a.eachNamed(args, func(name string) error { return e.VolumeRemove(ctx, name, force) })
-			}
+			})
 		},
 	}
 }
