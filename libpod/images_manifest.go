@@ -12,12 +12,13 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
 // ManifestEntry says what is different about one image of a list; empty fields
 // stay as the image says.
-type ManifestEntry = storage.Entry
+type ManifestEntry = manifestlist.Entry
 
 // RemoteOptions are how a registry is reached.
 type RemoteOptions = registry.RemoteOptions

@@ -18,6 +18,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage/manifestlist"
 )
 
 // imageRecord is what we read of one element of the store's images.json.
@@ -181,7 +182,7 @@ func (s *Store) describe(r *imageRecord, layers map[string]*layerRecord) *Image 
 	img.MediaType = m.MediaType
 	if m.Manifests != nil {
 		img.List = true
-		img.Instances = instancesOf(man)
+		img.Instances = manifestlist.Images(man)
 		return img
 	}
 	conf, err := s.bigData(r.ID, m.Config.Digest)

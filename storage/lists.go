@@ -6,17 +6,16 @@ import (
 	"context"
 	"encoding/json"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/storage"
 	"go.podman.io/storage/pkg/stringid"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -40,9 +39,7 @@ func (s *Store) CreateList(ctx context.Context, l ListOptions) (id string, d dig
 		return "", "", err
 	}
 	defer op.end(&err)
-	ix := imgspec.Index{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imgspec.MediaTypeImageIndex, Annotations: l.Annotations,
-	}
+	ix := manifestlist.New(l.Annotations)
 	var created time.Time
 	for _, ref := range l.Images {
 		img, err := s.Resolve(ref)
@@ -117,11 +114,7 @@ func (s *Store) extendList(ctx context.Context, l ListOptions) (id string, d dig
 			if err != nil {
 				return err
 			}
-			// Built again: the platform's former image goes.
-			ix.Manifests = slices.DeleteFunc(ix.Manifests, func(o imgspec.Descriptor) bool {
-				return o.Digest == e.Digest || o.Annotations[sourceAnnotation] != "" && samePlatform(o.Platform, e.Platform)
-			})
-			ix.Manifests = append(ix.Manifests, e)
+			manifestlist.Replace(ix, e)
 		}
 		return nil
 	})
@@ -145,23 +138,10 @@ func (s *Store) extendList(ctx context.Context, l ListOptions) (id string, d dig
 	return img.ID, d, err
 }
 
-func samePlatform(a, b *imgspec.Platform) bool {
-	return a != nil && b != nil && a.OS == b.OS && a.Architecture == b.Architecture && a.Variant == b.Variant
-}
-
 // cleanDigest is the digest of an index as others see it.
 func cleanDigest(raw []byte) (digest.Digest, error) {
-	clean, err := cleanIndex(raw)
+	clean, err := manifestlist.Clean(raw)
 	return digest.FromBytes(clean), err
-}
-
-func cleanIndex(raw []byte) ([]byte, error) {
-	var ix imgspec.Index
-	if err := json.Unmarshal(raw, &ix); err != nil {
-		return nil, errs.New(errs.Corrupt, "cannot read the manifest list: %w", err)
-	}
-	hideSources(&ix)
-	return json.Marshal(ix)
 }
 
 // ListDigest is the digest of a list's index as others see it.
@@ -170,7 +150,7 @@ func (s *Store) ListDigest(list *Image) (digest.Digest, []byte, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	clean, err := cleanIndex(raw)
+	clean, err := manifestlist.Clean(raw)
 	return digest.FromBytes(clean), clean, err
 }
 
@@ -185,53 +165,20 @@ func (s *Store) Instance(list *Image, platform string) (img *Image, remote strin
 	if platform == "" {
 		platform = "linux/" + runtime.GOARCH
 	}
-	d := chooseEntry(ix, platform)
+	osName, arch, variant := splitPlatform(platform)
+	d := manifestlist.Choose(ix, osName, arch, variant)
 	if d == nil {
 		return nil, "", errs.New(errs.NotFound, "no matching manifest for %s in the manifest list entries", platform)
 	}
-	source := d.Annotations[sourceAnnotation]
-	if remote, ok := strings.CutPrefix(source, "docker://"); ok {
+	id, remote := manifestlist.Source(d)
+	if remote != "" {
 		if img, err := s.Resolve(remote); err == nil {
 			return img, "", nil
 		}
 		return nil, remote, nil
 	}
-	img, err = s.Resolve(source)
+	img, err = s.Resolve(id)
 	return img, "", err
-}
-
-// chooseEntry prefers the entry with the very variant.
-func chooseEntry(ix *imgspec.Index, platform string) *imgspec.Descriptor {
-	osName, arch, variant := splitPlatform(platform)
-	var found *imgspec.Descriptor
-	for i := range ix.Manifests {
-		d := &ix.Manifests[i]
-		if d.Platform == nil || d.Platform.OS != osName || d.Platform.Architecture != arch {
-			continue
-		}
-		if d.Platform.Variant == variant {
-			return d
-		}
-		if found == nil && (variant == "" || d.Platform.Variant == "") {
-			found = d
-		}
-	}
-	return found
-}
-
-// instancesOf are the images of the store that an index names.
-func instancesOf(raw []byte) []string {
-	var ix imgspec.Index
-	if json.Unmarshal(raw, &ix) != nil {
-		return nil
-	}
-	var ids []string
-	for _, d := range ix.Manifests {
-		if src := d.Annotations[sourceAnnotation]; src != "" && !strings.Contains(src, "/") {
-			ids = append(ids, src)
-		}
-	}
-	return ids
 }
 
 // InLists are the images that lists of the store name.
@@ -302,7 +249,7 @@ func (s *Store) Platforms(ctx context.Context, ref string, ro registry.RemoteOpt
 		if err != nil {
 			return nil, err
 		}
-		return platformsOf(ix.Manifests), nil
+		return manifestlist.Platforms(ix.Manifests), nil
 	}
 	sys, err := s.system(PullOptions{RemoteOptions: ro})
 	if err != nil {
@@ -315,33 +262,11 @@ func (s *Store) Platforms(ctx context.Context, ref string, ro registry.RemoteOpt
 	for _, n := range names {
 		var descs []imgspec.Descriptor
 		if descs, err = s.remoteEntries(ctx, n.String(), true, ro); err == nil {
-			return platformsOf(descs), nil
+			return manifestlist.Platforms(descs), nil
 		}
 	}
 	if img, lerr := s.Resolve(ref); lerr == nil {
-		return []string{platformName(imgspec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant})}, nil
+		return []string{manifestlist.PlatformName(platformOf(img))}, nil
 	}
 	return nil, err
-}
-
-func platformsOf(descs []imgspec.Descriptor) []string {
-	var out []string
-	for _, d := range descs {
-		// An attestation beside the images has the platform unknown/unknown.
-		if d.Platform == nil || d.Platform.OS != "linux" || d.Platform.Architecture == "unknown" {
-			continue
-		}
-		if p := platformName(*d.Platform); !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func platformName(p imgspec.Platform) string {
-	name := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		name += "/" + p.Variant
-	}
-	return name
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -63,11 +64,11 @@ func (s *Store) localEntry(img *Image) (imgspec.Descriptor, error) {
 	if err != nil {
 		return imgspec.Descriptor{}, err
 	}
-	return imgspec.Descriptor{
-		MediaType: manifest.GuessMIMEType(raw), Digest: digest.FromBytes(raw), Size: int64(len(raw)),
-		Platform:    &imgspec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant},
-		Annotations: map[string]string{sourceAnnotation: img.ID},
-	}, nil
+	return manifestlist.OfImage(img.ID, raw, platformOf(img)), nil
+}
+
+func platformOf(img *Image) imgspec.Platform {
+	return imgspec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant}
 }
 
 func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro registry.RemoteOptions) ([]imgspec.Descriptor, error) {
@@ -81,7 +82,7 @@ func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro reg
 		return nil, err
 	}
 	from := func(d digest.Digest) map[string]string {
-		return map[string]string{sourceAnnotation: "docker://" + named.Name() + "@" + d.String(), nameAnnotation: named.String()}
+		return manifestlist.AtRegistry(named.Name(), d, named.String())
 	}
 	if manifest.MIMETypeIsMultiImage(mime) {
 		return listEntries(sys, raw, mime, all, from)
@@ -115,29 +116,19 @@ func (s ownBlobs) GetBlob(ctx context.Context, info types.BlobInfo, cache types.
 
 // listEntries takes the images of a registry's list: all, or this platform's.
 func listEntries(sys *types.SystemContext, raw []byte, mime string, all bool, from func(digest.Digest) map[string]string) ([]imgspec.Descriptor, error) {
-	list, err := manifest.ListFromBlob(raw, mime)
+	l, err := manifest.ListFromBlob(raw, mime)
 	if err != nil {
 		return nil, errs.New(errs.Corrupt, "cannot read the index: %w", err)
 	}
-	chosen := list.Instances()
+	chosen := l.Instances()
 	if !all {
-		d, err := registry.ChooseInstance(sys, list)
+		d, err := registry.ChooseInstance(sys, l)
 		if err != nil {
 			return nil, err
 		}
 		chosen = []digest.Digest{d}
 	}
-	var out []imgspec.Descriptor
-	for _, d := range chosen {
-		u, err := list.Instance(d)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, imgspec.Descriptor{
-			MediaType: u.MediaType, Digest: d, Size: u.Size, Annotations: from(d), Platform: u.ReadOnly.Platform,
-		})
-	}
-	return out, nil
+	return manifestlist.Instances(l, chosen, from)
 }
 
 // openRemote reads a manifest at a registry. The caller closes the source.

@@ -4,7 +4,6 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"strings"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/pack"
 	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/storage/sign"
@@ -110,8 +110,8 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 		}
 		sent = append(sent, raw)
 	}
-	hideSources(ix)
-	raw, err := indexBytes(ix, o.Format)
+	manifestlist.HideSources(ix)
+	raw, err := manifestlist.Encode(ix, o.Format)
 	if err != nil {
 		return nil, err
 	}
@@ -153,12 +153,12 @@ func (p *entryPush) push(ctx context.Context, d *imgspec.Descriptor) ([]byte, er
 		return nil, err
 	}
 	var raw []byte
-	source := d.Annotations[sourceAnnotation]
-	if remote, ok := strings.CutPrefix(source, "docker://"); ok {
+	id, remote := manifestlist.Source(d)
+	if remote != "" {
 		raw, err = p.copyRemote(ctx, remote, dest)
 	} else {
 		var img *Image
-		if img, err = p.op.s.Resolve(source); err == nil {
+		if img, err = p.op.s.Resolve(id); err == nil {
 			raw, err = p.op.copyOut(ctx, img, dest, copyOptions{sys: p.sys, format: p.mime, progress: p.o.Progress, remote: p.o.RemoteOptions, force: p.o.Force || p.o.Compression != ""})
 		}
 	}
@@ -261,21 +261,6 @@ func (o *op) listLayout(ctx context.Context, sys *types.SystemContext, list *Ima
 		return "", err
 	}
 	return ix.Manifests[len(ix.Manifests)-1].Digest, nil // it comes last
-}
-
-func indexBytes(ix *imgspec.Index, format string) ([]byte, error) {
-	raw, err := json.Marshal(ix)
-	if err != nil || format == "" || format == "oci" {
-		return raw, err
-	}
-	list, err := manifest.ListFromBlob(raw, imgspec.MediaTypeImageIndex)
-	if err != nil {
-		return nil, err
-	}
-	if list, err = manifest.ConvertListToMIMEType(list, manifest.DockerV2ListMediaType); err != nil {
-		return nil, err
-	}
-	return list.Serialize()
 }
 
 // putIndex sends the list itself.

@@ -5,12 +5,10 @@ package storage
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/storage"
@@ -18,25 +16,9 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
 )
-
-// A manifest list is kept as an image without layers whose manifest is an OCI
-// index. Where each entry comes from stands in an annotation of the entry that
-// never leaves the store: an image's id, or docker://NAME@DIGEST.
-// What an entry of a registry was asked for by stands in another one.
-const (
-	sourceAnnotation = "proa.source"
-	nameAnnotation   = "proa.name"
-)
-
-// Entry says what is different about one image of a list; empty fields stay as
-// the image says.
-type Entry struct {
-	OS, Arch, Variant, OSVersion string
-	OSFeatures                   []string
-	Annotations                  map[string]string
-}
 
 // ListCreation describes a manifest list of images from anywhere.
 type ListCreation struct {
@@ -65,24 +47,16 @@ func (s *Store) ManifestCreate(ctx context.Context, name string, c ListCreation)
 		return "", errs.WithHint(errs.New(errs.Exists, "the name %q is already in use by %s", name, old.ID[:12]),
 			"remove it first: proa manifest rm %s", name)
 	}
-	ix := imgspec.Index{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imgspec.MediaTypeImageIndex,
-		Manifests: []imgspec.Descriptor{}, Annotations: c.Annotations,
-	}
+	ix := manifestlist.New(c.Annotations)
 	for _, ref := range c.Refs {
-		if _, err := s.addEntries(ctx, &ix, ref, Entry{}, c.All, c.Remote); err != nil {
+		if _, err := s.addEntries(ctx, ix, ref, manifestlist.Entry{}, c.All, c.Remote); err != nil {
 			return "", errs.Wrap(err, "create manifest list", name)
 		}
 	}
 	if old != nil {
 		return old.ID, s.editIndex(op, full, func(to *imgspec.Index) error {
-			for _, d := range ix.Manifests {
-				putEntry(to, d)
-			}
-			if len(c.Annotations) > 0 && to.Annotations == nil {
-				to.Annotations = map[string]string{}
-			}
-			maps.Copy(to.Annotations, c.Annotations)
+			manifestlist.Put(to, ix.Manifests...)
+			manifestlist.Annotate(to, c.Annotations)
 			return nil
 		})
 	}
@@ -139,26 +113,21 @@ func (s *Store) readIndex(name string) (*Image, *imgspec.Index, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var ix imgspec.Index
-	if err := json.Unmarshal(raw, &ix); err != nil {
-		return nil, nil, errs.New(errs.Corrupt, "cannot read the manifest list %s: %w", name, err)
-	}
-	return img, &ix, nil
+	ix, err := manifestlist.Parse(raw)
+	return img, ix, errs.Wrap(err, "read the manifest list", name)
 }
 
 // ManifestAdd adds an image to a list: one of the store, else (and with
 // docker:// at once) one at a registry, of which all takes everything of a list.
 // Another transport brings the image into the store. It returns the digests.
-func (s *Store) ManifestAdd(ctx context.Context, list, ref string, e Entry, all bool, ro registry.RemoteOptions) (added []string, err error) {
+func (s *Store) ManifestAdd(ctx context.Context, list, ref string, e manifestlist.Entry, all bool, ro registry.RemoteOptions) (added []string, err error) {
 	if _, _, err := s.readIndex(list); err != nil {
 		return nil, errs.Wrap(err, "add to manifest list", list)
 	}
 	var fresh imgspec.Index
 	if added, err = s.addEntries(ctx, &fresh, ref, e, all, ro); err == nil {
 		err = s.editList(list, func(ix *imgspec.Index) error {
-			for _, d := range fresh.Manifests {
-				putEntry(ix, d)
-			}
+			manifestlist.Put(ix, fresh.Manifests...)
 			return nil
 		})
 	}
@@ -166,50 +135,23 @@ func (s *Store) ManifestAdd(ctx context.Context, list, ref string, e Entry, all 
 }
 
 // addEntries asks registries, so it is no part of a change under the lock.
-func (s *Store) addEntries(ctx context.Context, ix *imgspec.Index, ref string, e Entry, all bool, ro registry.RemoteOptions) (added []string, err error) {
+func (s *Store) addEntries(ctx context.Context, ix *imgspec.Index, ref string, e manifestlist.Entry, all bool, ro registry.RemoteOptions) (added []string, err error) {
 	descs, err := s.entriesFor(ctx, ref, all, ro)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range descs {
-		e.apply(&d)
-		putEntry(ix, d)
+		e.Apply(&d)
+		manifestlist.Put(ix, d)
 		added = append(added, d.Digest.String())
 	}
 	return added, nil
 }
 
-func putEntry(ix *imgspec.Index, d imgspec.Descriptor) {
-	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(o imgspec.Descriptor) bool { return o.Digest == d.Digest })
-	ix.Manifests = append(ix.Manifests, d)
-}
-
-func (e *Entry) apply(d *imgspec.Descriptor) {
-	if d.Platform == nil {
-		d.Platform = &imgspec.Platform{}
-	}
-	set := func(to *string, v string) {
-		if v != "" {
-			*to = v
-		}
-	}
-	set(&d.Platform.OS, e.OS)
-	set(&d.Platform.Architecture, e.Arch)
-	set(&d.Platform.Variant, e.Variant)
-	set(&d.Platform.OSVersion, e.OSVersion)
-	if len(e.OSFeatures) > 0 {
-		d.Platform.OSFeatures = e.OSFeatures
-	}
-	if len(e.Annotations) > 0 && d.Annotations == nil {
-		d.Annotations = map[string]string{}
-	}
-	maps.Copy(d.Annotations, e.Annotations)
-}
-
 // ManifestAnnotate changes one entry of a list, named by its digest or by the
 // image that it was made of.
-func (s *Store) ManifestAnnotate(_ context.Context, list, entry string, e Entry) error {
-	return s.editEntry("annotate", list, entry, func(ix *imgspec.Index, i int) { e.apply(&ix.Manifests[i]) })
+func (s *Store) ManifestAnnotate(_ context.Context, list, entry string, e manifestlist.Entry) error {
+	return s.editEntry("annotate", list, entry, func(ix *imgspec.Index, i int) { e.Apply(&ix.Manifests[i]) })
 }
 
 // ManifestRemove takes one entry out of a list.
@@ -244,10 +186,7 @@ func (s *Store) ManifestAnnotateIndex(ctx context.Context, list string, annotati
 		of = &imgspec.Descriptor{MediaType: descs[0].MediaType, Digest: descs[0].Digest, Size: descs[0].Size}
 	}
 	err := s.editList(list, func(ix *imgspec.Index) error {
-		if len(annotations) > 0 && ix.Annotations == nil {
-			ix.Annotations = map[string]string{}
-		}
-		maps.Copy(ix.Annotations, annotations)
+		manifestlist.Annotate(ix, annotations)
 		if of != nil {
 			ix.Subject = of
 		}
@@ -264,10 +203,7 @@ func (s *Store) findEntry(ix *imgspec.Index, entry string) int {
 	if n, err := imagename.Normalize(strings.TrimPrefix(entry, "docker://")); err == nil {
 		full = n
 	}
-	return slices.IndexFunc(ix.Manifests, func(d imgspec.Descriptor) bool {
-		return d.Digest.String() == entry || d.Digest.Encoded() == entry || id != "" && d.Annotations[sourceAnnotation] == id ||
-			full != "" && d.Annotations[nameAnnotation] == full
-	})
+	return manifestlist.Find(ix, entry, id, full)
 }
 
 // ManifestInspect returns a list (or a manifest) as JSON: of the store, else of
@@ -277,7 +213,7 @@ func (s *Store) ManifestInspect(ctx context.Context, name string, ro registry.Re
 	if !isRemote {
 		_, ix, err := s.readIndex(name)
 		if err == nil {
-			hideSources(ix)
+			manifestlist.HideSources(ix)
 			return json.Marshal(ix)
 		}
 		if errs.Is(err, errs.Invalid) {
@@ -295,16 +231,4 @@ func (s *Store) ManifestInspect(ctx context.Context, name string, ro registry.Re
 	}
 	src.Close()
 	return raw, nil
-}
-
-func hideSources(ix *imgspec.Index) {
-	for i := range ix.Manifests {
-		a := maps.Clone(ix.Manifests[i].Annotations)
-		delete(a, sourceAnnotation)
-		delete(a, nameAnnotation)
-		if len(a) == 0 {
-			a = nil
-		}
-		ix.Manifests[i].Annotations = a
-	}
 }

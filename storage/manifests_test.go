@@ -12,6 +12,7 @@ import (
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -29,18 +30,18 @@ func TestManifestLists(t *testing.T) {
 	if _, err := s.ManifestCreate(ctx, name, ListCreation{}); !errs.Is(err, errs.Exists) {
 		t.Error(err)
 	}
-	if _, err := s.ManifestAdd(ctx, name, "alpine", Entry{}, false, registry.RemoteOptions{}); err != nil {
+	if _, err := s.ManifestAdd(ctx, name, "alpine", manifestlist.Entry{}, false, registry.RemoteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	added, err := s.ManifestAdd(ctx, name, "docker://other", Entry{Arch: "arm64", Variant: "v8"}, false, registry.RemoteOptions{})
+	added, err := s.ManifestAdd(ctx, name, "docker://other", manifestlist.Entry{Arch: "arm64", Variant: "v8"}, false, registry.RemoteOptions{})
 	if err != nil || len(added) != 1 {
 		t.Fatal(added, err)
 	}
-	if err := s.ManifestAnnotate(ctx, name, "alpine", Entry{Annotations: map[string]string{"k": "v"}}); err != nil {
+	if err := s.ManifestAnnotate(ctx, name, "alpine", manifestlist.Entry{Annotations: map[string]string{"k": "v"}}); err != nil {
 		t.Error(err)
 	}
 	raw, err := s.ManifestInspect(ctx, name, registry.RemoteOptions{})
-	if err != nil || strings.Contains(string(raw), sourceAnnotation) {
+	if err != nil || strings.Contains(string(raw), "proa.source") {
 		t.Errorf("%s %v", raw, err)
 	}
 	pushed, err := s.ManifestPush(ctx, name, ManifestPushOptions{})

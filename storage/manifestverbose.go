@@ -13,27 +13,9 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
 )
-
-// verboseManifest is one element of what docker manifest inspect -v prints.
-type verboseManifest struct {
-	Ref              string
-	Descriptor       imgspec.Descriptor
-	Raw              []byte
-	SchemaV2Manifest json.RawMessage `json:",omitempty"`
-	OCIManifest      json.RawMessage `json:",omitempty"`
-}
-
-func verboseOf(ref string, d imgspec.Descriptor, raw []byte) verboseManifest {
-	v := verboseManifest{Ref: ref, Descriptor: d, Raw: raw}
-	if d.MediaType == manifest.DockerV2Schema2MediaType {
-		v.SchemaV2Manifest = raw
-	} else {
-		v.OCIManifest = raw
-	}
-	return v
-}
 
 // ManifestVerbose is ManifestInspect with every manifest that a list names: a
 // list of documents, or one for an image.
@@ -59,36 +41,36 @@ func (s *Store) ManifestVerbose(ctx context.Context, name string, ro registry.Re
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(verboseOf(ref, d, raw))
+		return json.Marshal(manifestlist.VerboseOf(ref, d, raw))
 	}
 	_, ix, err := s.readIndex(img.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := []verboseManifest{}
+	out := []manifestlist.Verbose{}
 	for _, d := range ix.Manifests {
 		raw, err := s.entryManifest(ctx, d, ro)
 		if err != nil {
 			return nil, err
 		}
 		one := imgspec.Index{Manifests: []imgspec.Descriptor{d}}
-		hideSources(&one)
-		out = append(out, verboseOf(ref+"@"+d.Digest.String(), one.Manifests[0], raw))
+		manifestlist.HideSources(&one)
+		out = append(out, manifestlist.VerboseOf(ref+"@"+d.Digest.String(), one.Manifests[0], raw))
 	}
 	return json.Marshal(out)
 }
 
 // entryManifest reads the manifest of a list's entry, where it is.
 func (s *Store) entryManifest(ctx context.Context, d imgspec.Descriptor, ro registry.RemoteOptions) ([]byte, error) {
-	source := d.Annotations[sourceAnnotation]
-	if remote, ok := strings.CutPrefix(source, "docker://"); ok {
+	id, remote := manifestlist.Source(&d)
+	if remote != "" {
 		_, raw, _, src, err := s.openRemote(ctx, remote, ro)
 		if err != nil {
 			return nil, err
 		}
 		return raw, src.Close()
 	}
-	img, err := s.Resolve(source)
+	img, err := s.Resolve(id)
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +84,13 @@ func (s *Store) remoteVerbose(ctx context.Context, name string, ro registry.Remo
 	}
 	defer src.Close()
 	if !manifest.MIMETypeIsMultiImage(mime) {
-		return json.Marshal(verboseOf(named.String(), imgspec.Descriptor{MediaType: mime, Digest: digest.FromBytes(raw), Size: int64(len(raw))}, raw))
+		return json.Marshal(manifestlist.VerboseOf(named.String(), imgspec.Descriptor{MediaType: mime, Digest: digest.FromBytes(raw), Size: int64(len(raw))}, raw))
 	}
 	descs, err := listEntries(nil, raw, mime, true, func(digest.Digest) map[string]string { return nil })
 	if err != nil {
 		return nil, err
 	}
-	out := []verboseManifest{}
+	out := []manifestlist.Verbose{}
 	for _, d := range descs {
 		var one []byte
 		err := ro.Retrying(ctx, func() (err error) {
@@ -121,7 +103,7 @@ func (s *Store) remoteVerbose(ctx context.Context, name string, ro registry.Remo
 		if digest.FromBytes(one) != d.Digest {
 			return nil, errs.New(errs.Corrupt, "the registry gave another manifest for %s", d.Digest)
 		}
-		out = append(out, verboseOf(named.Name()+"@"+d.Digest.String(), d, one))
+		out = append(out, manifestlist.VerboseOf(named.Name()+"@"+d.Digest.String(), d, one))
 	}
 	return json.Marshal(out)
 }

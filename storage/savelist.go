@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -18,6 +17,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/manifestlist"
 )
 
 // writeListLayout puts a list with all its images into an OCI directory: the
@@ -33,11 +33,11 @@ func (o *op) writeListLayout(ctx context.Context, sys *types.SystemContext, list
 	}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
-		source := d.Annotations[sourceAnnotation]
-		if remote, ok := strings.CutPrefix(source, "docker://"); ok {
+		id, remote := manifestlist.Source(d)
+		if remote != "" {
 			return errs.WithHint(errs.New(errs.Unsupported, "the list names %s, which is at a registry only", remote), "proa pull %s", remote)
 		}
-		img, err := o.s.Resolve(source)
+		img, err := o.s.Resolve(id)
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (o *op) writeListLayout(ctx context.Context, sys *types.SystemContext, list
 		}
 		d.Digest, d.Size, d.MediaType = digest.FromBytes(raw), int64(len(raw)), manifest.GuessMIMEType(raw)
 	}
-	hideSources(ix)
+	manifestlist.HideSources(ix)
 	raw, err := json.Marshal(ix)
 	if err != nil {
 		return err

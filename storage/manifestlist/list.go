@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package manifestlist changes and reads the documents of manifest lists. It knows
+// neither a store nor a registry: indexes go in, indexes come out.
+//
+// A list that the store keeps is an OCI index whose entries have two more
+// annotations, which never leave the store: where the image lies (the id of an
+// image of the store, or docker://NAME@DIGEST), and what an image of a registry
+// was asked for by.
+package manifestlist
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.podman.io/image/v5/manifest"
+
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+const (
+	sourceAnnotation = "proa.source"
+	nameAnnotation   = "proa.name"
+)
+
+const atRegistry = "docker://"
+
+// New is an empty list.
+func New(annotations map[string]string) *imgspec.Index {
+	return &imgspec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imgspec.MediaTypeImageIndex,
+		Manifests: []imgspec.Descriptor{}, Annotations: annotations,
+	}
+}
+
+// Parse reads a list. Kind Corrupt: it is none.
+func Parse(raw []byte) (*imgspec.Index, error) {
+	var ix imgspec.Index
+	if err := json.Unmarshal(raw, &ix); err != nil {
+		return nil, &errs.Error{Kind: errs.Corrupt, Err: err}
+	}
+	return &ix, nil
+}
+
+// OfImage is the entry of an image of the store, whose manifest is raw.
+func OfImage(id string, raw []byte, p imgspec.Platform) imgspec.Descriptor {
+	return imgspec.Descriptor{
+		MediaType: manifest.GuessMIMEType(raw), Digest: digest.FromBytes(raw), Size: int64(len(raw)),
+		Platform: &p, Annotations: map[string]string{sourceAnnotation: id},
+	}
+}
+
+// AtRegistry are the annotations of an entry that lies in a repository of a
+// registry and was asked for by a name.
+func AtRegistry(repository string, d digest.Digest, asked string) map[string]string {
+	return map[string]string{sourceAnnotation: atRegistry + repository + "@" + d.String(), nameAnnotation: asked}
+}
+
+// Source says where the image of an entry lies: an image of the store by its
+// id, or the name at a registry. The other one is empty.
+func Source(d *imgspec.Descriptor) (id, remote string) {
+	source := d.Annotations[sourceAnnotation]
+	if remote, ok := strings.CutPrefix(source, atRegistry); ok {
+		return "", remote
+	}
+	return source, ""
+}
+
+// Images are the ids of the images of the store that a list names. What is no
+// list names none.
+func Images(raw []byte) []string {
+	ix, err := Parse(raw)
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for i := range ix.Manifests {
+		if id, _ := Source(&ix.Manifests[i]); id != "" && !strings.Contains(id, "/") {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Instances are entries of a list from elsewhere: those with these digests,
+// with the annotations that each of them gets.
+func Instances(l manifest.List, chosen []digest.Digest, annotations func(digest.Digest) map[string]string) ([]imgspec.Descriptor, error) {
+	var out []imgspec.Descriptor
+	for _, d := range chosen {
+		u, err := l.Instance(d)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, imgspec.Descriptor{
+			MediaType: u.MediaType, Digest: d, Size: u.Size, Annotations: annotations(d), Platform: u.ReadOnly.Platform,
+		})
+	}
+	return out, nil
+}
+
+// Find is the place of the entry with a digest (its prefix sha256: may be left
+// away), made of the image id, or asked for by name; -1: there is none. An empty
+// id or name finds nothing.
+func Find(ix *imgspec.Index, digest, id, name string) int {
+	return slices.IndexFunc(ix.Manifests, func(d imgspec.Descriptor) bool {
+		return d.Digest.String() == digest || d.Digest.Encoded() == digest || id != "" && d.Annotations[sourceAnnotation] == id ||
+			name != "" && d.Annotations[nameAnnotation] == name
+	})
+}
+
+// HideSources takes away what must not leave the store.
+func HideSources(ix *imgspec.Index) {
+	for i := range ix.Manifests {
+		a := maps.Clone(ix.Manifests[i].Annotations)
+		delete(a, sourceAnnotation)
+		delete(a, nameAnnotation)
+		if len(a) == 0 {
+			a = nil
+		}
+		ix.Manifests[i].Annotations = a
+	}
+}
+
+// Clean is a list of the store as others see it.
+func Clean(raw []byte) ([]byte, error) {
+	ix, err := Parse(raw)
+	if err != nil {
+		return nil, errs.Wrap(err, "read the manifest list", "")
+	}
+	HideSources(ix)
+	return json.Marshal(ix)
+}
+
+// Encode writes a list as format says: oci (as empty does) or v2s2.
+func Encode(ix *imgspec.Index, format string) ([]byte, error) {
+	raw, err := json.Marshal(ix)
+	if err != nil || format == "" || format == "oci" {
+		return raw, err
+	}
+	l, err := manifest.ListFromBlob(raw, imgspec.MediaTypeImageIndex)
+	if err != nil {
+		return nil, err
+	}
+	if l, err = manifest.ConvertListToMIMEType(l, manifest.DockerV2ListMediaType); err != nil {
+		return nil, err
+	}
+	return l.Serialize()
+}
