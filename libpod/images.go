@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 )
 
 // PullOptions say what to fetch and where its progress goes.
@@ -111,7 +112,7 @@ func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, 
 		return nil, err
 	}
 	out := make([]ImageSummary, 0, len(list))
-	inList := storage.InLists(list)
+	inList := index.InLists(list)
 	for i := range list {
 		// The images of a list are shown as the list.
 		hidden := list[i].Intermediate || inList[list[i].ID] && len(list[i].Names) == 0

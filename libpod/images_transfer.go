@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -162,7 +163,7 @@ func (e *Engine) Search(ctx context.Context, term string, o SearchOptions) ([]Se
 }
 
 // TreeLayer is one layer of an image as `image tree` shows it.
-type TreeLayer = storage.TreeLayer
+type TreeLayer = index.TreeLayer
 
 // ImageTree lists an image's layers, the lowest first, or with children the
 // layers of other images that lie on its topmost one.

@@ -27,6 +27,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -234,7 +235,7 @@ func (c *CacheItem) Layer(ctx context.Context, b CacheBlob, diffID digest.Digest
 		return Layer{}, errs.New(errs.Corrupt, "layer %s unpacks to %s; the cache says %s", b.Digest, got, diffID)
 	}
 	l = Layer{DiffID: g.diffID, Size: g.size}
-	l.ID, _, err = c.s.commit(o.store, g, parent.ID, layerBuild)
+	l.ID, _, err = c.s.commit(o.store, g, parent.ID, index.LayerBuild)
 	return l, err
 }
 

@@ -15,6 +15,7 @@ import (
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 )
 
 // lockCacheDir makes a directory for a build cache, keeps other writers out of
@@ -27,7 +28,7 @@ func lockCacheDir(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, openError(err)
 	}
-	if err := flock(f, syscall.LOCK_EX); err != nil {
+	if err := filelock.Flock(f, syscall.LOCK_EX); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func readCacheDir(ctx context.Context, dir string, read func() error) error {
 	}
 	defer f.Close()
 	for {
-		switch err := flock(f, syscall.LOCK_SH|syscall.LOCK_NB); {
+		switch err := filelock.Flock(f, syscall.LOCK_SH|syscall.LOCK_NB); {
 		case err == nil:
 			return read()
 		case !errors.Is(err, syscall.EWOULDBLOCK):

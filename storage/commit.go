@@ -15,6 +15,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/changes"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/pack"
 )
 
@@ -105,7 +106,7 @@ func (s *Store) commitUpper(ctx context.Context, o CommitOptions, c CreateOption
 	pr, pw := io.Pipe()
 	go func() { pw.CloseWithError(pack.Tar(pw, dir, pack.Options{Epoch: o.Epoch, Skip: o.Skip})) }()
 	defer pr.Close()
-	if c.Top, err = op.addLayer(pr, c.Top, layerImage); err != nil {
+	if c.Top, err = op.addLayer(pr, c.Top, index.LayerImage); err != nil {
 		return "", err
 	}
 	return op.create(ctx, c)

@@ -13,6 +13,7 @@ import (
 	"go.podman.io/storage"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/index"
 )
 
 // newImage is everything that the store's record of an image is made of.
@@ -22,7 +23,7 @@ type newImage struct {
 	index    []byte // the manifest list that the image was chosen from, or nil
 	topLayer string
 	names    []string // complete
-	meta     metadata
+	meta     index.Metadata
 	created  time.Time
 }
 
@@ -40,7 +41,7 @@ func (o *op) add(n *newImage) (id string, err error) {
 	}
 	flags := map[string]any{}
 	if len(n.names) > 0 {
-		flags[flagPending] = true
+		flags[index.FlagPending] = true
 	}
 	_, err = o.store.CreateImage(id, nil, n.topLayer, string(md), &storage.ImageOptions{
 		CreationDate: n.created, BigData: data, Flags: flags,
@@ -106,7 +107,7 @@ func (o *op) extend(id string, n *newImage, data []storage.ImageBigDataOption) e
 			return err
 		}
 	}
-	var md metadata
+	var md index.Metadata
 	_ = json.Unmarshal([]byte(img.Metadata), &md)
 	changed := md.PulledAs == "" && n.meta.PulledAs != ""
 	if changed {

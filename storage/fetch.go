@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/crypt"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -285,7 +286,7 @@ func (f *fetched) commitLayers(ctx context.Context, top string, first int, ready
 	for i, c := range ready {
 		select {
 		case got := <-c:
-			id, existed, err := f.o.s.commit(f.o.store, got, top, layerImage)
+			id, existed, err := f.o.s.commit(f.o.store, got, top, index.LayerImage)
 			if err != nil {
 				return "", err
 			}

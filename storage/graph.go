@@ -66,9 +66,9 @@ func (s *Store) openDriver() (storage.Store, error) {
 			_ = os.Unsetenv("XDG_RUNTIME_DIR")
 		}
 	}
-	if s.driver() != "vfs" {
+	if s.Driver() != "vfs" {
 		st, err := storage.GetStore(o)
-		if err == nil || s.driver() == "overlay" {
+		if err == nil || s.Driver() == "overlay" {
 			return st, err
 		}
 		if !unsupported(err) {

@@ -15,6 +15,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/hello"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 )
 
 // builtinRepo is the name of the image that Proa carries itself. It lies under
@@ -62,7 +63,7 @@ func (s *Store) addBuiltin(ctx context.Context, tell *teller) (id string, err er
 	if err != nil {
 		return "", err
 	}
-	top, err := op.addLayer(bytes.NewReader(layer), Layer{}, layerImage)
+	top, err := op.addLayer(bytes.NewReader(layer), Layer{}, index.LayerImage)
 	if err != nil {
 		return "", err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/proa-containers/proa/pkg/redact"
 	"github.com/proa-containers/proa/storage/changes"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 )
 
 // ImportOptions describe the image that Import makes.
@@ -108,7 +109,7 @@ func (s *Store) importLayer(ctx context.Context, in io.Reader, c CreateOptions) 
 		return "", err
 	}
 	defer op.end(&err)
-	if c.Top, err = op.addLayer(in, Layer{}, layerImage); err != nil {
+	if c.Top, err = op.addLayer(in, Layer{}, index.LayerImage); err != nil {
 		return "", err
 	}
 	return op.create(ctx, c)

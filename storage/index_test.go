@@ -53,13 +53,14 @@ func TestIndexFollowsTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := filepath.Join(s.root, "index")
 	for what, harm := range map[string]func(){
-		"no index":    func() { os.RemoveAll(s.indexDir()) },
-		"no image":    func() { os.RemoveAll(filepath.Join(s.indexDir(), "i")) },
-		"empty names": func() { os.WriteFile(filepath.Join(s.indexDir(), "names"), nil, 0o600) },
-		"broken list": func() { os.WriteFile(filepath.Join(s.indexDir(), "list.json"), []byte(`{"stamp":`), 0o600) },
+		"no index":    func() { os.RemoveAll(dir) },
+		"no image":    func() { os.RemoveAll(filepath.Join(dir, "i")) },
+		"empty names": func() { os.WriteFile(filepath.Join(dir, "names"), nil, 0o600) },
+		"broken list": func() { os.WriteFile(filepath.Join(dir, "list.json"), []byte(`{"stamp":`), 0o600) },
 		"old stamp": func() {
-			os.WriteFile(filepath.Join(s.indexDir(), "names"), []byte(indexVersion+" 1 2 3.4\n"), 0o600)
+			os.WriteFile(filepath.Join(dir, "names"), []byte("proa-index 4 1 2 3.4\n"), 0o600)
 		},
 	} {
 		harm()
@@ -72,7 +73,7 @@ func TestIndexFollowsTheStore(t *testing.T) {
 		}
 	}
 	// As a command killed while it wrote the index, and before it did.
-	torn := filepath.Join(s.indexDir(), ".list.json.proa-tmp-1")
+	torn := filepath.Join(dir, ".list.json.proa-tmp-1")
 	if err := os.WriteFile(torn, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestIndexFollowsTheStore(t *testing.T) {
 	if _, err := s.Resolve("behind"); !errs.Is(err, errs.NotFound) {
 		t.Error(err)
 	}
-	if _, err := os.Stat(s.imageFile(img.ID)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(dir, "i", img.ID+".json")); !os.IsNotExist(err) {
 		t.Error("the removed image's file is left", err)
 	}
 	if _, err := os.Stat(torn); !os.IsNotExist(err) {

@@ -218,9 +218,9 @@ func TestDanglingLinks(t *testing.T) {
 	if _, err := s.Pull(context.Background(), "alpine", PullOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	links := func() int { ents, _ := os.ReadDir(filepath.Join(s.home(), "l")); return len(ents) }
+	links := func() int { ents, _ := os.ReadDir(filepath.Join(s.Home(), "l")); return len(ents) }
 	before := links()
-	if err := os.Symlink("../gone/diff", filepath.Join(s.home(), "l", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")); err != nil {
+	if err := os.Symlink("../gone/diff", filepath.Join(s.Home(), "l", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(s.opsDir(), "op-killed"), nil, 0o600); err != nil {
@@ -242,7 +242,7 @@ func TestSecondShortName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	short := filepath.Join(s.home(), "l")
+	short := filepath.Join(s.Home(), "l")
 	own, err := os.ReadDir(short)
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func (s *Store) unchanged(c CreateOptions) (id string, ok bool) {
 	if err != nil || img.ID != id || s.TopLayer(img).ID != c.Top.ID {
 		return "", false
 	}
-	n, err := c.describe(img.chain())
+	n, err := c.describe(chainOf(img))
 	if err != nil {
 		return "", false
 	}
@@ -113,8 +113,8 @@ func (s *Store) unchanged(c CreateOptions) (id string, ok bool) {
 	return id, true
 }
 
-// chain lists the image's layers, the lowest first.
-func (i *Image) chain() []Layer {
+// chainOf lists the image's layers, the lowest first.
+func chainOf(i *Image) []Layer {
 	out := make([]Layer, 0, len(i.DiffIDs))
 	for n, d := range i.DiffIDs {
 		out = append(out, Layer{ID: i.Layers[len(i.Layers)-1-n], DiffID: digest.Digest(d), Size: i.LayerSizes[n]})

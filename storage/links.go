@@ -21,7 +21,7 @@ import (
 // delete all links with it when it clears the unfinished layer away. To be called
 // before the library looks at the store.
 func (s *Store) dropEmptyNames() error {
-	layers, err := os.ReadDir(s.home())
+	layers, err := os.ReadDir(s.Home())
 	if notExist(err) || len(layers) == 0 {
 		return nil
 	}
@@ -34,7 +34,7 @@ func (s *Store) dropEmptyNames() error {
 	}
 	defer unlock()
 	for _, l := range layers {
-		p := filepath.Join(s.home(), l.Name(), "link")
+		p := filepath.Join(s.Home(), l.Name(), "link")
 		if fi, err := os.Lstat(p); err == nil && fi.Size() == 0 {
 			if err := os.Remove(p); err != nil {
 				return err
@@ -85,17 +85,17 @@ func restoreLinks(home string) error {
 // removals, or between the two creations, leaves them. The layer may have been
 // made again since, under another short name.
 func (s *Store) removeDangling() error {
-	links, err := os.ReadDir(filepath.Join(s.home(), "l"))
+	links, err := os.ReadDir(filepath.Join(s.Home(), "l"))
 	if notExist(err) {
 		return nil
 	}
 	for _, l := range links {
-		p := filepath.Join(s.home(), "l", l.Name())
+		p := filepath.Join(s.Home(), "l", l.Name())
 		to, lerr := os.Readlink(p) // ../ID/diff
 		if lerr != nil {
 			continue
 		}
-		own, rerr := os.ReadFile(filepath.Join(s.home(), "l", filepath.Dir(to), "link"))
+		own, rerr := os.ReadFile(filepath.Join(s.Home(), "l", filepath.Dir(to), "link"))
 		if notExist(rerr) || rerr == nil && string(own) != l.Name() {
 			err = errors.Join(err, os.Remove(p))
 		}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/proa-containers/proa/storage/index"
 )
 
 // pulled is a store with one image of several layers.
@@ -22,7 +24,7 @@ func pulled(t *testing.T) (*Store, *Image) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.driver() != "overlay" {
+	if s.Driver() != "overlay" {
 		t.Skip("no overlay here: no short names")
 	}
 	return s, img
@@ -31,7 +33,7 @@ func pulled(t *testing.T) (*Store, *Image) {
 func wantLinks(t *testing.T, s *Store, img *Image) {
 	t.Helper()
 	for _, l := range img.Lowers {
-		if _, err := os.Stat(filepath.Join(s.home(), l, ".")); err != nil {
+		if _, err := os.Stat(filepath.Join(s.Home(), l, ".")); err != nil {
 			t.Errorf("the short name of a layer is gone: %v", err)
 		}
 	}
@@ -43,11 +45,15 @@ func unfinishLayer(t *testing.T, s *Store, parent string) {
 	t.Helper()
 	id := strings.Repeat("ab", 32)
 	file := filepath.Join(s.root, "overlay-layers", "layers.json")
-	raw, err := readRecords(file)
+	old, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := json.Marshal(layerRecord{ID: id, Parent: parent, Flags: map[string]any{"incomplete": true, flagLayer: layerImage}})
+	var raw []json.RawMessage
+	if err := json.Unmarshal(old, &raw); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := json.Marshal(index.Layer{ID: id, Parent: parent, Flags: map[string]any{"incomplete": true, index.FlagLayer: index.LayerImage}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +61,11 @@ func unfinishLayer(t *testing.T, s *Store, parent string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(s.home(), id)
+	dir := filepath.Join(s.Home(), id)
 	if err := os.MkdirAll(filepath.Join(dir, "diff"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(filepath.Join("..", id, "diff"), filepath.Join(s.home(), "l", "UNFINISHED")); err != nil {
+	if err := os.Symlink(filepath.Join("..", id, "diff"), filepath.Join(s.Home(), "l", "UNFINISHED")); err != nil {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
@@ -81,11 +87,11 @@ func TestUnfinishedShortName(t *testing.T) {
 	unfinishLayer(t, s, img.TopLayer)
 	checkClean(t, s) // clears away
 	wantLinks(t, s, img)
-	links, err := os.ReadDir(filepath.Join(s.home(), "l"))
+	links, err := os.ReadDir(filepath.Join(s.Home(), "l"))
 	if err != nil || len(links) != len(img.Lowers) {
 		t.Errorf("%d links, want %d (%v)", len(links), len(img.Lowers), err)
 	}
-	if _, err := os.Stat(filepath.Join(s.home(), strings.Repeat("ab", 32))); !notExist(err) {
+	if _, err := os.Stat(filepath.Join(s.Home(), strings.Repeat("ab", 32))); !notExist(err) {
 		t.Errorf("the unfinished layer is still there: %v", err)
 	}
 }
@@ -93,7 +99,7 @@ func TestUnfinishedShortName(t *testing.T) {
 // What lost its links all the same gets them back before it is mounted.
 func TestLostShortNames(t *testing.T) {
 	s, img := pulled(t)
-	if err := os.RemoveAll(filepath.Join(s.home(), "l")); err != nil {
+	if err := os.RemoveAll(filepath.Join(s.Home(), "l")); err != nil {
 		t.Fatal(err)
 	}
 	dir, release, err := s.MountLayer(context.Background(), s.TopLayer(img))

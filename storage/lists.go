@@ -15,6 +15,7 @@ import (
 	"go.podman.io/storage/pkg/stringid"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
 )
@@ -78,7 +79,7 @@ func (o *op) putList(id string, raw []byte, names []string, created time.Time) (
 	}
 	flags := map[string]any{}
 	if len(names) > 0 {
-		flags[flagPending] = true
+		flags[index.FlagPending] = true
 	}
 	_, err := o.store.CreateImage(id, nil, "", "", &storage.ImageOptions{
 		CreationDate: created, Flags: flags,
@@ -181,30 +182,19 @@ func (s *Store) Instance(list *Image, platform string) (img *Image, remote strin
 	return img, "", err
 }
 
-// InLists are the images that lists of the store name.
-func InLists(list []Summary) map[string]bool {
-	in := map[string]bool{}
-	for i := range list {
-		for _, id := range list[i].Instances {
-			in[id] = true
-		}
-	}
-	return in
-}
-
 // removeInstances deletes the images that only a list had, which is gone now.
 func (o *op) removeInstances(ids []string, ro RemoveOptions, out *Removal) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if _, err := o.s.refresh(true); err != nil {
+	if err := o.s.Refresh(); err != nil {
 		return err
 	}
 	list, err := o.s.List()
 	if err != nil {
 		return err
 	}
-	in := InLists(list)
+	in := index.InLists(list)
 	for _, id := range ids {
 		img, err := o.s.Resolve(id)
 		if err != nil || in[id] || len(img.Names) > 0 || hasChild(list, id) || ro.InUse != nil && ro.InUse(id) != "" {
@@ -233,12 +223,12 @@ func (s *Store) FindAside(ref, platform string) (*Image, error) {
 			if list[i].PulledAs != n.String() {
 				continue
 			}
-			if img, err := s.readImage(list[i].ID, nil); err == nil && fits(img, platform) {
+			if img, err := s.Image(list[i].ID); err == nil && fits(img, platform) {
 				return img, nil
 			}
 		}
 	}
-	return nil, noSuchImage(ref)
+	return nil, index.NoSuchImage(ref)
 }
 
 // Platforms are the platforms that a name is available for: of a list, here or

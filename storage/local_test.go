@@ -223,7 +223,7 @@ func TestBuiltin(t *testing.T) {
 	if err != nil || again.ID != img.ID || !reflect.DeepEqual(again.Names, []string{"localhost/hello:latest"}) {
 		t.Fatalf("%v %v", again, err)
 	}
-	out, err := exec.Command(filepath.Join(s.home(), img.Lowers[0], "hello")).Output()
+	out, err := exec.Command(filepath.Join(s.Home(), img.Lowers[0], "hello")).Output()
 	if err != nil || string(out) != hello.Text {
 		t.Errorf("%v %q", err, out)
 	}

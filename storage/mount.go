@@ -132,14 +132,14 @@ func mountView(r spec.Rootfs, dir string, writable bool) error {
 }
 
 func (s *Store) mountReadOnly(top Layer, dir string) (spec.Rootfs, error) {
-	r := spec.Rootfs{Driver: "overlay", Home: s.home(), ReadOnly: true}
-	if s.driver() == "vfs" && top.ID != "" {
+	r := spec.Rootfs{Driver: "overlay", Home: s.Home(), ReadOnly: true}
+	if s.Driver() == "vfs" && top.ID != "" {
 		return r, bindReadOnly(filepath.Join(s.root, "vfs", "dir", top.ID), dir)
 	}
 	if top.ID == "" {
 		return r, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_RDONLY, "mode=0755")
 	}
-	lowers, _, ok := s.lowers(top.ID)
+	lowers, _, ok := s.Lowers(top.ID)
 	if !ok {
 		return r, errs.New(errs.NotFound, "layer %s is not in the store", top.ID)
 	}
@@ -148,7 +148,7 @@ func (s *Store) mountReadOnly(top Layer, dir string) (spec.Rootfs, error) {
 		return r, err
 	}
 	if len(lowers) == 1 {
-		return r, bindReadOnly(filepath.Join(s.home(), lowers[0]), dir)
+		return r, bindReadOnly(filepath.Join(s.Home(), lowers[0]), dir)
 	}
 	if p, err := s.fuseProgram(); err != nil {
 		return r, err

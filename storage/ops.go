@@ -3,6 +3,8 @@
 package storage
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -45,7 +49,7 @@ func (s *Store) begin(clearLate bool) (*op, error) {
 		return nil, err
 	}
 	o := &op{s: s, file: f, late: clearLate}
-	if err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := filelock.Flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		o.forget()
 		return nil, err
 	}
@@ -84,10 +88,10 @@ func (o *op) end(err *error) {
 	} else {
 		o.forget()
 	}
-	if o.s.indexed() {
+	if o.s.UpToDate() {
 		return
 	}
-	if _, ierr := o.s.refresh(true); ierr != nil && *err == nil {
+	if ierr := o.s.Refresh(); ierr != nil && *err == nil {
 		*err = ierr
 	}
 }
@@ -123,7 +127,7 @@ func (s *Store) lockFile(name string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, syscall.LOCK_EX); err != nil {
+	if err := filelock.Flock(f, syscall.LOCK_EX); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -168,7 +172,7 @@ func (s *Store) staleOps(own string) (stale []string, busy bool) {
 		if err != nil {
 			continue // ended just now
 		}
-		if flock(f, syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if filelock.Flock(f, syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			stale = append(stale, p)
 		} else {
 			busy = true
@@ -178,13 +182,6 @@ func (s *Store) staleOps(own string) (stale []string, busy bool) {
 	return stale, busy
 }
 
-// flagLayer says which kind of command made a layer.
-const (
-	flagLayer  = "proa-layer"
-	layerImage = "image" // belongs to images only: without one it is debris
-	layerBuild = "build" // the build cache may know it
-)
-
 // removeDebris deletes half images, layers of images that were never created,
 // and temporary files.
 func (s *Store) removeDebris(st storage.Store) error {
@@ -193,8 +190,7 @@ func (s *Store) removeDebris(st storage.Store) error {
 		return err
 	}
 	for _, i := range images {
-		r := imageRecord{Names: i.Names, NamesHistory: i.NamesHistory, BigDataNames: i.BigDataNames, Flags: i.Flags}
-		if !r.complete() {
+		if !index.Complete(i.Names, i.NamesHistory, i.BigDataNames, i.Flags) {
 			if _, err := st.DeleteImage(i.ID, true); err != nil {
 				return err
 			}
@@ -207,7 +203,7 @@ func (s *Store) removeDebris(st storage.Store) error {
 		return err
 	}
 	for _, pattern := range []string{
-		filepath.Join(s.home(), "compat*"),           // a test of what overlay can do
+		filepath.Join(s.Home(), "compat*"),           // a test of what overlay can do
 		filepath.Join(s.root, "overlay-*", ".tmp-*"), // records that were being replaced
 		filepath.Join(s.root, "overlay-*", "*", ".tmp-*"),
 	} {
@@ -219,7 +215,7 @@ func (s *Store) removeDebris(st storage.Store) error {
 	if err := s.removeDangling(); err != nil {
 		return err
 	}
-	for _, d := range []string{s.tmpDir(), filepath.Join(s.home(), "staging")} {
+	for _, d := range []string{s.tmpDir(), filepath.Join(s.Home(), "staging")} {
 		if err := emptyDir(d); err != nil {
 			return err
 		}
@@ -257,7 +253,7 @@ func (s *Store) removeOrphans(st storage.Store) error {
 		mark(i.TopLayer)
 	}
 	for _, l := range layers {
-		if l.Flags[flagLayer] != layerImage {
+		if l.Flags[index.FlagLayer] != index.LayerImage {
 			mark(l.ID)
 		}
 	}
@@ -306,3 +302,5 @@ func emptyDir(dir string) error {
 	}
 	return nil
 }
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

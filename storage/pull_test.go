@@ -80,7 +80,7 @@ func checkAlpine(t *testing.T, s *Store, img *Image) {
 		t.Fatalf("lowers %v", img.Lowers)
 	}
 	read := func(n int, name string) string {
-		b, err := os.ReadFile(filepath.Join(s.home(), img.Lowers[n], name))
+		b, err := os.ReadFile(filepath.Join(s.Home(), img.Lowers[n], name))
 		if err != nil {
 			t.Error(err)
 		}
@@ -92,7 +92,7 @@ func checkAlpine(t *testing.T, s *Store, img *Image) {
 	if got := read(1, "bin/sh"); got != "not really" {
 		t.Errorf("sh %q", got)
 	}
-	fi, err := os.Lstat(filepath.Join(s.home(), img.Lowers[0], "etc/passwd"))
+	fi, err := os.Lstat(filepath.Join(s.Home(), img.Lowers[0], "etc/passwd"))
 	if err != nil || fi.Mode()&os.ModeCharDevice == 0 {
 		t.Errorf("whiteout: %v %v", fi, err)
 	}
@@ -333,13 +333,13 @@ func noLeftovers(t *testing.T, s *Store) {
 		t.Errorf("layer %s is left", l.ID)
 	}
 	o.end(&err)
-	for _, d := range []string{s.tmpDir(), filepath.Join(s.home(), "staging")} {
+	for _, d := range []string{s.tmpDir(), filepath.Join(s.Home(), "staging")} {
 		ents, _ := os.ReadDir(d)
 		for _, e := range ents {
 			t.Errorf("%s/%s is left", d, e.Name())
 		}
 	}
-	ents, _ := os.ReadDir(s.home())
+	ents, _ := os.ReadDir(s.Home())
 	for _, e := range ents {
 		switch e.Name() {
 		case "l", "staging", "tempdirs", ".has-mount-program", "backingFsBlockDev":
@@ -347,7 +347,7 @@ func noLeftovers(t *testing.T, s *Store) {
 			t.Errorf("%s is left in the overlay home", e.Name())
 		}
 	}
-	links, _ := os.ReadDir(filepath.Join(s.home(), "l"))
+	links, _ := os.ReadDir(filepath.Join(s.Home(), "l"))
 	for _, e := range links {
 		t.Errorf("link %s is left", e.Name())
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/crypt"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/storage/sign"
 )
@@ -332,7 +333,7 @@ func (o *op) addRepoDigest(id, repoDigest string) error {
 	if err != nil {
 		return err
 	}
-	var md metadata
+	var md index.Metadata
 	_ = json.Unmarshal([]byte(img.Metadata), &md)
 	if slices.Contains(md.RepoDigests, repoDigest) {
 		return nil

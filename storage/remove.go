@@ -11,6 +11,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -190,7 +191,7 @@ func (o *op) remove(img *Image, ro RemoveOptions, out *Removal) error {
 	if ro.NoPrune || img.Parent == "" {
 		return nil
 	}
-	if _, err := o.s.refresh(true); err != nil {
+	if err := o.s.Refresh(); err != nil {
 		return err
 	}
 	parent, err := o.s.Resolve(img.Parent)
@@ -252,7 +253,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (out *Removal, err er
 		return nil, err
 	}
 	out = &Removal{}
-	inList := InLists(list)
+	inList := index.InLists(list)
 	for i := range list {
 		m := &list[i]
 		switch {
@@ -267,7 +268,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (out *Removal, err er
 		case o.InUse != nil && o.InUse(m.ID) != "":
 			continue
 		}
-		img, err := s.readImage(m.ID, nil)
+		img, err := s.Image(m.ID)
 		if notExist(err) {
 			continue // went with a child
 		}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/index"
 )
 
 // One content can stand on several parents: a base that several images have, a
@@ -33,7 +34,7 @@ func LayerID(parent Layer, diffID digest.Digest) string { return layerID(parent.
 
 // FindLayer finds some layer with this content, on whatever parent.
 func (s *Store) FindLayer(diffID digest.Digest) (Layer, bool) {
-	layers, err := s.readLayers()
+	layers, err := s.Layers()
 	if err != nil {
 		return Layer{}, false
 	}
@@ -58,7 +59,7 @@ func (s *Store) CopyLayer(ctx context.Context, diffID digest.Digest, parent Laye
 		return Layer{}, errs.New(errs.NotFound, "no layer has the content %s", diffID)
 	}
 	l = Layer{DiffID: g.diffID, Size: g.size}
-	l.ID, _, err = s.commit(o.store, g, parent.ID, layerBuild)
+	l.ID, _, err = s.commit(o.store, g, parent.ID, index.LayerBuild)
 	return l, err
 }
 
@@ -94,7 +95,7 @@ func (o *op) stageLinks(l *storage.Layer, blob digest.Digest) *staged {
 		return nil
 	}
 	d := &linkDiffer{
-		src: filepath.Join(o.s.home(), l.ID, "diff"), layer: l,
+		src: filepath.Join(o.s.Home(), l.ID, "diff"), layer: l,
 		split: filepath.Join(o.s.root, "overlay-layers", l.ID+".tar-split.gz"),
 	}
 	out, err := o.store.PrepareStagedLayer(nil, d)

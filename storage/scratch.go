@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/pack"
 	"github.com/proa-containers/proa/storage/unpack"
 )
@@ -56,7 +56,7 @@ func (s *Store) newScratch(parent Layer, detached bool) (_ *Scratch, err error) 
 			_ = w.Discard()
 		}
 	}()
-	if s.driver() != "overlay" {
+	if s.Driver() != "overlay" {
 		return nil, errs.WithHint(errs.New(errs.Unsupported, "a build needs overlay, which this host refuses to an unprivileged user"),
 			"install the package fuse-overlayfs and start with an empty store")
 	}
@@ -67,7 +67,7 @@ func (s *Store) newScratch(parent Layer, detached bool) (_ *Scratch, err error) 
 	var mode uint32
 	if parent.ID != "" {
 		var ok bool
-		if lowers, mode, ok = s.lowers(parent.ID); !ok {
+		if lowers, mode, ok = s.Lowers(parent.ID); !ok {
 			return nil, errs.New(errs.NotFound, "layer %s is not in the store", parent.ID)
 		}
 	}
@@ -140,7 +140,7 @@ func (w *Scratch) Commit(_ context.Context, epoch *time.Time) (Layer, error) {
 		return Layer{}, errs.Wrap(err, "commit a layer", "")
 	}
 	l := Layer{DiffID: g.diffID, Size: g.size}
-	l.ID, _, err = w.s.commit(w.o.store, g, w.parent.ID, layerBuild)
+	l.ID, _, err = w.s.commit(w.o.store, g, w.parent.ID, index.LayerBuild)
 	return l, err
 }
 
@@ -221,24 +221,10 @@ func (d *dirDiffer) ApplyDiff(dest string, _ *archive.TarOptions, do *drivers.Di
 	return out, nil
 }
 
-// LayerExists reports whether a layer is in the store: a few microseconds, and
-// no lock.
-func (s *Store) LayerExists(id string) bool {
-	if id == "" || strings.Contains(id, "/") {
-		return false
-	}
-	if s.driver() == "vfs" {
-		_, err := os.Stat(filepath.Join(s.root, "vfs", "dir", id))
-		return err == nil
-	}
-	_, err := os.Stat(filepath.Join(s.home(), id, "link"))
-	return err == nil
-}
-
 // TopLayer is an image's topmost layer, the zero Layer for an image without
 // any.
 func (s *Store) TopLayer(img *Image) Layer {
-	chain := img.chain()
+	chain := chainOf(img)
 	if len(chain) == 0 {
 		return Layer{}
 	}
@@ -252,7 +238,7 @@ func (s *Store) AddLayer(_ context.Context, r io.Reader, parent Layer) (l Layer,
 		return Layer{}, err
 	}
 	defer o.end(&err)
-	return o.addLayer(r, parent, layerBuild)
+	return o.addLayer(r, parent, index.LayerBuild)
 }
 
 // CreateImage stores an image whose layers are in the store, and returns its

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/storage/blob"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/unpack"
 )
 
@@ -153,7 +154,7 @@ func (s *Store) commit(st storage.Store, g *staged, parent, kind string) (id str
 		g.drop(st)
 		return id, true, nil
 	}
-	o := &storage.LayerOptions{Flags: map[string]any{flagLayer: kind}}
+	o := &storage.LayerOptions{Flags: map[string]any{index.FlagLayer: kind}}
 	if g.out != nil {
 		out := g.out
 		_, err = st.ApplyStagedLayer(storage.ApplyStagedLayerOptions{
@@ -184,7 +185,7 @@ func (s *Store) commit(st storage.Store, g *staged, parent, kind string) (id str
 // that of other tools.
 func (s *Store) dropMountPoints(id string) {
 	for _, d := range []string{"merged", "work"} {
-		_ = os.Remove(filepath.Join(s.home(), id, d)) // only an empty one goes
+		_ = os.Remove(filepath.Join(s.Home(), id, d)) // only an empty one goes
 	}
 }
 

@@ -4,8 +4,8 @@
 // containers/storage (layers) and containers/image (registries, archives,
 // signatures).
 //
-// Reading (Resolve, List, Rootfs, Names) works for the user outside of any user
-// namespace, takes no lock of the store, and reads a small index of its own.
+// Reading (Resolve, List, Usage: storage/index) works for the user outside of any
+// user namespace, takes no lock of the store, and reads a small index of its own.
 // Writing (Pull, Load, Remove, ...) is only possible inside the user's
 // namespace, or as real root, because layers contain files of many owners; the
 // caller sees to that.
@@ -13,37 +13,42 @@ package storage
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 
 	"go.podman.io/storage/pkg/reexec"
 
 	"github.com/proa-containers/proa/pkg/dirs"
+	"github.com/proa-containers/proa/storage/index"
 )
 
-// Store is one user's images. It is safe for use by several goroutines.
+// Store is one user's images: what its Index reads, and the writing. It is safe
+// for use by several goroutines.
 type Store struct {
 	root string // of containers/storage
 	run  string // its volatile directory
 	// userConf is where the user says that storage.conf is, which other stores
 	// heed.
 	userConf string
+	*index.Index
 	graph
 }
+
+// What reading is about.
+type (
+	Image   = index.Image
+	Summary = index.Summary
+)
 
 // Open prepares a Store; nothing is read or created yet.
 func Open(d dirs.Dirs) *Store {
 	tellUser()
-	return &Store{root: d.Storage(), run: d.StorageRun(), userConf: os.Getenv("CONTAINERS_STORAGE_CONF")}
+	return &Store{Index: index.Of(d.Storage()), root: d.Storage(), run: d.StorageRun(), userConf: os.Getenv("CONTAINERS_STORAGE_CONF")}
 }
 
 // Reexec must be the first call of any main that writes to a Store. It reports
 // true when this process was started as a helper of containers/storage and has
 // done its work: main must return then.
 func Reexec() bool { return reexec.Init() }
-
-// home is the directory that relative lower directories start at.
-func (s *Store) home() string { return filepath.Join(s.root, "overlay") }
 
 // tellUser says to containers/image whose namespace this is: as uid 0 it would
 // look for root's files (/var/cache, /run/containers/0) instead of the user's.

@@ -31,7 +31,7 @@ func TestUsageTreeCheck(t *testing.T) {
 	if f, err := s.Check(ctx, CheckOptions{}, nil); err != nil || len(f) != 0 {
 		t.Errorf("%v %v", f, err)
 	}
-	victim := filepath.Join(s.home(), img.Lowers[0], "etc/motd")
+	victim := filepath.Join(s.Home(), img.Lowers[0], "etc/motd")
 	if err := os.WriteFile(victim, []byte("hacked"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 )
 
 // use is one call that needs the blobs to stay: it shares a lock that clearing
@@ -52,7 +53,7 @@ func (s *Store) share() (*use, error) {
 		return nil, err
 	}
 	u := &use{s: s, lock: f}
-	if err := flock(f, syscall.LOCK_SH); err != nil {
+	if err := filelock.Flock(f, syscall.LOCK_SH); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -74,8 +75,8 @@ func (u *use) clear() (err error) {
 	// The kernel gives the shared lock up before it tries for the other, and does
 	// not give it back: another call may clear meanwhile. So this is only for
 	// when nothing is staged.
-	defer func() { err = errors.Join(err, flock(u.lock, syscall.LOCK_SH)) }()
-	if flock(u.lock, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+	defer func() { err = errors.Join(err, filelock.Flock(u.lock, syscall.LOCK_SH)) }()
+	if filelock.Flock(u.lock, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		return nil
 	}
 	keep, err := u.s.named()
@@ -136,7 +137,7 @@ func (s *Store) edit(change func(ix *imgspec.Index) error) error {
 		return err
 	}
 	defer f.Close()
-	if err := flock(f, syscall.LOCK_EX); err != nil {
+	if err := filelock.Flock(f, syscall.LOCK_EX); err != nil {
 		return err
 	}
 	ix, err := s.readIndex()
@@ -229,12 +230,3 @@ func (s *Store) remove(which func(*imgspec.Index) ([]imgspec.Descriptor, error))
 }
 
 func (s *Store) tmpDir() string { return filepath.Join(s.dir, "tmp") }
-
-func flock(f *os.File, how int) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), how)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"go.podman.io/image/v5/signature"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/filelock"
 )
 
 // putSignature adds a signature to those of an image: the files signature-1,
@@ -27,7 +28,7 @@ func putSignature(dir string, sig []byte) (string, error) {
 		return "", err
 	}
 	defer d.Close()
-	if err := lock(d); err != nil {
+	if err := filelock.Flock(d, syscall.LOCK_EX); err != nil {
 		return "", err
 	}
 	own, err := signature.GetUntrustedSignatureInformationWithoutVerifying(sig)
@@ -47,14 +48,5 @@ func putSignature(dir string, sig []byte) (string, error) {
 			}
 		}
 		return path, atomicfile.Write(path, sig, 0o644, atomicfile.Durable)
-	}
-}
-
-func lock(f *os.File) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
 	}
 }

@@ -40,7 +40,7 @@ const (
 // groups are matched by the longest prefix.
 var groups = []group{
 	{"pkg/errs", leaf}, {"pkg/dirs", leaf}, {"pkg/atomicfile", leaf}, {"pkg/failpoint", leaf}, {"pkg/term", leaf}, {"pkg/version", leaf},
-	{"pkg/names", leaf}, {"pkg/cleanup", leaf}, {"pkg/hello", leaf}, {"pkg/initprog", leaf}, {"pkg/procfs", leaf}, {"pkg/redact", leaf},
+	{"pkg/names", leaf}, {"pkg/cleanup", leaf}, {"pkg/hello", leaf}, {"pkg/initprog", leaf}, {"pkg/procfs", leaf}, {"pkg/filelock", leaf}, {"pkg/redact", leaf},
 	// What the user asked for and what follows from it: pure, so that it can
 	// be tested without a machine.
 	{"pkg/spec", value}, {"pkg/ocispec", value}, {"libpod/lifecycle", value},
@@ -168,6 +168,9 @@ func checkImport(t *testing.T, f file, from group, to string) {
 // storageEdges are the imports among the packages below storage. Each of them
 // can be read and tested without a store, so none imports storage itself.
 var storageEdges = map[string]string{
+	"storage/index -> storage/imagename":    "images are looked up by name",
+	"storage/index -> storage/manifestlist": "a list names images of the store",
+	"storage/index -> storage/registry":     "a short name is looked for under each name that registries.conf makes of it",
 	"storage/registry -> storage/imagename": "what is asked of a registry has a name, and a refusal quotes it",
 	"storage/sign -> storage/imagename":     "a signature holds for a name",
 	"storage/sign -> storage/registry":      "what lies at a registry is signed there, and its place says where signatures lie",

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+// Package index is what reading commands read in place of the store: it needs no
+// user namespace, takes no lock of the store and loads nothing of its library.
+// What the index lacks it derives from the store's own files.
+package index
 
 import (
 	"bytes"
@@ -17,9 +20,11 @@ import (
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 )
 
-// The index is what reading commands read instead of the store. It is made of
+// Index reads the images of one user's store. It is safe for use by several
+// goroutines. On disk it is
 //
 //	index/names        one line per name, digest and id: looked up by a search
 //	index/list.json    all summaries
@@ -30,7 +35,16 @@ import (
 // and has not yet written the index (or was killed before): the reader then
 // derives the index itself, from the store's own files, and writes it if nobody
 // else is at it. Layers need no stamp: an image's layers never change.
-type index struct {
+type Index struct {
+	root string // of the store
+}
+
+// Of is the index of the store at root, an absolute path. Nothing is read or
+// created yet.
+func Of(root string) *Index { return &Index{root} }
+
+// snapshot is an index in memory.
+type snapshot struct {
 	names  []byte
 	list   []Summary
 	images map[string]*Image
@@ -38,10 +52,13 @@ type index struct {
 
 const indexVersion = "proa-index 4"
 
-func (s *Store) indexDir() string { return filepath.Join(s.root, "index") }
+func (x *Index) indexDir() string { return filepath.Join(x.root, "index") }
 
-func (s *Store) imageFile(id string) string {
-	return filepath.Join(s.indexDir(), "i", id+".json")
+// Home is the directory that relative lower directories start at.
+func (x *Index) Home() string { return filepath.Join(x.root, "overlay") }
+
+func (x *Index) imageFile(id string) string {
+	return filepath.Join(x.indexDir(), "i", id+".json")
 }
 
 // stamp identifies one version of a file that is only ever replaced whole.
@@ -53,45 +70,45 @@ func stamp(path string) string {
 	return fmt.Sprintf("%s %d %d %d.%09d", indexVersion, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec)
 }
 
-// driver is the kind of the existing store: overlay, vfs, or "" before the
+// Driver is the kind of the existing store: overlay, vfs, or "" before the
 // first image.
-func (s *Store) driver() string {
+func (x *Index) Driver() string {
 	for _, d := range []string{"overlay", "vfs"} {
-		if _, err := os.Stat(filepath.Join(s.root, d+"-images")); err == nil {
+		if _, err := os.Stat(filepath.Join(x.root, d+"-images")); err == nil {
 			return d
 		}
 	}
 	return ""
 }
 
-func (s *Store) imagesJSON() string {
-	return filepath.Join(s.root, s.driver()+"-images", "images.json")
+func (x *Index) imagesJSON() string {
+	return filepath.Join(x.root, x.Driver()+"-images", "images.json")
 }
 
 // readNames returns the lines of index/names, or an index made afresh.
-func (s *Store) readNames() ([]byte, *index, error) {
-	want := stamp(s.imagesJSON())
-	data, err := os.ReadFile(filepath.Join(s.indexDir(), "names"))
+func (x *Index) readNames() ([]byte, *snapshot, error) {
+	want := stamp(x.imagesJSON())
+	data, err := os.ReadFile(filepath.Join(x.indexDir(), "names"))
 	if err == nil {
 		if head, rest, ok := bytes.Cut(data, []byte("\n")); ok && string(head) == want {
 			return data[len(data)-len(rest)-1:], nil, nil
 		}
 	}
-	ix, err := s.refresh(false)
+	snap, err := x.refresh(false)
 	if err != nil {
 		return nil, nil, err
 	}
-	return ix.names, ix, nil
+	return snap.names, snap, nil
 }
 
-// indexed reports whether the index on disk is up to date.
-func (s *Store) indexed() bool {
-	f, err := os.Open(filepath.Join(s.indexDir(), "names"))
+// UpToDate reports whether the index on disk is up to date.
+func (x *Index) UpToDate() bool {
+	f, err := os.Open(filepath.Join(x.indexDir(), "names"))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	want := stamp(s.imagesJSON())
+	want := stamp(x.imagesJSON())
 	have := make([]byte, len(want)+1)
 	_, err = io.ReadFull(f, have)
 	return err == nil && string(have) == want+"\n"
@@ -102,9 +119,10 @@ type listFile struct {
 	Images []Summary `json:"images"`
 }
 
-func (s *Store) readList() ([]Summary, error) {
-	want := stamp(s.imagesJSON())
-	data, err := os.ReadFile(filepath.Join(s.indexDir(), "list.json"))
+// List returns all images, the newest first. The slice is the caller's.
+func (x *Index) List() ([]Summary, error) {
+	want := stamp(x.imagesJSON())
+	data, err := os.ReadFile(filepath.Join(x.indexDir(), "list.json"))
 	if err == nil {
 		// The stamp comes first: a stale list need not be parsed.
 		if bytes.HasPrefix(data, []byte(`{"stamp":"`+want+`"`)) {
@@ -114,29 +132,32 @@ func (s *Store) readList() ([]Summary, error) {
 			}
 		}
 	}
-	ix, err := s.refresh(false)
+	snap, err := x.refresh(false)
 	if err != nil {
 		return nil, err
 	}
-	return ix.list, nil
+	return snap.list, nil
 }
+
+// Image reads one image by its complete id. One that is not there is fs.ErrNotExist.
+func (x *Index) Image(id string) (*Image, error) { return x.readImage(id, nil) }
 
 // readImage reads one image that readNames has just named. An image that was
 // removed in between is not found.
-func (s *Store) readImage(id string, ix *index) (*Image, error) {
-	if ix != nil {
-		if img := ix.images[id]; img != nil {
+func (x *Index) readImage(id string, snap *snapshot) (*Image, error) {
+	if snap != nil {
+		if img := snap.images[id]; img != nil {
 			return img, nil
 		}
 	}
-	data, err := os.ReadFile(s.imageFile(id))
+	data, err := os.ReadFile(x.imageFile(id))
 	if err != nil {
 		return nil, err
 	}
 	var f imageFile
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, errs.WithHint(errs.New(errs.Corrupt, "cannot read the index of image %q: %v", id, err),
-			"remove the directory %s: it is made again", s.indexDir())
+			"remove the directory %s: it is made again", x.indexDir())
 	}
 	return &f.Image, nil
 }
@@ -147,35 +168,41 @@ type imageFile struct {
 	Image
 }
 
+// Refresh brings the index on disk up to date, after the store changed.
+func (x *Index) Refresh() error {
+	_, err := x.refresh(true)
+	return err
+}
+
 // refresh derives the index from the store's files and writes it. With wait it
 // waits for another writer of the index, else that one's result is as good.
-func (s *Store) refresh(wait bool) (*index, error) {
-	unlock, ok := s.lockIndex(wait)
+func (x *Index) refresh(wait bool) (*snapshot, error) {
+	unlock, ok := x.lockIndex(wait)
 	defer unlock()
 	// Before reading: should the store change meanwhile, the index is stale
 	// from the start and the next reader sees it.
-	mark := stamp(s.imagesJSON())
-	ix, fresh, err := s.derive()
+	mark := stamp(x.imagesJSON())
+	snap, fresh, err := x.derive()
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return ix, nil
+		return snap, nil
 	}
-	return ix, s.writeIndex(ix, fresh, mark, wait)
+	return snap, x.writeIndex(snap, fresh, mark, wait)
 }
 
 // lockIndex keeps writers of the index apart. A user who cannot create it (a
 // read-only home) goes without.
-func (s *Store) lockIndex(wait bool) (unlock func(), ok bool) {
+func (x *Index) lockIndex(wait bool) (unlock func(), ok bool) {
 	none := func() {}
-	if _, err := os.Stat(s.root); err != nil && !wait {
+	if _, err := os.Stat(x.root); err != nil && !wait {
 		return none, false // nothing there: a reading command creates nothing
 	}
-	if err := os.MkdirAll(filepath.Join(s.indexDir(), "i"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(x.indexDir(), "i"), 0o700); err != nil {
 		return none, false
 	}
-	f, err := os.OpenFile(filepath.Join(s.indexDir(), "lock"), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(filepath.Join(x.indexDir(), "lock"), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return none, false
 	}
@@ -183,23 +210,14 @@ func (s *Store) lockIndex(wait bool) (unlock func(), ok bool) {
 	if !wait {
 		how |= syscall.LOCK_NB
 	}
-	if err := flock(f, how); err != nil {
+	if err := filelock.Flock(f, how); err != nil {
 		f.Close()
 		return none, false
 	}
 	return func() { f.Close() }, true
 }
 
-func flock(f *os.File, how int) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), how)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
-}
-
-func (s *Store) writeIndex(ix *index, fresh map[string]imageFile, mark string, must bool) error {
+func (x *Index) writeIndex(snap *snapshot, fresh map[string]imageFile, mark string, must bool) error {
 	fail := func(err error) error {
 		if must {
 			return err
@@ -207,50 +225,50 @@ func (s *Store) writeIndex(ix *index, fresh map[string]imageFile, mark string, m
 		return nil // the reader has what it needs
 	}
 	for id, f := range fresh {
-		if err := atomicfile.WriteJSON(s.imageFile(id), f, 0o600, atomicfile.Volatile); err != nil {
+		if err := atomicfile.WriteJSON(x.imageFile(id), f, 0o600, atomicfile.Volatile); err != nil {
 			return fail(err)
 		}
 	}
-	l := listFile{Stamp: mark, Images: ix.list}
+	l := listFile{Stamp: mark, Images: snap.list}
 	if l.Images == nil {
 		l.Images = []Summary{}
 	}
-	if err := atomicfile.WriteJSON(filepath.Join(s.indexDir(), "list.json"), l, 0o600, atomicfile.Volatile); err != nil {
+	if err := atomicfile.WriteJSON(filepath.Join(x.indexDir(), "list.json"), l, 0o600, atomicfile.Volatile); err != nil {
 		return fail(err)
 	}
-	text := append([]byte(mark), ix.names...)
-	if err := atomicfile.Write(filepath.Join(s.indexDir(), "names"), text, 0o600, atomicfile.Volatile); err != nil {
+	text := append([]byte(mark), snap.names...)
+	if err := atomicfile.Write(filepath.Join(x.indexDir(), "names"), text, 0o600, atomicfile.Volatile); err != nil {
 		return fail(err)
 	}
-	s.sweepIndex(ix)
+	x.sweepIndex(snap)
 	return nil
 }
 
 // sweepIndex removes what the index has no more, and what killed writers left.
 // It comes last: until then the old names could lead a reader to an old image.
-func (s *Store) sweepIndex(ix *index) {
-	own, _ := os.ReadDir(s.indexDir())
+func (x *Index) sweepIndex(snap *snapshot) {
+	own, _ := os.ReadDir(x.indexDir())
 	for _, e := range own {
 		if atomicfile.IsTemp(e.Name()) {
-			_ = os.Remove(filepath.Join(s.indexDir(), e.Name()))
+			_ = os.Remove(filepath.Join(x.indexDir(), e.Name()))
 		}
 	}
-	ents, _ := os.ReadDir(filepath.Join(s.indexDir(), "i"))
+	ents, _ := os.ReadDir(filepath.Join(x.indexDir(), "i"))
 	for _, e := range ents {
 		id, isImage := strings.CutSuffix(e.Name(), ".json")
-		if atomicfile.IsTemp(e.Name()) || isImage && ix.images[id] == nil {
-			_ = os.Remove(filepath.Join(s.indexDir(), "i", e.Name()))
+		if atomicfile.IsTemp(e.Name()) || isImage && snap.images[id] == nil {
+			_ = os.Remove(filepath.Join(x.indexDir(), "i", e.Name()))
 		}
 	}
 }
 
 // lines renders the names of all images; the first byte is a line feed, so that
 // a search can ask for whole lines.
-func (ix *index) lines() []byte {
+func (snap *snapshot) lines() []byte {
 	var b bytes.Buffer
 	b.WriteByte('\n')
-	for i := range ix.list {
-		m := &ix.list[i]
+	for i := range snap.list {
+		m := &snap.list[i]
 		fmt.Fprintf(&b, "i\t%s\n", m.ID)
 		for _, n := range m.Names {
 			fmt.Fprintf(&b, "n\t%s\t%s\n", n, m.ID)

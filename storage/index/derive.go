@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package index
 
 import (
 	"crypto/sha256"
@@ -12,7 +12,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
@@ -21,93 +20,44 @@ import (
 	"github.com/proa-containers/proa/storage/manifestlist"
 )
 
-// imageRecord is what we read of one element of the store's images.json.
-type imageRecord struct {
-	ID             string            `json:"id"`
-	Names          []string          `json:"names"`
-	NamesHistory   []string          `json:"names-history"`
-	TopLayer       string            `json:"layer"`
-	Metadata       string            `json:"metadata"`
-	BigDataNames   []string          `json:"big-data-names"`
-	BigDataDigests map[string]string `json:"big-data-digests"`
-	Created        time.Time         `json:"created"`
-	Flags          map[string]any    `json:"flags"`
-}
-
-// layerRecord is what we read of one element of layers.json.
-type layerRecord struct {
-	ID       string         `json:"id"`
-	Parent   string         `json:"parent"`
-	DiffID   string         `json:"diff-digest"`
-	DiffSize int64          `json:"diff-size"`
-	Flags    map[string]any `json:"flags"`
-}
-
-// metadata is the store's free text for each image. containers/image keeps its
-// signature sizes there; ours stand beside them.
-type metadata struct {
-	SignatureSizes []int `json:"signature-sizes,omitempty"`
-	// RepoDigests are the names by digest under which the image was pulled or
-	// pushed. A local tag is none.
-	RepoDigests []string `json:"proa-repo-digests,omitempty"`
-	Parent      string   `json:"proa-parent,omitempty"`
-	// Intermediate marks a step of a build that only the cache knows.
-	Intermediate bool `json:"proa-intermediate,omitempty"`
-	// PulledAs is the name that a build asked for, for another platform: the
-	// name itself stays with the host's image.
-	PulledAs string `json:"proa-pulled-as,omitempty"`
-}
-
-// flagPending marks an image that is created without its name, which follows in
-// a second step: still without any name, it is what a killed command left.
-const flagPending = "proa-pending"
-
-// complete says whether the image's last step was done.
-func (r *imageRecord) complete() bool {
-	if !slices.Contains(r.BigDataNames, "manifest") {
-		return false
-	}
-	return r.Flags[flagPending] == nil || len(r.Names) > 0 || len(r.NamesHistory) > 0
-}
-
 // derive reads the store's own files. fresh holds the images that the index on
 // disk lacks or describes in an older state.
-func (s *Store) derive() (ix *index, fresh map[string]imageFile, err error) {
-	ix = &index{images: map[string]*Image{}}
+func (x *Index) derive() (snap *snapshot, fresh map[string]imageFile, err error) {
+	snap = &snapshot{images: map[string]*Image{}}
 	fresh = map[string]imageFile{}
-	raw, err := readRecords(s.imagesJSON())
+	raw, err := readRecords(x.imagesJSON())
 	if err != nil {
 		return nil, nil, err
 	}
-	var layers map[string]*layerRecord
+	var layers map[string]*Layer
 	for _, rec := range raw {
 		sum := sha256.Sum256(rec)
 		key := hex.EncodeToString(sum[:8])
 		var r imageRecord
 		if err := json.Unmarshal(rec, &r); err != nil {
-			return nil, nil, errs.New(errs.Corrupt, "cannot read %s: %v", s.imagesJSON(), err)
+			return nil, nil, errs.New(errs.Corrupt, "cannot read %s: %v", x.imagesJSON(), err)
 		}
 		if !r.complete() {
 			continue
 		}
-		img := s.known(r.ID, key)
+		img := x.known(r.ID, key)
 		if img == nil {
 			if layers == nil {
-				if layers, err = s.readLayers(); err != nil {
+				if layers, err = x.Layers(); err != nil {
 					return nil, nil, err
 				}
 			}
-			if img = s.describe(&r, layers); img == nil {
+			if img = x.describe(&r, layers); img == nil {
 				continue
 			}
 			fresh[r.ID] = imageFile{Key: key, Image: *img}
 		}
-		ix.images[r.ID] = img
-		ix.list = append(ix.list, img.Summary)
+		snap.images[r.ID] = img
+		snap.list = append(snap.list, img.Summary)
 	}
-	sortNewest(ix.list)
-	ix.names = ix.lines()
-	return ix, fresh, nil
+	sortNewest(snap.list)
+	snap.names = snap.lines()
+	return snap, fresh, nil
 }
 
 func readRecords(path string) ([]json.RawMessage, error) {
@@ -125,8 +75,8 @@ func readRecords(path string) ([]json.RawMessage, error) {
 	return raw, nil
 }
 
-func (s *Store) known(id, key string) *Image {
-	data, err := os.ReadFile(s.imageFile(id))
+func (x *Index) known(id, key string) *Image {
+	data, err := os.ReadFile(x.imageFile(id))
 	if err != nil {
 		return nil
 	}
@@ -137,15 +87,16 @@ func (s *Store) known(id, key string) *Image {
 	return &f.Image
 }
 
-func (s *Store) readLayers() (map[string]*layerRecord, error) {
-	out := map[string]*layerRecord{}
+// Layers reads the records of all layers, by id.
+func (x *Index) Layers() (map[string]*Layer, error) {
+	out := map[string]*Layer{}
 	for _, name := range []string{"layers.json", "volatile-layers.json"} {
-		raw, err := readRecords(filepath.Join(s.root, s.driver()+"-layers", name))
+		raw, err := readRecords(filepath.Join(x.root, x.Driver()+"-layers", name))
 		if err != nil {
 			return nil, err
 		}
 		for _, rec := range raw {
-			var l layerRecord
+			var l Layer
 			if err := json.Unmarshal(rec, &l); err != nil {
 				return nil, errs.New(errs.Corrupt, "cannot read %s: %v", name, err)
 			}
@@ -157,15 +108,15 @@ func (s *Store) readLayers() (map[string]*layerRecord, error) {
 
 // describe makes the index entry of one image, or nil where a part of it is
 // missing: such an image cannot be used.
-func (s *Store) describe(r *imageRecord, layers map[string]*layerRecord) *Image {
+func (x *Index) describe(r *imageRecord, layers map[string]*Layer) *Image {
 	img := &Image{Summary: Summary{ID: r.ID, Names: r.Names, Created: r.Created, TopLayer: r.TopLayer}}
-	var md metadata
+	var md Metadata
 	_ = json.Unmarshal([]byte(r.Metadata), &md)
 	img.RepoDigests = md.RepoDigests
 	img.Parent, img.PulledAs = md.Parent, md.PulledAs
 	img.Intermediate = md.Intermediate && len(r.Names) == 0
 	img.Digest = r.BigDataDigests["manifest"]
-	man, err := s.bigData(r.ID, "manifest")
+	man, err := x.bigData(r.ID, "manifest")
 	if err != nil {
 		return nil
 	}
@@ -185,26 +136,26 @@ func (s *Store) describe(r *imageRecord, layers map[string]*layerRecord) *Image 
 		img.Instances = manifestlist.Images(man)
 		return img
 	}
-	conf, err := s.bigData(r.ID, m.Config.Digest)
+	conf, err := x.bigData(r.ID, m.Config.Digest)
 	if err != nil {
 		return nil
 	}
-	if !s.describeLayers(img, layers) || !describeConfig(img, conf) {
+	if !x.describeLayers(img, layers) || !describeConfig(img, conf) {
 		return nil
 	}
 	return img
 }
 
 // bigData reads one of an image's data items directly.
-func (s *Store) bigData(id, key string) ([]byte, error) {
+func (x *Index) bigData(id, key string) ([]byte, error) {
 	base := key
 	if strings.Trim(key, "0123456789abcdefghijklmnopqrstuvwxyz.") != "" {
 		base = "=" + base64.StdEncoding.EncodeToString([]byte(key))
 	}
-	return os.ReadFile(filepath.Join(s.root, s.driver()+"-images", id, base))
+	return os.ReadFile(filepath.Join(x.root, x.Driver()+"-images", id, base))
 }
 
-func (s *Store) describeLayers(img *Image, layers map[string]*layerRecord) bool {
+func (x *Index) describeLayers(img *Image, layers map[string]*Layer) bool {
 	seen := map[string]bool{}
 	for id := img.TopLayer; id != ""; {
 		l := layers[id]
@@ -220,18 +171,19 @@ func (s *Store) describeLayers(img *Image, layers map[string]*layerRecord) bool 
 	}
 	slices.Reverse(img.DiffIDs)
 	slices.Reverse(img.LayerSizes)
-	if s.driver() != "overlay" || img.TopLayer == "" {
+	if x.Driver() != "overlay" || img.TopLayer == "" {
 		return true
 	}
-	lowers, mode, ok := s.lowers(img.TopLayer)
+	lowers, mode, ok := x.Lowers(img.TopLayer)
 	img.Lowers, img.RootMode = lowers, mode
 	return ok
 }
 
-// lowers is the chain of directories from a layer down, topmost first, relative
-// to the overlay home, and the permissions of the root directory in it.
-func (s *Store) lowers(layer string) ([]string, uint32, bool) {
-	dir := filepath.Join(s.home(), layer)
+// Lowers is the chain of directories from a layer down, topmost first, relative
+// to the overlay home, and the permissions of the root directory in it; false
+// where the layer is not there.
+func (x *Index) Lowers(layer string) ([]string, uint32, bool) {
+	dir := filepath.Join(x.Home(), layer)
 	link, err := os.ReadFile(filepath.Join(dir, "link"))
 	if err != nil {
 		return nil, 0, false
@@ -265,7 +217,7 @@ func describeConfig(img *Image, data []byte) bool {
 	img.Author, img.Comment = c.Author, extra.Comment
 	img.Architecture, img.OS, img.Variant = c.Architecture, c.OS, c.Variant
 	img.Labels = c.Config.Labels
-	img.Config = ConfigOf(img.ID, &c)
+	img.Config = configOf(img.ID, &c)
 	for _, h := range c.History {
 		e := History{CreatedBy: h.CreatedBy, Author: h.Author, Comment: h.Comment, EmptyLayer: h.EmptyLayer}
 		if h.Created != nil {
@@ -288,8 +240,8 @@ func sizeHistory(img *Image) {
 	}
 }
 
-// ConfigOf takes from an image configuration what a container inherits.
-func ConfigOf(id string, c *dockerspec.DockerOCIImage) spec.ImageConfig {
+// configOf takes from an image configuration what a container inherits.
+func configOf(id string, c *dockerspec.DockerOCIImage) spec.ImageConfig {
 	out := spec.ImageConfig{
 		ID: id, Architecture: c.Architecture, OS: c.OS,
 		User: c.Config.User, Env: c.Config.Env, Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd,
