@@ -4,6 +4,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	ocilayout "go.podman.io/image/v5/oci/layout"
 	"go.podman.io/image/v5/types"
 
+	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/pack"
@@ -106,36 +108,17 @@ func (s *Store) toSave(refs []string, indexes bool) ([]saveItem, error) {
 	return out, nil
 }
 
-// saveArchive streams an archive to where it belongs: beside the final path
-// first, so that a failure leaves an existing file alone.
+// saveArchive streams an archive to where it belongs.
 func (s *Store) saveArchive(o SaveOptions, write func(io.Writer) error) error {
 	if o.Path == "" {
 		return write(o.Output)
 	}
-	if fi, err := os.Stat(o.Path); err == nil && !fi.Mode().IsRegular() {
-		f, err := os.OpenFile(o.Path, os.O_WRONLY, 0) // a device or a pipe
-		if err != nil {
-			return openError(err)
-		}
-		defer f.Close()
-		return write(f)
+	err := atomicfile.Output(o.Path, 0o600, write)
+	var own *errs.Error
+	if err == nil || errors.As(err, &own) {
+		return err
 	}
-	tmp := o.Path + ".part"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return openError(err)
-	}
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, o.Path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-	}
-	return err
+	return openError(err)
 }
 
 func (o *op) saveDocker(ctx context.Context, sys *types.SystemContext, list []saveItem, w io.Writer) error {

@@ -5,10 +5,8 @@ package build
 import (
 	"archive/tar"
 	"context"
-	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -83,31 +81,7 @@ func (b *session) exportTar(e Export, all []*files.Walker) error {
 	if e.Dest == "-" {
 		return b.writeTar(e.Stdout, all)
 	}
-	dest, mode := e.Dest, 0o666&^umask()
-	if real, err := filepath.EvalSymlinks(dest); err == nil {
-		dest = real // a link stays, its target is replaced
-	}
-	switch fi, err := os.Stat(dest); {
-	case err == nil && !fi.Mode().IsRegular(): // a device or a pipe
-		f, err := os.OpenFile(dest, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(b.writeTar(f, all), f.Close())
-	case err == nil:
-		mode = fi.Mode().Perm()
-	}
-	// Beside it first: after a failure the archive of before is still there, and
-	// never half of one.
-	f, err := atomicfile.Create(dest, mode, atomicfile.Volatile)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	if err := b.writeTar(f, all); err != nil {
-		return err
-	}
-	return f.Commit()
+	return atomicfile.Output(e.Dest, 0o666&^umask(), func(w io.Writer) error { return b.writeTar(w, all) })
 }
 
 // umask is the process's, read without changing it for others: setting it is the

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -40,34 +41,7 @@ func export(ctx context.Context, a *app, ref, file string) error {
 	if _, err := e.Inspect(ctx, ref); err != nil {
 		return err // before a file is made
 	}
-	return writeWhole(path, func(w io.Writer) error { return e.Export(ctx, ref, w) })
-}
-
-// writeWhole makes a file that is complete or not there. Devices and pipes are
-// written in place.
-func writeWhole(path string, write func(io.Writer) error) error {
-	to := path
-	if fi, err := os.Stat(path); err != nil || fi.Mode().IsRegular() {
-		to = path + ".part"
-	}
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return errs.Wrap(err, "write", path)
-	}
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if to == path {
-		return err
-	}
-	if err == nil {
-		err = os.Rename(to, path)
-	}
-	if err != nil {
-		_ = os.Remove(to)
-	}
-	return err
+	return atomicfile.Output(path, 0o600, func(w io.Writer) error { return e.Export(ctx, ref, w) })
 }
 
 // writeFile writes a small file that a flag names.

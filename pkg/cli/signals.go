@@ -8,13 +8,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // UntilSignal is a context that a signal ends, with the status that a shell
 // gives for that signal as the cause. A second signal ends the process the usual
-// way.
+// way, unless it comes with the first: timeout(1) sends each to its child and
+// once more to the group that the child is in.
 func UntilSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	got := make(chan os.Signal, 1)
@@ -22,13 +24,17 @@ func UntilSignal() (context.Context, func()) {
 	go func() {
 		select {
 		case s := <-got:
-			signal.Stop(got)
 			cancel(&errs.ExitError{Code: 128 + int(s.(syscall.Signal))})
+			time.Sleep(sameSignal)
+			signal.Stop(got)
 		case <-ctx.Done():
 		}
 	}()
 	return ctx, func() { signal.Stop(got); cancel(nil) }
 }
+
+// sameSignal is how long a second signal counts as the first.
+const sameSignal = 200 * time.Millisecond
 
 // endSignals are those that end a command, but for what nohup or a shell made
 // it ignore: asking for a signal would end that.
