@@ -18,6 +18,7 @@ import (
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage"
 )
@@ -276,7 +277,7 @@ func Internal(ctx context.Context, args []string) (handled bool, err error) {
 // removeTree deletes a directory with everything in it. What belongs to a
 // subordinate id, only root of the namespace can delete.
 func (e *Engine) removeTree(ctx context.Context, path string) error {
-	err := os.RemoveAll(path)
+	err := rmtree.Remove(path)
 	if err == nil || !errors.Is(err, fs.ErrPermission) {
 		return errs.Wrap(err, "remove", path)
 	}
@@ -293,7 +294,7 @@ func opRemoveTrees(_ context.Context, c *insideCall) (any, error) {
 		if !strings.HasPrefix(p, c.e.dirs.Data+"/") {
 			return nil, errs.New(errs.Invalid, "%s is not in %s", p, c.e.dirs.Data)
 		}
-		if err := os.RemoveAll(p); err != nil {
+		if err := rmtree.Remove(p); err != nil {
 			return nil, errs.Wrap(err, "remove", p)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"go.podman.io/storage/pkg/unshare"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // graph is the lazily opened containers/storage.
@@ -34,6 +35,11 @@ func (s *Store) open() (storage.Store, error) {
 		return nil, errs.New(errs.Internal, "the image store was opened for writing outside of the user's namespace")
 	}
 	st, err := s.openDriver()
+	if rmtree.TooDeep(err) {
+		if err = s.clearDeleted(); err == nil {
+			st, err = s.openDriver()
+		}
+	}
 	if err != nil {
 		return nil, &errs.Error{Op: "open the image store", Object: s.root, Err: err}
 	}

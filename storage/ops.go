@@ -15,6 +15,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/filelock"
+	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/registry"
 )
@@ -191,7 +192,7 @@ func (s *Store) removeDebris(st storage.Store) error {
 	}
 	for _, i := range images {
 		if !index.Complete(i.Names, i.NamesHistory, i.BigDataNames, i.Flags) {
-			if _, err := st.DeleteImage(i.ID, true); err != nil {
+			if _, err := s.deleteImage(st, i.ID); err != nil {
 				return err
 			}
 		}
@@ -209,7 +210,7 @@ func (s *Store) removeDebris(st storage.Store) error {
 	} {
 		left, _ := filepath.Glob(pattern)
 		for _, f := range left {
-			_ = os.RemoveAll(f)
+			_ = rmtree.Remove(f)
 		}
 	}
 	if err := s.removeDangling(); err != nil {
@@ -257,11 +258,11 @@ func (s *Store) removeOrphans(st storage.Store) error {
 			mark(l.ID)
 		}
 	}
-	return deleteLayers(st, layers, keep)
+	return s.deleteLayers(st, layers, keep)
 }
 
 // deleteLayers deletes all layers but those to keep, children first.
-func deleteLayers(st storage.Store, layers []storage.Layer, keep map[string]bool) error {
+func (s *Store) deleteLayers(st storage.Store, layers []storage.Layer, keep map[string]bool) error {
 	children := map[string]int{}
 	for _, l := range layers {
 		children[l.Parent]++
@@ -272,7 +273,7 @@ func deleteLayers(st storage.Store, layers []storage.Layer, keep map[string]bool
 			if keep[l.ID] || children[l.ID] > 0 {
 				continue
 			}
-			if err := st.DeleteLayer(l.ID); err != nil && !os.IsNotExist(err) {
+			if err := s.deleteLayer(st, l.ID); err != nil && !os.IsNotExist(err) {
 				return err
 			}
 			keep[l.ID] = true
@@ -296,7 +297,7 @@ func emptyDir(dir string) error {
 		// A killed build may have left mounts, if its namespace lives on.
 		_ = unix.Unmount(filepath.Join(p, "merged"), unix.MNT_DETACH)
 		_ = unix.Unmount(p, unix.MNT_DETACH)
-		if err := os.RemoveAll(p); err != nil {
+		if err := rmtree.Remove(p); err != nil {
 			return err
 		}
 	}

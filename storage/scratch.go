@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/pack"
@@ -151,7 +152,7 @@ func (w *Scratch) Discard() error {
 	}
 	err := w.Unmount()
 	if w.dir != "" {
-		if rerr := os.RemoveAll(w.dir); err == nil {
+		if rerr := rmtree.Remove(w.dir); err == nil {
 			err = rerr
 		}
 	}
@@ -268,7 +269,7 @@ func (s *Store) RemoveLayers(_ context.Context, ids ...string) (size int64, err 
 		if err != nil {
 			continue
 		}
-		if err := o.store.DeleteLayer(id); err == nil {
+		if err := o.s.deleteLayer(o.store, id); err == nil {
 			size += l.UncompressedSize
 		}
 	}

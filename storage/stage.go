@@ -18,6 +18,7 @@ import (
 	"go.podman.io/storage/pkg/archive"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/unpack"
@@ -162,7 +163,7 @@ func (s *Store) commit(st storage.Store, g *staged, parent, kind string) (id str
 		})
 		if err == nil {
 			g.out = nil
-			_ = os.RemoveAll(strings.TrimSuffix(out.Target, "/dir"))
+			_ = rmtree.Remove(strings.TrimSuffix(out.Target, "/dir"))
 			s.dropMountPoints(id)
 		}
 	} else {

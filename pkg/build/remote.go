@@ -13,6 +13,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/redact"
+	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // remoteItem fetches what ADD names by URL: a file, or a git repository.
@@ -54,7 +55,7 @@ func (s *stage) gitItem(ctx context.Context, src string, j copyJob, closers *[]f
 	if err != nil {
 		return nil, err
 	}
-	*closers = append(*closers, func() { os.RemoveAll(dir) })
+	*closers = append(*closers, func() { _ = rmtree.Remove(dir) })
 	top, err := source.Clone(ctx, src, dir, j.keepGit != nil && *j.keepGit, j.checksum)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -89,7 +90,7 @@ func (ms *mountSet) copyOf(ctx context.Context, lazy *lazyTree, m *instructions.
 	if err != nil {
 		return "", err
 	}
-	ms.closers = append(ms.closers, func() error { return os.RemoveAll(dir) })
+	ms.closers = append(ms.closers, func() error { return rmtree.Remove(dir) })
 	return filepath.Join(dir, "data"), ms.copyItems(ctx, lazy, m, dir, "/data")
 }
 

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"os"
 	"path"
+	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // openDir opens a directory below the root, resolving symbolic links as a
@@ -62,9 +65,25 @@ func (u *unpacker) parent(dir string) (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
+	if err := nameable(fd); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
 	u.forgetDir()
 	u.dirFD, u.dirName, u.inherit = fd, dir, st.Mode&unix.S_ISGID != 0
 	return fd, nil
+}
+
+// nameable refuses a directory that no path can name. Through symbolic links to
+// directories an archive can nest them deeper than its names are long, and what
+// reads or deletes files by their path would fail there.
+func nameable(fd int) error {
+	var b [1]byte
+	_, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), b[:])
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return errs.New(errs.Invalid, "its directory is nested too deep for a path of %d bytes", maxName)
+	}
+	return err
 }
 
 func (u *unpacker) forgetDir() {

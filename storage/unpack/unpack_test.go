@@ -284,3 +284,20 @@ func TestDirectoryAfterWhiteout(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Links to directories must not let an archive nest them deeper than a path can
+// name.
+func TestTooDeep(t *testing.T) {
+	var items []item
+	at := ""
+	for n := range 4 {
+		below := at + strings.Repeat("d/", 1000)
+		name := fmt.Sprintf("l%d", n)
+		items = append(items, dir(below), link(tar.TypeSymlink, name, below))
+		at = name + "/"
+	}
+	_, err := Tar(t.TempDir(), bytes.NewReader(archive(t, items...)), Options{})
+	if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "nested too deep") || len(err.Error()) > 500 {
+		t.Error(err)
+	}
+}

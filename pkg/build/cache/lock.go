@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // Lock takes the lock beside a cache directory; unlock gives it back, as
@@ -76,10 +77,10 @@ func WorkDir(parent string) (dir string, remove func(), err error) {
 	}
 	free, err := Lock(dir, false)
 	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+		return "", nil, errors.Join(err, rmtree.Remove(dir))
 	}
 	return dir, func() {
-		_ = os.RemoveAll(dir)
+		_ = rmtree.Remove(dir)
 		_ = os.Remove(dir + ".lock")
 		_ = free()
 	}, nil
@@ -97,7 +98,7 @@ func sweepWorkDirs(parent string) {
 		if err != nil {
 			continue
 		}
-		_ = os.RemoveAll(dir)
+		_ = rmtree.Remove(dir)
 		_ = os.Remove(lock)
 		_ = free()
 	}

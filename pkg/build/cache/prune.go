@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // PruneStore is what Prune needs of the store.
@@ -153,7 +154,7 @@ func pruneMounts(dir string, before time.Time, out *Pruned) error {
 			out.Size += treeSize(path)
 			out.IDs = append(out.IDs, e.Name())
 		}
-		if err := os.RemoveAll(path); err != nil {
+		if err := rmtree.Remove(path); err != nil {
 			return err
 		}
 	}

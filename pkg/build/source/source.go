@@ -22,6 +22,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/redact"
+	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // Source is where files come from: exactly one field is set, or none for an
@@ -123,7 +124,7 @@ func (src Source) Open(ctx context.Context, tmp string) (*Tree, error) {
 		return nil, err
 	}
 	t.Root, t.foreign = dir, true
-	t.Close = func() error { return os.RemoveAll(dir) }
+	t.Close = func() error { return rmtree.Remove(dir) }
 	switch {
 	case src.Tar != nil:
 		err = unpackInto(dir, src.Tar)
