@@ -12,6 +12,7 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
+	"go.podman.io/storage"
 	"go.podman.io/storage/pkg/configfile"
 
 	"github.com/proa-containers/proa/pkg/errs"
@@ -265,6 +266,20 @@ func (f *fetched) store(fo fetchOptions) (string, error) {
 			n.meta.RepoDigests = append(n.meta.RepoDigests, fo.named.Name()+"@"+f.rawDigest.String())
 		}
 	}
+	for attempt := 1; ; attempt++ {
+		id, err := f.bring(n)
+		if attempt == maxAttempts || !errors.Is(err, storage.ErrLayerUnknown) && !errors.Is(err, storage.ErrParentUnknown) {
+			return id, err
+		}
+		// Another command has removed an image with a layer that was here when we
+		// looked: bring that in as well.
+	}
+}
+
+// maxAttempts is how often a layer may go while others come.
+const maxAttempts = 5
+
+func (f *fetched) bring(n *newImage) (id string, err error) {
 	if img, err := f.o.store.Image(f.id()); err == nil {
 		n.topLayer = img.TopLayer
 		return f.keep(n)
@@ -272,7 +287,6 @@ func (f *fetched) store(fo fetchOptions) (string, error) {
 	if err := hit(FailpointPullManifest); err != nil {
 		return "", err
 	}
-	var err error
 	if n.topLayer, err = f.fetchLayers(); err != nil {
 		return "", err
 	}

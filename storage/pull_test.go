@@ -360,6 +360,8 @@ func childMain() int {
 	switch verb, what, _ := strings.Cut(os.Getenv("PROA_TEST_CHILD"), " "); verb {
 	case "load":
 		_, err = s.Load(context.Background(), LoadOptions{Path: what})
+	case "rmi":
+		_, err = s.Remove(context.Background(), what, RemoveOptions{})
 	case "push":
 		_, err = s.Push(context.Background(), what, PushOptions{})
 	default:
