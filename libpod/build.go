@@ -77,14 +77,26 @@ type BaseOptions struct {
 }
 
 // BaseImage finds an image for a platform, pulling it as the policy says. One
-// for another platform than the host's leaves the name to the host's image.
+// for another platform than the host's leaves the name to the host's image. Until
+// ReleaseImages, or the end of the process, nobody can remove the image.
 func (e *Engine) BaseImage(ctx context.Context, ref string, o BaseOptions) (*BaseImage, error) {
-	if where, ok := strings.CutPrefix(ref, "oci-layout://"); ok {
-		img, err := e.images.PullLayout(ctx, where, storage.PullOptions{Platform: o.Platform, Progress: e.progress(o.Progress)})
+	for attempt := 1; ; attempt++ {
+		img, err := e.findBase(ctx, ref, o)
 		if err != nil {
 			return nil, err
 		}
-		return e.baseImage(ref, img)
+		if err = e.holdImage(ctx, img); err == nil {
+			return e.baseImage(ref, img)
+		}
+		if !errs.Is(err, errs.NotFound) || attempt == 3 {
+			return nil, err
+		}
+	}
+}
+
+func (e *Engine) findBase(ctx context.Context, ref string, o BaseOptions) (*storage.Image, error) {
+	if where, ok := strings.CutPrefix(ref, "oci-layout://"); ok {
+		return e.images.PullLayout(ctx, where, storage.PullOptions{Platform: o.Platform, Progress: e.progress(o.Progress)})
 	}
 	img, remote, err := e.resolveFor(ref, o.Platform)
 	if err != nil && !errs.Is(err, errs.NotFound) {
@@ -104,13 +116,10 @@ func (e *Engine) BaseImage(ctx context.Context, ref string, o BaseOptions) (*Bas
 		return nil, errs.WithHint(errs.New(errs.NotFound, "No such image: %s", ref), "proa pull %s", ref) //nolint:staticcheck // Docker's sentence
 	}
 	if missing || o.Pull == spec.PullAlways || o.Pull == spec.PullNewer {
-		img, err = e.images.Pull(ctx, ref, storage.PullOptions{RemoteOptions: o.Remote, Policy: o.Pull, Platform: o.Platform, Aside: foreign,
+		return e.images.Pull(ctx, ref, storage.PullOptions{RemoteOptions: o.Remote, Policy: o.Pull, Platform: o.Platform, Aside: foreign,
 			Progress: e.progress(o.Progress)})
-		if err != nil {
-			return nil, err
-		}
 	}
-	return e.baseImage(ref, img)
+	return img, nil
 }
 
 func hostPlatform(p string) bool {

@@ -5,6 +5,7 @@ package libpod
 import (
 	"context"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/proa-containers/proa/libpod/state"
@@ -36,6 +37,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	database *state.DB
+	held     *os.File // see holdImage
 }
 
 // Open prepares an Engine; nothing is read from disk yet. The caller closes it.

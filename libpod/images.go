@@ -339,13 +339,21 @@ func (e *Engine) removeUsers(ctx context.Context, imageID string) (gone []Remove
 	return gone, nil
 }
 
-// imageUsers says for each image in use by what.
+// imageUsers says for each image in use by what. The caller holds the lock of the
+// images alone.
 func (e *Engine) imageUsers(ctx context.Context) (map[string]string, error) {
 	list, err := e.containers(ctx, true)
 	if err != nil {
 		return nil, err
 	}
 	use := map[string]string{}
+	held, err := e.heldImages()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range held {
+		use[id] = "image is being used by a running build"
+	}
 	for _, c := range list {
 		var how string
 		switch {

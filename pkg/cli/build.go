@@ -171,6 +171,7 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.quiet {
 		pulls = nil
 	}
+	defer pod.ReleaseImages()
 	engine := local.New(pod, pulls, o.out.remote.options(a))
 	r, err := build.Build(ctx, o.o, engine, rep)
 	var failed *build.FailedStep

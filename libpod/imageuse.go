@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package libpod
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage"
+)
+
+// A build names the images that it starts from or copies from in a file of
+// builds/ in the runtime directory, which it keeps locked as long as it lives: no
+// other command removes them meanwhile. A file that nobody has locked belongs to
+// a build that was killed.
+
+func (e *Engine) buildsDir() string { return filepath.Join(e.dirs.Run, "builds") }
+
+// holdImage keeps an image from being removed until ReleaseImages or the end of the
+// process. Kind NotFound: it was removed just now.
+func (e *Engine) holdImage(ctx context.Context, img *storage.Image) error {
+	lock, err := e.lockImages(ctx, unix.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err := e.images.Resolve(img.ID); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.held == nil {
+		if e.held, err = lockedFile(e.buildsDir()); err != nil {
+			return errs.Wrap(err, "say which images the build needs in", e.buildsDir())
+		}
+	}
+	_, err = e.held.WriteString(img.ID + "\n")
+	return errs.Wrap(err, "write", e.held.Name())
+}
+
+func lockedFile(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, "build-")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ReleaseImages allows again to remove the images that BaseImage returned.
+func (e *Engine) ReleaseImages() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.held != nil {
+		_ = os.Remove(e.held.Name())
+		e.held.Close()
+		e.held = nil
+	}
+}
+
+// heldImages are the ids of the images that running builds need. The caller holds
+// the lock of the images alone: no build can begin meanwhile.
+func (e *Engine) heldImages() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(e.buildsDir(), "build-*"))
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, p := range files {
+		f, err := os.Open(p)
+		if os.IsNotExist(err) {
+			continue // done just now
+		}
+		if err != nil {
+			return nil, err
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+			_ = os.Remove(p)
+			f.Close()
+			continue
+		}
+		f.Close()
+		text, err := os.ReadFile(p)
+		if err != nil && !os.IsNotExist(err) {
+			return nil, err
+		}
+		ids = append(ids, strings.Fields(string(text))...)
+	}
+	return ids, nil
+}
