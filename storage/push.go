@@ -134,7 +134,7 @@ func (s *Store) tagsOf(given string, named reference.Named) ([]reference.Named, 
 func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.Named, o PushOptions) (p Pushed, err error) {
 	img, err := s.Resolve(ref)
 	if errs.Is(err, errs.NotFound) && named != nil {
-		return p, errs.New(errs.NotFound, "An image does not exist locally with the tag: %s", reference.FamiliarName(named))
+		return p, errs.New(errs.NotFound, "An image does not exist locally with the tag: %s", ref)
 	}
 	if err != nil {
 		return p, err

@@ -247,7 +247,13 @@ func (a *app) report(ctx context.Context, err error) int {
 		return exit.Code
 	}
 	if errors.Is(err, context.Canceled) {
-		return signalStatus(ctx) // who pressed Ctrl-C knows why it ended
+		// Who pressed Ctrl-C knows why it ended, but the terminal has written "^C"
+		// where the prompt is to come.
+		status := signalStatus(ctx)
+		if status == 130 && output.IsTerminal(a.std.Err) {
+			a.out.Hint("")
+		}
+		return status
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {

@@ -316,6 +316,7 @@ type BuildTTY struct {
 	order   []int
 	pulls   []*pulledLayer
 	drawn   int
+	cols    int // of the terminal when the status lines were drawn
 	last    time.Time
 	started time.Time
 	steps   int
@@ -524,8 +525,14 @@ func (t *BuildTTY) line(text string, took time.Duration) {
 }
 
 // erase removes the lines that draw left. The cursor is not in the first column
-// where the terminal has echoed a key, such as ^C.
+// where the terminal has echoed a key, such as ^C. In a window that became
+// narrower they may take more rows each: then they stay where they are.
 func (t *BuildTTY) erase() {
+	_, cols := t.size()
+	if cols < t.cols {
+		t.drawn = 0
+	}
+	t.cols = cols
 	if t.drawn > 0 {
 		fmt.Fprintf(&t.buf, "\r\x1b[%dA\x1b[J", t.drawn)
 		t.drawn = 0

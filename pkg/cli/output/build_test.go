@@ -88,3 +88,23 @@ func TestBuildTTYErasesFromTheFirstColumn(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// In a terminal that became narrower the status lines may take more rows: they
+// are left there instead of erasing what stands above them.
+func TestBuildTTYInANarrowerTerminal(t *testing.T) {
+	var out bytes.Buffer
+	cols := 80
+	tty := NewBuildTTY(&out, func() (int, int) { return 24, cols })
+	tty.change(func() { tty.running[0] = &ttyStep{text: "RUN a", since: time.Now()}; tty.order = []int{0} })
+	cols = 40
+	out.Reset()
+	tty.change(func() {})
+	if strings.Contains(out.String(), "\x1b[") {
+		t.Errorf("it erased: %q", out.String())
+	}
+	out.Reset()
+	tty.change(func() {})
+	if !strings.HasPrefix(out.String(), "\r\x1b[2A\x1b[J") {
+		t.Errorf("it did not erase: %q", out.String())
+	}
+}

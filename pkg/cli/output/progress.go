@@ -47,6 +47,7 @@ type bars struct {
 	size  func() (rows, cols int)
 	now   func() time.Time
 	lines []*bar
+	cols  int // of the window when the block was drawn
 }
 
 type bar struct {
@@ -67,6 +68,10 @@ func (b *bars) Layer(e libpod.LayerEvent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	rows, cols := b.size()
+	if len(b.lines) > 0 && cols < b.cols {
+		b.again(cols)
+	}
+	b.cols = cols
 	for i, l := range b.lines {
 		if l.event.ID != e.ID {
 			continue
@@ -85,6 +90,14 @@ func (b *bars) Layer(e libpod.LayerEvent) {
 	}
 	b.lines = append(b.lines, &bar{event: e, drawn: b.now()})
 	fmt.Fprintln(b.w, barText(e, cols))
+}
+
+// again draws the block anew below the old one: in a window that became narrower
+// nobody knows how many rows the old lines take, so they cannot be reached.
+func (b *bars) again(cols int) {
+	for _, l := range b.lines {
+		fmt.Fprintln(b.w, barText(l.event, cols))
+	}
 }
 
 // barText is one line, shorter than the terminal is wide.

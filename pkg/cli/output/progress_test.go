@@ -51,3 +51,31 @@ func TestBarsStayInTheWindow(t *testing.T) {
 		}
 	}
 }
+
+// In a window that became narrower the old lines take more rows than there are
+// lines: they are left alone.
+func TestBarsInANarrowerWindow(t *testing.T) {
+	var out bytes.Buffer
+	clock, cols := time.Unix(0, 0), 80
+	b := &bars{w: &out, size: func() (int, int) { return 24, cols }, now: func() time.Time { clock = clock.Add(time.Second); return clock }}
+	b.Layer(libpod.LayerEvent{ID: "aaaaaaaaaaaa", State: libpod.LayerDownloading, Bytes: 500000, Total: 1000000})
+	b.Layer(libpod.LayerEvent{ID: "bbbbbbbbbbbb", State: libpod.LayerWaiting})
+	out.Reset()
+	cols = 40
+	b.Layer(libpod.LayerEvent{ID: "aaaaaaaaaaaa", State: libpod.LayerExtracting})
+	b.Layer(libpod.LayerEvent{ID: "bbbbbbbbbbbb", State: libpod.LayerExtracting})
+	want := "aaaaaaaaaaaa: Downloading     500kB/1MB\n" +
+		"bbbbbbbbbbbb: Pulling fs layer\n" +
+		"\x1b[2A\r\x1b[2Kaaaaaaaaaaaa: Extracting\x1b[2B\r" +
+		"\x1b[1A\r\x1b[2Kbbbbbbbbbbbb: Extracting\x1b[1B\r"
+	if out.String() != want {
+		t.Errorf("got  %q\nwant %q", out.String(), want)
+	}
+	// Wider again, the lines are where they were.
+	cols, want = 80, "\x1b[1A\r\x1b[2Kbbbbbbbbbbbb: Pull complete\x1b[1B\r"
+	out.Reset()
+	b.Layer(libpod.LayerEvent{ID: "bbbbbbbbbbbb", State: libpod.LayerDone})
+	if out.String() != want {
+		t.Errorf("got  %q\nwant %q", out.String(), want)
+	}
+}
