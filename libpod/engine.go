@@ -5,7 +5,6 @@ package libpod
 import (
 	"context"
 	"io"
-	"os"
 	"sync"
 
 	"github.com/proa-containers/proa/libpod/state"
@@ -37,7 +36,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	database *state.DB
-	held     *os.File // see holdImage
+	held     *heldFile // see holdImage
 }
 
 // Open prepares an Engine; nothing is read from disk yet. The caller closes it.

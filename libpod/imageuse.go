@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,27 +36,44 @@ func (e *Engine) holdImage(ctx context.Context, img *storage.Image) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.held == nil {
+		if _, err := e.heldImages(); err != nil { // clears away what killed builds left
+			return err
+		}
 		if e.held, err = lockedFile(e.buildsDir()); err != nil {
 			return errs.Wrap(err, "say which images the build needs in", e.buildsDir())
 		}
 	}
 	_, err = e.held.WriteString(img.ID + "\n")
-	return errs.Wrap(err, "write", e.held.Name())
+	return errs.Wrap(err, "write", e.held.name)
 }
 
-func lockedFile(dir string) (*os.File, error) {
+// lockedFile makes a file that is locked before it has the name that others look
+// for.
+func lockedFile(dir string) (*heldFile, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(dir, "build-")
+	f, err := os.CreateTemp(dir, "new-")
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	name := filepath.Join(dir, "build-"+strings.TrimPrefix(filepath.Base(f.Name()), "new-"))
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
 		f.Close()
 		return nil, err
 	}
-	return f, nil
+	return &heldFile{f, name}, nil
+}
+
+// heldFile is a file that this process keeps locked.
+type heldFile struct {
+	*os.File
+	name string // what it goes by now
 }
 
 // ReleaseImages allows again to remove the images that BaseImage returned.
@@ -63,21 +81,24 @@ func (e *Engine) ReleaseImages() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.held != nil {
-		_ = os.Remove(e.held.Name())
+		_ = os.Remove(e.held.name)
 		e.held.Close()
 		e.held = nil
 	}
 }
 
-// heldImages are the ids of the images that running builds need. The caller holds
-// the lock of the images alone: no build can begin meanwhile.
+// heldImages are the ids of the images that running builds need. To act on them
+// the caller holds the lock of the images alone: no build can begin meanwhile.
 func (e *Engine) heldImages() ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(e.buildsDir(), "build-*"))
+	files, err := filepath.Glob(filepath.Join(e.buildsDir(), "*"))
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
 	for _, p := range files {
+		if fi, err := os.Lstat(p); err == nil && strings.HasPrefix(fi.Name(), "new-") && time.Since(fi.ModTime()) < time.Minute {
+			continue // it is not yet locked, or its maker was killed
+		}
 		f, err := os.Open(p)
 		if os.IsNotExist(err) {
 			continue // done just now
