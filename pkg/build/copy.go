@@ -41,10 +41,10 @@ type copyJob struct {
 // item is one thing to copy, found and, where it comes from the host, read.
 type item struct {
 	walker  *files.Walker
-	dir     bool   // its content goes into the destination
-	base    string // name in the destination directory
-	parents string // with --parents: the directory to keep
-	archive bool   // to be unpacked
+	dir     bool          // its content goes into the destination
+	base    string        // name in the destination directory
+	parents []files.Entry // with --parents: the directories to keep, outermost first
+	archive bool          // to be unpacked
 	inline  *instructions.SourceContent
 	file    *source.Download
 }
@@ -194,7 +194,7 @@ func localItems(r *files.Root, f files.Filter, src string, j copyJob) ([]item, e
 	pivot, pattern := "", src
 	if j.parents {
 		if before, after, ok := strings.Cut(src, "/./"); ok {
-			pivot, pattern = before, before+"/"+after
+			pivot, pattern = path.Clean("/"+before), before+"/"+after
 		}
 	}
 	finder := &files.Walker{Root: r, Filter: f}
@@ -204,7 +204,11 @@ func localItems(r *files.Root, f files.Filter, src string, j copyJob) ([]item, e
 	}
 	var items []item
 	for _, p := range paths {
-		it, err := localItem(r, f, p, j)
+		kept := ""
+		if j.parents {
+			kept = belowPivot(p, pivot)
+		}
+		it, err := localItem(r, f, p, kept, j)
 		if err != nil {
 			return nil, err
 		}
@@ -212,9 +216,8 @@ func localItems(r *files.Root, f files.Filter, src string, j copyJob) ([]item, e
 			continue
 		}
 		if j.parents {
-			it.parents = path.Dir(strings.TrimPrefix(p, strings.Trim(path.Clean("/"+pivot), "/")))
-			if it.dir {
-				it.parents = strings.TrimPrefix(p, strings.Trim(path.Clean("/"+pivot), "/"))
+			if it.parents, err = keptParents(r, p, kept, it.dir); err != nil {
+				return nil, err
 			}
 		}
 		items = append(items, *it)
@@ -240,7 +243,50 @@ func hasWildcard(src string) bool {
 	return false
 }
 
-func localItem(r *files.Root, f files.Filter, p string, j copyJob) (*item, error) {
+// belowPivot is the part of p that --parents keeps. The pivot may have wildcards:
+// what counts is how many names it has.
+func belowPivot(p, pivot string) string {
+	names := strings.Split(strings.Trim(p, "/"), "/")
+	return strings.Join(names[min(strings.Count(strings.TrimRight(pivot, "/"), "/"), len(names)):], "/")
+}
+
+// keptParents are the directories of kept, which is the end of p, as they are in
+// the source.
+func keptParents(r *files.Root, p, kept string, dir bool) ([]files.Entry, error) {
+	names := strings.Split(kept, "/")
+	if !dir {
+		names = names[:len(names)-1]
+	}
+	above := strings.TrimSuffix(strings.Trim(p, "/"), kept)
+	var out []files.Entry
+	for i := range names {
+		if names[i] == "" {
+			continue
+		}
+		rel := strings.Join(names[:i+1], "/")
+		st, err := r.Stat(above + rel)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, files.Entry{Path: above + rel, Rel: rel, Stat: st})
+	}
+	return out, nil
+}
+
+// shownName is the name by which --exclude patterns see p: with --parents all
+// that is kept of it, else a file's own; of a directory they see what is in it.
+func shownName(p, kept string, dir bool) string {
+	switch {
+	case kept != "":
+		return kept
+	case dir:
+		return ""
+	}
+	return path.Base("/" + p)
+}
+
+// localItem finds one path. It returns nil for what the ignore file leaves out.
+func localItem(r *files.Root, f files.Filter, p, kept string, j copyJob) (*item, error) {
 	w := &files.Walker{Root: r, Filter: f}
 	top := p
 	st, err := r.Lstat(p)
@@ -265,13 +311,16 @@ func localItem(r *files.Root, f files.Filter, p string, j copyJob) (*item, error
 	if ignored && !w.CanReinclude() {
 		return nil, nil
 	}
-	if err := w.Add(top, ""); err != nil {
+	it := &item{walker: w, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, base: path.Base("/" + p)}
+	if err := w.AddNamed(top, "", shownName(p, kept, it.dir)); err != nil {
 		return nil, err
 	}
 	if len(w.Entries) == 0 {
+		if len(j.exclude) > 0 {
+			return it, nil // nothing of it is wanted
+		}
 		return nil, nil
 	}
-	it := &item{walker: w, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, base: path.Base("/" + p)}
 	if j.add && !it.dir && (j.unpack == nil || *j.unpack) {
 		it.archive = r.IsArchive(top)
 	}
@@ -282,7 +331,11 @@ func localItem(r *files.Root, f files.Filter, p string, j copyJob) (*item, error
 func digestItems(key cache.Key, items []item, owners bool) error {
 	for i := range items {
 		it := &items[i]
-		key.Add(it.base, it.parents, strconv.FormatBool(it.dir), strconv.FormatBool(it.archive))
+		key.Add(it.base, strconv.Itoa(len(it.parents)))
+		for k := range it.parents {
+			key.Add(it.parents[k].Rel, strconv.FormatUint(uint64(it.parents[k].Stat.Mode), 8))
+		}
+		key.Add(strconv.FormatBool(it.dir), strconv.FormatBool(it.archive))
 		h := sha256.New()
 		switch {
 		case it.inline != nil:
@@ -350,8 +403,14 @@ func (b *builder) isHostContext(name string) bool {
 
 func (s *stage) writeItem(c *files.Copier, it *item, dest string, j copyJob) error {
 	target := dest
-	if it.parents != "" {
-		target = path.Join(dest, it.parents) + "/"
+	if j.parents {
+		target = path.Join(dest, ".") + "/"
+		for i := range it.parents {
+			target = path.Join(dest, it.parents[i].Rel) + "/"
+			if err := c.MakeMissing(&it.parents[i], target); err != nil {
+				return err
+			}
+		}
 	}
 	switch {
 	case it.archive:

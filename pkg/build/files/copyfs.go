@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // Copier writes files below a root, such as a layer. It is used by one goroutine
@@ -23,6 +24,8 @@ type Copier struct {
 	Owner *Owner     // nil: keep the source's
 	Chmod *Mode      // nil: keep the source's
 	Epoch *time.Time // no file is made newer than this; nil: keep the times
+
+	replace bool // a directory in the way of something else goes
 
 	links    map[inode]string // first destination of a file with several links
 	noClones bool             // the file systems share no blocks: asking again is in vain
@@ -95,7 +98,7 @@ func (c *Copier) modeOf(e *Entry) uint32 {
 
 func (c *Copier) makeDir(e *Entry, dest string) error {
 	existed := true
-	if _, err := c.Root.stat(dest); err != nil {
+	if _, err := c.Root.Stat(dest); err != nil {
 		existed = false
 	}
 	fd, err := c.Root.MkdirAll(dest, 0o755, c.parentOwner())
@@ -116,6 +119,14 @@ func (c *Copier) makeDir(e *Entry, dest string) error {
 		return &os.PathError{Op: "chmod", Path: dest, Err: err}
 	}
 	return nil
+}
+
+// MakeMissing makes a directory like e, unless there is one.
+func (c *Copier) MakeMissing(e *Entry, dest string) error {
+	if c.Root.IsDir(dest) {
+		return nil
+	}
+	return c.makeDir(e, dest)
 }
 
 // parentOwner owns the directories that a destination lacks.
@@ -144,12 +155,15 @@ func (c *Copier) parentOf(dest string) (int, string, error) {
 	return fd, base, nil
 }
 
-// clear removes what stands at dest, which must not be a directory.
-func clear(dir int, base, dest string) error {
+// clear removes what stands at dest. A directory must not stand there, unless
+// the Copier replaces it.
+func (c *Copier) clear(dir int, base, dest string) error {
 	err := unix.Unlinkat(dir, base, 0)
 	switch {
 	case err == nil, errors.Is(err, unix.ENOENT):
 		return nil
+	case c.replace && errors.Is(err, unix.EISDIR):
+		return rmtree.Remove(procPath(dir) + "/" + base)
 	case errors.Is(err, unix.EISDIR), errors.Is(err, unix.EPERM):
 		return errs.New(errs.Invalid, "cannot copy to %s: a directory is in the way", dest)
 	}
@@ -161,7 +175,7 @@ func (c *Copier) makeNode(e *Entry, dest string, mk func(dir int, base string) e
 	if err != nil {
 		return err
 	}
-	if err := clear(dir, base, dest); err != nil {
+	if err := c.clear(dir, base, dest); err != nil {
 		return err
 	}
 	if err := mk(dir, base); err != nil {
@@ -182,7 +196,7 @@ func (c *Copier) copyFile(src *Root, e *Entry, dest string) error {
 	if e.Stat.Nlink > 1 && c.Owner == nil {
 		key := inode{e.Stat.Dev, e.Stat.Ino}
 		if first, ok := c.links[key]; ok {
-			if err := clear(dir, base, dest); err != nil {
+			if err := c.clear(dir, base, dest); err != nil {
 				return err
 			}
 			return c.link(first, dir, base)
@@ -194,7 +208,7 @@ func (c *Copier) copyFile(src *Root, e *Entry, dest string) error {
 		return err
 	}
 	defer unix.Close(from)
-	to, err := createIn(dir, base, dest)
+	to, err := c.createIn(dir, base, dest)
 	if err != nil {
 		return err
 	}
@@ -207,11 +221,11 @@ func (c *Copier) copyFile(src *Root, e *Entry, dest string) error {
 }
 
 // createIn makes a new regular file. What stood there before goes.
-func createIn(dir int, base, dest string) (int, error) {
+func (c *Copier) createIn(dir int, base, dest string) (int, error) {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(dir, base, flags, 0o600)
 	if errors.Is(err, unix.EEXIST) {
-		if err := clear(dir, base, dest); err != nil {
+		if err := c.clear(dir, base, dest); err != nil {
 			return -1, err
 		}
 		fd, err = unix.Openat(dir, base, flags, 0o600)
@@ -339,15 +353,14 @@ func (c *Copier) restoreDirTimes(w *Walker, dest string) error {
 	return nil
 }
 
-// copyXattrs carries over capabilities and user attributes. Overlay's own
-// marks stay behind: they would hide files of the layers below.
+// copyXattrs carries over what keptXattr says.
 func (c *Copier) copyXattrs(from, to int) {
 	n, err := unix.Flistxattr(from, c.list)
 	if err != nil || n == 0 {
 		return
 	}
 	for _, name := range strings.Split(strings.TrimRight(string(c.list[:n]), "\x00"), "\x00") {
-		if name != "security.capability" && (!strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "user.overlay.")) {
+		if !keptXattr(name) {
 			continue
 		}
 		val := make([]byte, 64<<10)
@@ -360,6 +373,13 @@ func (c *Copier) copyXattrs(from, to int) {
 	}
 }
 
+// keptXattr says which extended attributes come along: capabilities and those
+// of users. Overlay's own marks stay behind: they would hide files of the layers
+// below.
+func keptXattr(name string) bool {
+	return name == "security.capability" || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
+}
+
 // WriteFile makes a small regular file with given content (heredocs, ADD of a
 // URL).
 func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime time.Time) error {
@@ -367,7 +387,7 @@ func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime ti
 	if err != nil {
 		return err
 	}
-	fd, err := createIn(dir, base, dest)
+	fd, err := c.createIn(dir, base, dest)
 	if err != nil {
 		return err
 	}

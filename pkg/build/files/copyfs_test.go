@@ -116,7 +116,7 @@ func TestContentWithoutSize(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		to, err := createIn(unix.AT_FDCWD, filepath.Join(dir, "to"), "to")
+		to, err := NewCopier(nil).createIn(unix.AT_FDCWD, filepath.Join(dir, "to"), "to")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -63,8 +63,8 @@ func inRoot(name string) string {
 	return "."
 }
 
-// stat follows symbolic links inside the root.
-func (r *Root) stat(name string) (unix.Stat_t, error) { return r.statFlags(name, unix.O_PATH) }
+// Stat follows symbolic links inside the root.
+func (r *Root) Stat(name string) (unix.Stat_t, error) { return r.statFlags(name, unix.O_PATH) }
 
 // Lstat does not follow the last component.
 func (r *Root) Lstat(name string) (unix.Stat_t, error) {
@@ -126,7 +126,7 @@ func (r *Root) IsArchive(p string) bool {
 
 // IsDir says whether p is a directory, or a link to one inside the root.
 func (r *Root) IsDir(p string) bool {
-	st, err := r.stat(p)
+	st, err := r.Stat(p)
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 

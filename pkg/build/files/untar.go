@@ -75,6 +75,7 @@ func Extract(dst *Root, dest string, r io.Reader, o ExtractOptions) error {
 	defer plain.Close()
 	c := NewCopier(dst)
 	c.Owner, c.Chmod, c.Epoch = o.Owner, o.Chmod, o.Epoch
+	c.replace = true // the archive's files win over those that are there
 	defer c.Close()
 	x := &extractor{c: c, dest: dest, tr: tar.NewReader(&capReader{r: plain, left: maxTarBytes}), left: maxTarBytes}
 	return x.run()
@@ -126,6 +127,7 @@ func (x *extractor) run() error {
 		if err := x.one(hdr); err != nil {
 			return err
 		}
+		x.xattrs(hdr)
 	}
 }
 
@@ -143,6 +145,9 @@ func (x *extractor) one(hdr *tar.Header) error {
 	case tar.TypeDir:
 		e.Stat.Mode |= unix.S_IFDIR
 		x.dirs = append(x.dirs, walkedDir{dest, e})
+		if err := x.clearForDir(dest); err != nil {
+			return err
+		}
 		return x.c.makeDir(&e, dest)
 	case tar.TypeReg, tar.TypeGNUSparse:
 		e.Stat.Mode |= unix.S_IFREG
@@ -161,6 +166,42 @@ func (x *extractor) one(hdr *tar.Header) error {
 		return errs.New(errs.Unsupported, "the archive holds the device node %q, which an unprivileged user cannot make", hdr.Name)
 	}
 	return errs.New(errs.Invalid, "the archive holds an entry of unknown type %q: %q", hdr.Typeflag, hdr.Name)
+}
+
+// xattrs sets the entry's extended attributes, as far as the file system takes
+// them.
+func (x *extractor) xattrs(hdr *tar.Header) {
+	if hdr.Typeflag != tar.TypeReg && hdr.Typeflag != tar.TypeDir {
+		return
+	}
+	fd := -1
+	for key, value := range hdr.PAXRecords {
+		name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
+		if !ok || !keptXattr(name) {
+			continue
+		}
+		if fd < 0 {
+			var err error
+			if fd, err = x.c.Root.Open(path.Join("/", x.dest, path.Clean("/"+hdr.Name)), unix.O_PATH|unix.O_NOFOLLOW); err != nil {
+				return
+			}
+			defer unix.Close(fd)
+		}
+		_ = unix.Setxattr(procPath(fd), name, []byte(value), 0)
+	}
+}
+
+// clearForDir removes what is in the way of a directory. A link to one stays: a
+// distribution's /lib may be one.
+func (x *extractor) clearForDir(dest string) error {
+	if _, err := x.c.Root.Lstat(dest); err != nil || x.c.Root.IsDir(dest) {
+		return nil
+	}
+	dir, base, err := x.c.parentOf(dest)
+	if err != nil {
+		return err
+	}
+	return x.c.clear(dir, base, dest)
 }
 
 // entryName refuses names that try to climb; a leading slash means the root of
@@ -202,7 +243,7 @@ func (x *extractor) hardlink(hdr *tar.Header, dest string) error {
 	if err != nil {
 		return err
 	}
-	if err := clear(dir, base, dest); err != nil {
+	if err := x.c.clear(dir, base, dest); err != nil {
 		return err
 	}
 	return x.c.link(path.Join("/", x.dest, target), dir, base)

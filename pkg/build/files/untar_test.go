@@ -3,11 +3,16 @@
 package files
 
 import (
+	"archive/tar"
 	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -35,5 +40,52 @@ func TestSparseBomb(t *testing.T) {
 	defer r.Close()
 	if err := Extract(r, "/", bytes.NewReader(data), ExtractOptions{}); !errs.Is(err, errs.Invalid) {
 		t.Error(err)
+	}
+}
+
+// Capabilities and attributes of users come along; overlay's marks do not, which
+// would hide or show files of other layers.
+func TestExtractXattrs(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range []*tar.Header{
+		{Name: "prog", Typeflag: tar.TypeReg, Mode: 0o755, PAXRecords: map[string]string{
+			"SCHILY.xattr.security.capability": string(append([]byte{1, 0, 0, 2, 0, 32}, make([]byte, 14)...)),
+			"SCHILY.xattr.user.note":           "hello", "SCHILY.xattr.user.overlay.redirect": "/etc", "SCHILY.xattr.trusted.overlay.opaque": "y",
+		}},
+		{Name: "dir", Typeflag: tar.TypeDir, Mode: 0o755, PAXRecords: map[string]string{"SCHILY.xattr.user.overlay.opaque": "y", "SCHILY.xattr.user.note": "dir"}},
+	} {
+		h.Uid, h.Gid = os.Getuid(), os.Getgid()
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	root, err := OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := Extract(root, "/", &b, ExtractOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"prog": "user.note", "dir": "user.note"}
+	if os.Getuid() == 0 {
+		want["prog"] = "security.capability user.note"
+	}
+	for name, attrs := range want {
+		list := make([]byte, 1024)
+		n, err := unix.Llistxattr(filepath.Join(dir, name), list)
+		if err != nil {
+			t.Skip(err) // a file system without them
+		}
+		got := strings.FieldsFunc(string(list[:n]), func(r rune) bool { return r == 0 })
+		slices.Sort(got)
+		if strings.Join(got, " ") != attrs {
+			t.Errorf("%s: %q, want %s", name, got, attrs)
+		}
 	}
 }

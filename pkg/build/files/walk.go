@@ -45,12 +45,24 @@ type Walker struct {
 
 // Add walks top (below the root, links in its parents followed) and appends
 // its files with rel as prefix.
-func (w *Walker) Add(top, relPrefix string) error {
+func (w *Walker) Add(top, relPrefix string) error { return w.AddNamed(top, relPrefix, "") }
+
+// AddNamed is Add where --exclude patterns see top as name, and what is below it
+// accordingly. Without a name they see only what is below.
+func (w *Walker) AddNamed(top, relPrefix, name string) error {
 	st, err := w.Root.Lstat(top)
 	if err != nil {
 		return err
 	}
-	return w.visit(strings.Trim(top, "/"), relPrefix, st, "", noParents, noParents)
+	exc := noParents
+	for i := range name {
+		if name[i] == '/' {
+			if _, exc, err = match(w.Filter.Exclude, name[:i], exc); err != nil {
+				return err
+			}
+		}
+	}
+	return w.visit(strings.Trim(top, "/"), relPrefix, st, name, noParents, exc)
 }
 
 var noParents patternmatcher.MatchInfo
