@@ -102,7 +102,7 @@ func pushError(err error, named reference.Named) error {
 	raw := err
 	err = registry.Explain(err, named)
 	if errs.Is(err, errs.Unauthorized) {
-		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", raw),
+		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", registry.Told(raw, named)),
 			"proa login %s", reference.Domain(named))
 	}
 	return errs.Wrap(err, "push image", reference.FamiliarString(named))

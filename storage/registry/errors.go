@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"unicode"
 
@@ -55,20 +57,59 @@ func Transient(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// visible is an error with a registry's words in it: on one line, and nothing
-// that a terminal would obey.
-type visible struct{ error }
+// told is an error of the registry client without what the client was doing: its
+// sentences name the registry again and again. What the registry said is on one
+// line, with nothing that a terminal would obey.
+type told struct {
+	error
+	name string // of the repository that was asked for
+}
 
-func (v visible) Error() string {
-	return strings.Map(func(r rune) rune {
+// Told is err, of a request about the name, in fewer words.
+func Told(err error, named reference.Named) error { return told{err, named.Name()} }
+
+// doings are the beginnings of such sentences, with the place in the last group.
+var doings = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:initializing (?:source|destination) \S+|trying to reuse blob \S+ at destination|checking whether a blob \S+ exists in \S+|writing (?:blob|manifest)(?: \S+)?` +
+		`|initiating layer upload to \S+ in \S+|uploading (?:layer|manifest \S+) to \S+|pinging container registry \S+|unable to retrieve auth token` +
+		`|(?:Get|Head|Put|Post|Patch) "[^"]*"|(?:reading|fetching) manifest(?: body)? \S+ in (\S+)): `)
+})
+
+func (t told) Error() string {
+	text := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, v.error.Error())
+	}, t.error.Error())
+	several := strings.Contains(text, "also failed: ") // each stands behind its address
+	mirror := ""
+	text = doings().ReplaceAllStringFunc(text, func(part string) string {
+		if place := doings().FindStringSubmatch(part)[1]; place != "" && place != t.name && !several {
+			mirror = " (at " + place + ")"
+		}
+		return ""
+	})
+	parts := strings.Split(text, ": ")
+	kept := parts[:0]
+	for i, p := range parts {
+		if i+1 == len(parts) || strings.TrimRight(parts[i+1], "])") != p {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, ": ") + mirror
 }
 
-func (v visible) Unwrap() error { return v.error }
+func (t told) Unwrap() error { return t.error }
+
+// unknownManifest says it in Docker's words, and in the registry's where those
+// are others.
+func unknownManifest(name string, err error) error {
+	if strings.Contains(err.Error(), "manifest unknown") {
+		return errs.New(errs.NotFound, "manifest for %s not found: %w", name, err)
+	}
+	return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
+}
 
 // Explain says in Docker's words what a registry's refusal means. What has a Kind
 // already comes back as it is, and so does what it does not know.
@@ -76,9 +117,7 @@ func Explain(err error, named reference.Named) error {
 	if err == nil || errs.KindOf(err) != errs.Internal {
 		return err
 	}
-	if strings.ContainsFunc(err.Error(), unicode.IsControl) {
-		err = visible{err}
-	}
+	err = Told(err, named)
 	name := reference.FamiliarString(named)
 	repo := reference.FamiliarName(named)
 	var unauth docker.ErrUnauthorizedForCredentials
@@ -104,7 +143,7 @@ func Explain(err error, named reference.Named) error {
 	case is && code.ErrorCode().Descriptor().Value == "BLOB_UNKNOWN":
 		return errs.New(errs.NotFound, "a part of %s is missing at the registry: %w", name, err)
 	case httpStatus == http.StatusNotFound, is && code.ErrorCode().Descriptor().Value == "MANIFEST_UNKNOWN":
-		return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
+		return unknownManifest(name, err)
 	case errors.Is(err, docker.ErrTooManyRequests), httpStatus == http.StatusTooManyRequests:
 		return errs.WithHint(errs.New(errs.Unavailable, "the registry limits the rate of requests: %w", err),
 			"wait, or log in: proa login %s", reference.Domain(named))
@@ -126,7 +165,7 @@ func Explain(err error, named reference.Named) error {
 	if text := err.Error(); strings.Contains(text, "Mirrors also failed") {
 		switch {
 		case strings.Contains(text, "manifest unknown"):
-			return errs.New(errs.NotFound, "manifest for %s not found: manifest unknown: %w", name, err)
+			return unknownManifest(name, err)
 		case strings.Contains(text, "name unknown"):
 			return errs.New(errs.NotFound, "repository %s not found: %w", repo, err)
 		case strings.Contains(text, "authentication required"):

@@ -51,7 +51,7 @@ func Login(ctx context.Context, o LoginOptions) (where string, err error) {
 	if err != nil {
 		var unauth docker.ErrUnauthorizedForCredentials
 		if errors.As(err, &unauth) {
-			return "", errs.New(errs.Unauthorized, "login attempt to %s failed: unauthorized: incorrect username or password: %w", host, err)
+			return "", errs.New(errs.Unauthorized, "login attempt to %s failed: unauthorized: incorrect username or password", host)
 		}
 		if named, nerr := reference.ParseNormalizedNamed(host + "/x"); nerr == nil {
 			err = Explain(err, named)
