@@ -25,7 +25,7 @@ import (
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/userns"
-	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/rootmount"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -214,7 +214,7 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := storage.Mend(b.Rootfs); err != nil {
+	if err := rootmount.Mend(b.Rootfs); err != nil {
 		return nil, nil, err
 	}
 	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,

@@ -12,7 +12,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/rootless/userns"
-	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/rootmount"
 )
 
 // Mounted is an image or a container that is mounted, for reading, in the mount
@@ -133,7 +133,7 @@ func (e *Engine) UnmountContainer(ctx context.Context, ref string, force bool) (
 func (e *Engine) view(name string, mount func(dir string) error) (string, error) {
 	base := e.dirs.Mounts()
 	dir := filepath.Join(base, name)
-	mounts, err := storage.MountsBelow(base)
+	mounts, err := rootmount.Below(base)
 	if err != nil {
 		return "", err
 	}
@@ -163,7 +163,7 @@ func (e *Engine) view(name string, mount func(dir string) error) (string, error)
 }
 
 func (e *Engine) views(kind string) ([]Mounted, error) {
-	mounts, err := storage.MountsBelow(e.dirs.Mounts())
+	mounts, err := rootmount.Below(e.dirs.Mounts())
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (e *Engine) views(kind string) ([]Mounted, error) {
 
 func (e *Engine) unview(what, ref, name string, force bool) error {
 	dir := filepath.Join(e.dirs.Mounts(), name)
-	list, err := storage.MountsBelow(dir)
+	list, err := rootmount.Below(dir)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"go.podman.io/storage"
-	"go.podman.io/storage/pkg/unshare"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/rmtree"
@@ -104,9 +103,6 @@ func singleID() bool {
 	f := strings.Fields(string(data))
 	return len(f) == 3 && f[2] == "1"
 }
-
-// rootless reports whether overlay needs user.* extended attributes.
-func rootless() bool { return unshare.IsRootless() }
 
 // Close releases what a writing call opened. It is safe to call twice.
 func (s *Store) Close() error {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/rootmount"
 )
 
 func TestPush(t *testing.T) {
@@ -192,7 +193,7 @@ func TestCommitAContainer(t *testing.T) {
 	if err := os.Mkdir(merged, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := mountOverlay(r, merged); err != nil {
+	if err := rootmount.Overlay(r, merged); err != nil {
 		t.Fatal(err)
 	}
 	change(t, merged)
@@ -200,7 +201,7 @@ func TestCommitAContainer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unmount(merged, "overlay"); err != nil {
+	if err := rootmount.Unmount(merged, "overlay"); err != nil {
 		t.Fatal(err)
 	}
 	h := got.History[len(got.History)-1]

@@ -22,6 +22,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/pack"
+	"github.com/proa-containers/proa/storage/rootmount"
 	"github.com/proa-containers/proa/storage/unpack"
 )
 
@@ -78,7 +79,7 @@ func (s *Store) newScratch(parent Layer, detached bool) (_ *Scratch, err error) 
 	if w.rootfs, err = s.rootfs(lowers, mode, w.dir); err != nil {
 		return nil, err
 	}
-	if err = Mend(w.rootfs); err != nil {
+	if err = rootmount.Mend(w.rootfs); err != nil {
 		return nil, err
 	}
 	return w, unix.Stat(w.rootfs.Upper, &w.root)
@@ -106,7 +107,7 @@ func (w *Scratch) Merged() (string, error) {
 		if err := unix.Mount(w.rootfs.Upper, dir, "", unix.MS_BIND, ""); err != nil {
 			return "", errs.Wrap(err, "mount", dir)
 		}
-	} else if err := mountOverlay(w.rootfs, dir); err != nil {
+	} else if err := rootmount.Overlay(w.rootfs, dir); err != nil {
 		return "", err
 	}
 	w.mounted = true
@@ -119,7 +120,7 @@ func (w *Scratch) Unmount() error {
 		return nil
 	}
 	w.mounted = false
-	return unmount(filepath.Join(w.dir, "merged"), w.rootfs.Driver)
+	return rootmount.Unmount(filepath.Join(w.dir, "merged"), w.rootfs.Driver)
 }
 
 // Commit turns the changes into a read-only layer. The scratch is gone
