@@ -48,7 +48,7 @@ func (s boundedSource) GetManifest(ctx context.Context, instance *digest.Digest)
 	if err != nil {
 		return nil, "", err
 	}
-	if _, err := digestOf(raw); err != nil {
+	if _, err := blob.ManifestDigest(raw); err != nil {
 		return nil, "", err
 	}
 	// Of a list it is asked about the image that is chosen.

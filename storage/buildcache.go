@@ -28,6 +28,7 @@ import (
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
+	"github.com/proa-containers/proa/storage/ocidir"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -102,7 +103,7 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 		return err
 	}
 	if named == nil {
-		err = readCacheDir(ctx, r.Dir, open)
+		err = ocidir.Reading(ctx, r.Dir, open)
 		return items, err
 	}
 	err = r.Remote.Retrying(ctx, open)
@@ -181,7 +182,7 @@ func (c *CacheItem) read(ctx context.Context, policy *signature.PolicyContext, d
 	if ok, err := policy.IsRunningImageAllowed(ctx, unparsed); !ok {
 		return errs.New(errs.Denied, "the signature policy does not allow it: %w", err)
 	}
-	if _, err := digestOf(raw); err != nil {
+	if _, err := blob.ManifestDigest(raw); err != nil {
 		return err
 	}
 	var m imgspec.Manifest
@@ -294,7 +295,7 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 			return err
 		}
 	} else {
-		unlock, err := lockCacheDir(r.Dir)
+		unlock, err := ocidir.Lock(r.Dir)
 		if err != nil {
 			return err
 		}
@@ -309,7 +310,7 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 	if err != nil || named != nil {
 		return err
 	}
-	return tidyCacheDir(r.Dir, configType)
+	return ocidir.Tidy(r.Dir, configType)
 }
 
 func (o *op) writeCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, configType string, layers []CacheLayer, config func([]CacheBlob) ([]byte, error)) error {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/proa-containers/proa/storage/ocidir"
 )
 
 // A cache whose directory is just being written is read when the writer is done,
@@ -39,7 +41,7 @@ func TestReadCacheWhileWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := lockCacheDir(r.Dir)
+	unlock, err := ocidir.Lock(r.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,12 +49,13 @@ func TestReadCacheWhileWritten(t *testing.T) {
 	if err := os.WriteFile(index, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(ctx, 3*cacheDirPoll)
+	const poll = 50 * time.Millisecond // how often a reader looks
+	short, cancel := context.WithTimeout(ctx, 3*poll)
 	defer cancel()
 	if _, err := read(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a reader that is called off: %v", err)
 	}
-	done := time.AfterFunc(4*cacheDirPoll, func() {
+	done := time.AfterFunc(4*poll, func() {
 		_ = os.WriteFile(index, whole, 0o644)
 		unlock()
 	})

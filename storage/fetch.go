@@ -21,13 +21,13 @@ import (
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/crypt"
 	"github.com/proa-containers/proa/storage/index"
+	"github.com/proa-containers/proa/storage/ocidir"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
 const (
-	maxManifest = 4 << 20
-	maxConfig   = 8 << 20
-	maxLayers   = 1000
+	maxConfig = 8 << 20
+	maxLayers = 1000
 	// parallelLayers downloads at once; as in Docker more only splits the line.
 	parallelLayers = 4
 )
@@ -80,7 +80,7 @@ func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyCont
 	if err != nil {
 		return err
 	}
-	if f.topDigest, err = digestOf(raw); err != nil {
+	if f.topDigest, err = blob.ManifestDigest(raw); err != nil {
 		return err
 	}
 	f.top = raw
@@ -94,7 +94,7 @@ func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyCont
 			return err
 		}
 		if f.layout != "" {
-			if err := checkManifest(f.layout, inst); err != nil {
+			if err := ocidir.CheckManifest(f.layout, inst); err != nil {
 				return err
 			}
 		}
@@ -109,18 +109,11 @@ func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyCont
 	if ok, err := policy.IsRunningImageAllowed(ctx, unparsed); !ok {
 		return denyByPolicy("image", err)
 	}
-	if f.rawDigest, err = digestOf(raw); err != nil {
+	if f.rawDigest, err = blob.ManifestDigest(raw); err != nil {
 		return err
 	}
 	f.raw = raw
 	return f.parse(ctx, mime)
-}
-
-func digestOf(raw []byte) (digest.Digest, error) {
-	if len(raw) > maxManifest {
-		return "", errs.New(errs.Invalid, "manifest has %d bytes; at most %d are accepted", len(raw), maxManifest)
-	}
-	return manifest.Digest(raw)
 }
 
 func (f *fetched) parse(ctx context.Context, mime string) error {

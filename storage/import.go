@@ -98,7 +98,7 @@ func openImport(ctx context.Context, o ImportOptions) (io.ReadCloser, string, er
 	}
 	f, err := os.Open(o.Path)
 	if err != nil {
-		return nil, "", openError(err)
+		return nil, "", errs.OfFile(err)
 	}
 	return f, o.Path, nil
 }

@@ -13,12 +13,9 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
-	"github.com/opencontainers/go-digest"
 	dockerarchive "go.podman.io/image/v5/docker/archive"
-	"go.podman.io/image/v5/docker/reference"
 	ociarchive "go.podman.io/image/v5/oci/archive"
 	ocilayout "go.podman.io/image/v5/oci/layout"
 	"go.podman.io/image/v5/types"
@@ -26,6 +23,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/ocidir"
 	"github.com/proa-containers/proa/storage/unpack"
 )
 
@@ -85,7 +83,7 @@ func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 	if o.Path != "" {
 		fi, err := os.Stat(o.Path)
 		if err != nil {
-			return nil, openError(err)
+			return nil, errs.OfFile(err)
 		}
 		if fi.IsDir() {
 			return s.loadLayout(ctx, o.Path, nil, tell)
@@ -110,16 +108,6 @@ func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 	return s.loadOCIArchive(ctx, file, archive, tell)
 }
 
-func openError(err error) error {
-	kind := errs.Internal
-	if errors.Is(err, os.ErrNotExist) {
-		kind = errs.NotFound
-	} else if errors.Is(err, os.ErrPermission) {
-		kind = errs.Denied
-	}
-	return &errs.Error{Kind: kind, Err: err}
-}
-
 // plainTar returns the path of an uncompressed archive: the file itself, or a
 // temporary copy that done removes.
 func (s *Store) plainTar(o LoadOptions) (file string, done func(), err error) {
@@ -127,7 +115,7 @@ func (s *Store) plainTar(o LoadOptions) (file string, done func(), err error) {
 	if o.Path != "" {
 		f, err := os.Open(o.Path)
 		if err != nil {
-			return "", nil, openError(err)
+			return "", nil, errs.OfFile(err)
 		}
 		defer f.Close()
 		in = f
@@ -281,7 +269,7 @@ func (s *Store) loadLayout(ctx context.Context, dir string, as types.ImageRefere
 	if err != nil {
 		return nil, err
 	}
-	if err := smallFile(filepath.Join(dir, "index.json")); err != nil {
+	if err := ocidir.CheckIndex(dir); err != nil {
 		return nil, err
 	}
 	list, err := ocilayout.List(dir)
@@ -290,14 +278,14 @@ func (s *Store) loadLayout(ctx context.Context, dir string, as types.ImageRefere
 	}
 	var out []Loaded
 	for i, e := range list {
-		if err := checkManifest(dir, e.ManifestDescriptor.Digest); err != nil {
+		if err := ocidir.CheckManifest(dir, e.ManifestDescriptor.Digest); err != nil {
 			return out, err
 		}
 		ref, err := ocilayout.NewIndexReference(dir, i)
 		if err != nil {
 			return out, err
 		}
-		l, err := s.loadOne(ctx, sys, ref, fetchOptions{tell: tell, names: layoutNames(e.ManifestDescriptor.Annotations), as: as, layout: dir})
+		l, err := s.loadOne(ctx, sys, ref, fetchOptions{tell: tell, names: ocidir.Names(e.ManifestDescriptor.Annotations), as: as, layout: dir})
 		if err != nil {
 			return out, err
 		}
@@ -307,28 +295,6 @@ func (s *Store) loadLayout(ctx context.Context, dir string, as types.ImageRefere
 		return nil, errs.New(errs.Invalid, "it holds no image")
 	}
 	return mergeLoaded(out), nil
-}
-
-// checkManifest refuses a manifest of an OCI directory that the library would
-// read into memory whatever its size.
-func checkManifest(dir string, d digest.Digest) error {
-	if err := d.Validate(); err != nil {
-		return errs.New(errs.Corrupt, "invalid digest %q in the index: %w", d, err)
-	}
-	return smallFile(filepath.Join(dir, "blobs", d.Algorithm().String(), d.Encoded()))
-}
-
-func smallFile(file string) error {
-	fi, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return errs.New(errs.Invalid, "it is not a complete OCI image directory: %w", err)
-	case !fi.Mode().IsRegular():
-		return errs.New(errs.Invalid, "%s is not a file", fi.Name())
-	case fi.Size() > maxManifest:
-		return errs.New(errs.Invalid, "%s has %d bytes; at most %d are accepted", fi.Name(), fi.Size(), maxManifest)
-	}
-	return nil
 }
 
 // mergeLoaded joins entries of one image: a layout has one for each name.
@@ -347,19 +313,4 @@ func mergeLoaded(in []Loaded) []Loaded {
 		}
 	}
 	return out
-}
-
-// layoutNames is what an index entry is called. The specification lets the
-// reference name be a mere tag, which names no image.
-func layoutNames(annotations map[string]string) []string {
-	for _, key := range []string{"io.containerd.image.name", "org.opencontainers.image.ref.name"} {
-		name := annotations[key]
-		if !strings.ContainsAny(name, ":/") {
-			continue
-		}
-		if n, err := reference.ParseNormalizedNamed(name); err == nil {
-			return []string{reference.TagNameOnly(n).String()}
-		}
-	}
-	return nil
 }

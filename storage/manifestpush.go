@@ -22,6 +22,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/manifestlist"
+	"github.com/proa-containers/proa/storage/ocidir"
 	"github.com/proa-containers/proa/storage/pack"
 	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/storage/sign"
@@ -256,7 +257,7 @@ func (o *op) listLayout(ctx context.Context, sys *types.SystemContext, list *Ima
 	if err := o.writeListLayout(ctx, sys, list, []string{name}, dir); err != nil {
 		return "", err
 	}
-	ix, err := readLayoutIndex(dir)
+	ix, err := ocidir.ReadIndex(dir)
 	if err != nil {
 		return "", err
 	}

@@ -5,7 +5,6 @@ package storage
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
@@ -13,6 +12,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/ocidir"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -47,9 +47,9 @@ func (s *Store) pullTransport(ctx context.Context, sys *types.SystemContext, nam
 func (s *Store) fetchLayout(ctx context.Context, sys *types.SystemContext, where string, fo fetchOptions) (id string, err error) {
 	fo.layout, _, _ = strings.Cut(where, ":")
 	if _, err := os.Stat(fo.layout); err != nil {
-		return "", openError(err)
+		return "", errs.OfFile(err)
 	}
-	if err := smallFile(filepath.Join(fo.layout, "index.json")); err != nil {
+	if err := ocidir.CheckIndex(fo.layout); err != nil {
 		return "", err
 	}
 	ref, err := ocilayout.ParseReference(where)
@@ -60,7 +60,7 @@ func (s *Store) fetchLayout(ctx context.Context, sys *types.SystemContext, where
 	if err != nil {
 		return "", err
 	}
-	if err := checkManifest(fo.layout, d.Digest); err != nil {
+	if err := ocidir.CheckManifest(fo.layout, d.Digest); err != nil {
 		return "", err
 	}
 	_, id, err = s.fetch(ctx, ref, sys, fo)

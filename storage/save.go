@@ -118,7 +118,7 @@ func (s *Store) saveArchive(o SaveOptions, write func(io.Writer) error) error {
 	if err == nil || errors.As(err, &own) {
 		return err
 	}
-	return openError(err)
+	return errs.OfFile(err)
 }
 
 func (o *op) saveDocker(ctx context.Context, sys *types.SystemContext, list []saveItem, w io.Writer) error {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -106,6 +107,18 @@ func WithHint(err error, format string, args ...any) error {
 		return nil
 	}
 	return &Error{Kind: KindOf(err), Err: err, Hint: fmt.Sprintf(format, args...)}
+}
+
+// OfFile gives an error of opening a file that the user named its kind: NotFound
+// or Denied.
+func OfFile(err error) error {
+	kind := Internal
+	if errors.Is(err, os.ErrNotExist) {
+		kind = NotFound
+	} else if errors.Is(err, os.ErrPermission) {
+		kind = Denied
+	}
+	return &Error{Kind: kind, Err: err}
 }
 
 // KindOf is the kind of the outermost Error in err's chain that is not

@@ -88,10 +88,13 @@ func Images(raw []byte) []string {
 }
 
 // Instances are entries of a list from elsewhere: those with these digests,
-// with the annotations that each of them gets.
+// with the annotations that each of them gets. Kind Corrupt: a digest is none.
 func Instances(l manifest.List, chosen []digest.Digest, annotations func(digest.Digest) map[string]string) ([]imgspec.Descriptor, error) {
 	var out []imgspec.Descriptor
 	for _, d := range chosen {
+		if err := d.Validate(); err != nil {
+			return nil, errs.New(errs.Corrupt, "invalid digest %q in the manifest list: %w", d, err)
+		}
 		u, err := l.Instance(d)
 		if err != nil {
 			return nil, err
@@ -108,7 +111,8 @@ func Instances(l manifest.List, chosen []digest.Digest, annotations func(digest.
 // id or name finds nothing.
 func Find(ix *imgspec.Index, digest, id, name string) int {
 	return slices.IndexFunc(ix.Manifests, func(d imgspec.Descriptor) bool {
-		return d.Digest.String() == digest || d.Digest.Encoded() == digest || id != "" && d.Annotations[sourceAnnotation] == id ||
+		_, hex, _ := strings.Cut(d.Digest.String(), ":") // Encoded would panic over what is none
+		return digest != "" && (d.Digest.String() == digest || hex == digest) || id != "" && d.Annotations[sourceAnnotation] == id ||
 			name != "" && d.Annotations[nameAnnotation] == name
 	})
 }

@@ -99,6 +99,18 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A list may come from anybody.
+func TestFindBadDigest(t *testing.T) {
+	ix := sample()
+	Put(ix, imgspec.Descriptor{Digest: "no digest"}, imgspec.Descriptor{})
+	if got := Find(ix, "no digest", "", ""); got != 2 {
+		t.Error(got)
+	}
+	if got := Find(ix, "", "", ""); got != -1 {
+		t.Error(got)
+	}
+}
+
 func TestPutAndReplace(t *testing.T) {
 	ix := sample()
 	again := of("aa", "linux", "amd64", "")
@@ -183,6 +195,9 @@ func TestInstances(t *testing.T) {
 	got, err := Instances(l, all[1:], func(d digest.Digest) map[string]string { return map[string]string{"d": d.String()} })
 	if err != nil || len(got) != 1 || got[0].Platform.Variant != "v8" || got[0].Annotations["d"] != all[1].String() {
 		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := Instances(l, []digest.Digest{"../x"}, nil); !errs.Is(err, errs.Corrupt) {
+		t.Error(err)
 	}
 	if _, err := Instances(l, []digest.Digest{digest.FromString("x")}, nil); err == nil {
 		t.Error("a digest that the list does not have")

@@ -173,6 +173,7 @@ var storageEdges = map[string]string{
 	"storage/index -> storage/imagename":    "images are looked up by name",
 	"storage/index -> storage/manifestlist": "a list names images of the store",
 	"storage/index -> storage/registry":     "a short name is looked for under each name that registries.conf makes of it",
+	"storage/ocidir -> storage/blob":        "how long a manifest may be",
 	"storage/registry -> storage/imagename": "what is asked of a registry has a name, and a refusal quotes it",
 	"storage/sign -> storage/imagename":     "a signature holds for a name",
 	"storage/sign -> storage/registry":      "what lies at a registry is signed there, and its place says where signatures lie",

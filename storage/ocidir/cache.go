@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package ocidir
 
 import (
 	"context"
@@ -18,15 +18,15 @@ import (
 	"github.com/proa-containers/proa/pkg/filelock"
 )
 
-// lockCacheDir makes a directory for a build cache, keeps other writers out of
+// Lock makes a directory for a build cache, keeps other writers out of
 // it, and removes what a killed one left.
-func lockCacheDir(dir string) (unlock func(), err error) {
+func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, openError(err)
+		return nil, errs.OfFile(err)
 	}
 	f, err := os.Open(dir)
 	if err != nil {
-		return nil, openError(err)
+		return nil, errs.OfFile(err)
 	}
 	if err := filelock.Flock(f, syscall.LOCK_EX); err != nil {
 		f.Close()
@@ -39,10 +39,10 @@ func lockCacheDir(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// readCacheDir reads the directory of a build cache with read. A writer replaces the
+// Reading reads the directory of a build cache with read. A writer replaces the
 // index in place and removes blobs that the new one does not name, so what fails is
 // read once more when no writer is there.
-func readCacheDir(ctx context.Context, dir string, read func() error) error {
+func Reading(ctx context.Context, dir string, read func() error) error {
 	failure := read()
 	if failure == nil {
 		return nil
@@ -62,26 +62,29 @@ func readCacheDir(ctx context.Context, dir string, read func() error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(cacheDirPoll):
+		case <-time.After(poll):
 		}
 	}
 }
 
-// cacheDirPoll is how often a reader looks whether the writer is done: waiting for
+// poll is how often a reader looks whether the writer is done: waiting for
 // the lock itself would not end with the context.
-const cacheDirPoll = 50 * time.Millisecond
+const poll = 50 * time.Millisecond
 
-// tidyCacheDir removes the blobs that no cache of the directory has any more:
+// Tidy removes the blobs that no cache of the directory has any more:
 // each export brings new ones, and nobody else would. A directory that holds
 // anything but caches is left as it is.
-func tidyCacheDir(dir, configType string) error {
-	ix, err := readLayoutIndex(dir)
+func Tidy(dir, configType string) error {
+	ix, err := ReadIndex(dir)
 	if err != nil {
 		return err
 	}
 	keep := map[digest.Digest]bool{}
 	var named []imgspec.Descriptor
 	for _, d := range ix.Manifests {
+		if err := validate(d.Digest); err != nil {
+			return err
+		}
 		raw, err := os.ReadFile(blobPath(dir, d.Digest))
 		if err != nil {
 			return err
@@ -104,7 +107,7 @@ func tidyCacheDir(dir, configType string) error {
 	}
 	if len(named) < len(ix.Manifests) {
 		ix.Manifests = named
-		if err := writeLayoutIndex(dir, ix); err != nil {
+		if err := WriteIndex(dir, ix); err != nil {
 			return err
 		}
 	}
@@ -120,8 +123,4 @@ func tidyCacheDir(dir, configType string) error {
 		}
 	}
 	return nil
-}
-
-func blobPath(dir string, d digest.Digest) string {
-	return filepath.Join(dir, "blobs", d.Algorithm().String(), d.Encoded())
 }
