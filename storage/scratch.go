@@ -3,18 +3,12 @@
 package storage
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-	drivers "go.podman.io/storage/drivers"
-	"go.podman.io/storage/pkg/archive"
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
@@ -23,7 +17,7 @@ import (
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/pack"
 	"github.com/proa-containers/proa/storage/rootmount"
-	"github.com/proa-containers/proa/storage/unpack"
+	"github.com/proa-containers/proa/storage/staging"
 )
 
 // Scratch is a writable layer on top of a parent, for a build. What a killed
@@ -162,65 +156,15 @@ func (w *Scratch) Discard() error {
 	return err
 }
 
-// stageDir makes staged content of a directory by moving it: nothing is copied,
-// the archive is only computed for its digest and for tar-split.
+// stageDir makes staged content of a directory by moving it.
 func (s *Store) stageDir(o *op, dir string, po pack.Options) (*staged, error) {
-	d := &dirDiffer{dir: dir, o: po}
-	out, err := o.store.PrepareStagedLayer(nil, d)
+	d := &staging.Directory{Dir: dir, Options: po}
+	out, err := staging.Fill(o.store, d)
 	if err != nil {
-		if out != nil && out.Target != "" {
-			_ = o.store.CleanupStagedLayer(out)
-		}
 		return nil, err
 	}
-	out.UncompressedDigest = d.diffID
-	return &staged{diffID: d.diffID, size: out.Size, out: out}, nil
-}
-
-type dirDiffer struct {
-	dir    string
-	o      pack.Options
-	diffID digest.Digest
-}
-
-func (d *dirDiffer) Close() error { return nil }
-
-func (d *dirDiffer) ApplyDiff(dest string, _ *archive.TarOptions, do *drivers.DifferOptions) (drivers.DriverWithDifferOutput, error) {
-	out := drivers.DriverWithDifferOutput{Differ: d, Target: dest}
-	// os.Rename refuses to replace even an empty directory.
-	if err := unix.Rename(d.dir, dest); err != nil {
-		return out, err
-	}
-	split, err := openUnnamed(do.StagingDirectory)
-	if err != nil {
-		return out, err
-	}
-	sum := sha256.New()
-	pr, pw := io.Pipe()
-	go func() {
-		// A write to a pipe waits for its reader: headers of small files go
-		// through together.
-		w := bufio.NewWriterSize(io.MultiWriter(sum, pw), 128<<10)
-		err := pack.Tar(w, dest, d.o)
-		pw.CloseWithError(errors.Join(err, w.Flush()))
-	}()
-	res, err := unpack.Record(bufio.NewReaderSize(pr, 128<<10), split)
-	pr.CloseWithError(err)
-	if err != nil || !res.SplitOK {
-		split.Close()
-		split = nil
-	}
-	if err != nil {
-		return out, err
-	}
-	d.diffID = digest.NewDigest(digest.SHA256, sum)
-	out.Size, out.TarSplit, out.UIDs, out.GIDs = res.Size, split, res.UIDs, res.GIDs
-	if fi, err := os.Stat(dest); err == nil {
-		// The directory keeps the mode that its container gave it.
-		m := fi.Mode().Perm()
-		out.RootDirMode = &m
-	}
-	return out, nil
+	out.UncompressedDigest = d.DiffID
+	return &staged{diffID: d.DiffID, size: out.Size, out: out}, nil
 }
 
 // TopLayer is an image's topmost layer, the zero Layer for an image without

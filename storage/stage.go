@@ -15,13 +15,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/storage"
 	drivers "go.podman.io/storage/drivers"
-	"go.podman.io/storage/pkg/archive"
-	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/index"
-	"github.com/proa-containers/proa/storage/unpack"
+	"github.com/proa-containers/proa/storage/staging"
 )
 
 // staged is one layer's content, unpacked beside the store and not yet a layer.
@@ -64,12 +62,8 @@ func (s *Store) stage(st storage.Store, r io.Reader, transferred digest.Digest) 
 }
 
 func (g *staged) unpackInto(st storage.Store, r io.Reader) error {
-	d := &differ{r: r}
-	out, err := st.PrepareStagedLayer(nil, d)
+	out, err := staging.Fill(st, &staging.Archive{R: r})
 	if err != nil {
-		if out != nil && out.Target != "" {
-			_ = st.CleanupStagedLayer(out)
-		}
 		return err
 	}
 	g.out, g.size = out, out.Size
@@ -98,46 +92,6 @@ func (g *staged) drop(st storage.Store) {
 		g.file.Close()
 		g.file = nil
 	}
-}
-
-// differ is how containers/storage lets others fill a staging directory.
-type differ struct{ r io.Reader }
-
-func (d *differ) Close() error { return nil }
-
-func (d *differ) ApplyDiff(dest string, o *archive.TarOptions, do *drivers.DifferOptions) (drivers.DriverWithDifferOutput, error) {
-	split, err := openUnnamed(do.StagingDirectory)
-	if err != nil {
-		return drivers.DriverWithDifferOutput{Target: dest}, err
-	}
-	out := drivers.DriverWithDifferOutput{Differ: d, Target: dest}
-	res, err := unpack.Tar(dest, d.r, unpack.Options{
-		UserXattr: o.InUserNS, NoDevices: o.InUserNS, IgnoreChown: o.IgnoreChownErrors, Split: split,
-	})
-	if err != nil {
-		split.Close()
-		return out, err
-	}
-	out.Size, out.RootDirMode, out.UIDs, out.GIDs = res.Size, res.RootMode, res.UIDs, res.GIDs
-	out.TarSplit = split
-	if !res.SplitOK {
-		split.Close()
-		out.TarSplit = nil
-	}
-	return out, nil
-}
-
-// openUnnamed makes a file that vanishes with its descriptor.
-func openUnnamed(dir string) (*os.File, error) {
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err == nil {
-		return os.NewFile(uintptr(fd), dir), nil
-	}
-	f, err := os.CreateTemp(dir, "split-")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }
 
 // commit turns staged content into a layer on top of parent and returns its id.

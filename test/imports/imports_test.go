@@ -177,6 +177,8 @@ var storageEdges = map[string]string{
 	"storage/registry -> storage/imagename": "what is asked of a registry has a name, and a refusal quotes it",
 	"storage/sign -> storage/imagename":     "a signature holds for a name",
 	"storage/sign -> storage/registry":      "what lies at a registry is signed there, and its place says where signatures lie",
+	"storage/staging -> storage/pack":       "a directory's archive is computed for its digest",
+	"storage/staging -> storage/unpack":     "an archive becomes files, or only its description",
 	"storage/sign -> storage/trust":         "registries.d says whether sigstore signatures may be sent",
 }
 
