@@ -88,18 +88,19 @@ func WorkDir(parent string) (dir string, remove func(), err error) {
 
 const workPrefix = "proa-build-"
 
-// sweepWorkDirs removes the directories whose lock nobody holds. The caller
-// holds the lock of parent, so that none is just being made.
+// sweepWorkDirs removes the directories whose lock nobody holds, or that have none
+// because their maker was killed before it. The caller holds the lock of parent, so
+// that none is just being made.
 func sweepWorkDirs(parent string) {
-	found, _ := filepath.Glob(filepath.Join(parent, workPrefix+"*.lock"))
-	for _, lock := range found {
-		dir := strings.TrimSuffix(lock, ".lock")
+	found, _ := filepath.Glob(filepath.Join(parent, workPrefix+"*"))
+	for _, name := range found {
+		dir := strings.TrimSuffix(name, ".lock")
 		free, err := Lock(dir, false)
 		if err != nil {
 			continue
 		}
 		_ = rmtree.Remove(dir)
-		_ = os.Remove(lock)
+		_ = os.Remove(dir + ".lock")
 		_ = free()
 	}
 }
