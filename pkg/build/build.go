@@ -2,7 +2,7 @@
 
 // Package build executes Dockerfiles. BuildKit's own parser reads them; this
 // package plans the stages that the target needs, runs independent ones side
-// by side, and asks an Engine for everything that touches images, layers and
+// by side, and asks an engine for everything that touches images, layers and
 // containers.
 //
 // The way of one instruction:
@@ -15,14 +15,15 @@
 package build
 
 import (
-	"context"
-	"io"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
+	"github.com/proa-containers/proa/pkg/build/engine"
+	"github.com/proa-containers/proa/pkg/build/exporter"
+	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -52,7 +53,7 @@ type Options struct {
 	PassProxy      bool           // RUN sees the caller's proxy variables; no image keeps them
 	Edits          Edits
 	Docker         bool // images get Docker's manifest instead of the OCI one
-	Secrets        map[string]Secret
+	Secrets        map[string]runner.Secret
 	SSH            map[string]string // id -> agent socket
 	AllowInsecure  bool              // RUN --security=insecure is allowed
 	KeepFailed     bool              // keep the layer of a failed RUN and say how to enter it
@@ -66,7 +67,7 @@ type Options struct {
 	CacheTo        []cache.Spec
 	CacheTTL       time.Duration // steps that were made longer ago are made again; 0: however old
 	NoImage        bool          // only Exports
-	Exports        []Export
+	Exports        []exporter.Target
 	Getenv         func(string) (string, bool)
 }
 
@@ -79,12 +80,6 @@ type Edits struct {
 	DropHistory  bool
 	SquashAll    bool // one layer, the base image's included
 	NoteCreation bool // annotate when it was created
-}
-
-// Secret is one --secret.
-type Secret struct {
-	File string // read when needed
-	Env  string // or the content of this variable
 }
 
 // Result is a finished build.
@@ -106,117 +101,8 @@ type PlatformImage struct {
 // Warning is one finding, of the linter or of the build.
 type Warning = dockerfile.Warning
 
-// Layer identifies one read-only layer of the store together with all that lies
-// below it.
-type Layer = cache.Layer
-
-// Base is an image that a stage starts from.
-type Base struct {
-	ID     string // hex
-	Name   string
-	Config dockerspec.DockerOCIImage
-	Top    Layer
-}
-
-// Scratch is a writable layer on top of a parent. Its files appear in Upper;
-// Merged is the mounted view, only valid until Commit or Discard.
-type Scratch interface {
-	// Merged mounts parent and upper together, once, and returns the path.
-	Merged() (string, error)
-	// Upper is the directory that receives the changes.
-	Upper() string
-	// Rootfs is the same for a monitor, which mounts it itself. Merged must
-	// not be mounted at that time: Unmount first.
-	Rootfs() spec.Rootfs
-	// Unmount ends Merged; calling it twice is fine.
-	Unmount() error
-	// Commit turns the changes into a read-only layer. The scratch is gone
-	// afterwards. With epoch no file is newer than it.
-	Commit(ctx context.Context, epoch *time.Time) (Layer, error)
-	// Discard drops everything; after Commit it does nothing.
-	Discard() error
-}
-
-// RunStep is one RUN.
-type RunStep struct {
-	Rootfs         spec.Rootfs
-	Config         dockerspec.DockerOCIImageConfig // env, user, workdir
-	Container      spec.Container                  // Process.Env comes on top of Config.Env
-	In             io.Reader                       // nil: nothing
-	Stdout, Stderr io.Writer
-	// Started is told the id of the container, for the progress display.
-	Started func(id string)
-}
-
-// ImageSpec is an image to be created.
-type ImageSpec struct {
-	Config      dockerspec.DockerOCIImage // complete: rootfs, history, created
-	Top         Layer
-	Names       []string
-	Annotations map[string]string
-	Docker      bool // Docker's manifest instead of the OCI one
-}
-
-// ListSpec is a manifest list to be made of images.
-type ListSpec struct {
-	Images      []string // hex ids
-	Names       []string
-	Add         string // name of a list that gets the images; it is made if there is none
-	Annotations map[string]string
-}
-
-// Engine is what the executor needs of the rest of Proa. Everything is called
-// inside the user's namespace. All methods may be called concurrently.
-type Engine interface {
-	// Base resolves an image reference for a platform, pulling as the policy
-	// says.
-	Base(ctx context.Context, ref, platform string, pull spec.PullPolicy) (*Base, error)
-	// NewScratch starts a layer on parent.
-	NewScratch(ctx context.Context, parent Layer) (Scratch, error)
-	// NewDetached starts a layer that sees nothing of the parent on which it
-	// will stand.
-	NewDetached(ctx context.Context, parent Layer) (Scratch, error)
-	// LayerID is what a layer with this content on parent is called, whether or
-	// not it is there.
-	LayerID(parent Layer, diffID string) string
-	// FindLayer finds a layer with this content, on whatever parent.
-	FindLayer(diffID string) (Layer, bool)
-	// CopyLayer puts content that some layer has on parent.
-	CopyLayer(ctx context.Context, diffID string, parent Layer) (Layer, error)
-	// OpenCache opens a build cache, or an image that may have one inside: of a
-	// list all images. Kind NotFound: there is none.
-	OpenCache(ctx context.Context, ref cache.Ref) ([]cache.Item, error)
-	// WriteCache makes an artifact of layers and a configuration, which is asked
-	// for once the blobs of the layers are known. It replaces what is there when
-	// all is written.
-	WriteCache(ctx context.Context, ref cache.Ref, configType string, layers []cache.Content, config func([]cache.Blob) ([]byte, error)) error
-	// MountLayer mounts a layer chain read-only; release unmounts.
-	MountLayer(ctx context.Context, top Layer) (dir string, release func() error, err error)
-	// CheckNames refuses, before anything is done, what cannot be the name of an
-	// image.
-	CheckNames(names []string) error
-	// CheckRun refuses, before anything is done, settings of RUN steps that
-	// this host cannot give.
-	CheckRun(ctx context.Context, c spec.Container) error
-	// Run executes one step and returns its exit code.
-	Run(ctx context.Context, step RunStep) (int, error)
-	// CreateImage stores an image and returns its hex id and its names as they
-	// are shown: with a tag.
-	CreateImage(ctx context.Context, s ImageSpec) (id string, names []string, err error)
-	// CreateList stores a manifest list and returns its hex id and its names as
-	// they are shown.
-	CreateList(ctx context.Context, l ListSpec) (id string, names []string, err error)
-	// Platforms are those that an image is available for, here or at its
-	// registry.
-	Platforms(ctx context.Context, ref string) ([]string, error)
-	// LayerExists says whether a layer remembered by the cache is still there.
-	LayerExists(id string) bool
-	// CacheDir is where the build cache lives: records and cache mounts.
-	CacheDir() string
-	// SecretDir is where the files of secrets may lie while a step runs:
-	// private and, where the host has it, in memory.
-	SecretDir() string
-}
+// Layer is a layer of the engine's store.
+type Layer = engine.Layer
 
 // Reporter is told how the build goes; one event at a time per stage, from
 // several goroutines.

@@ -22,6 +22,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/engine"
+	"github.com/proa-containers/proa/pkg/build/exporter"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -33,10 +35,10 @@ type dirEngine struct {
 	dir   string
 	mu    sync.Mutex
 	n     int
-	runs  []RunStep
-	imgs  []ImageSpec
-	lists []ListSpec
-	run   func(step RunStep, root string) int
+	runs  []engine.RunStep
+	imgs  []engine.ImageSpec
+	lists []engine.ListSpec
+	run   func(step engine.RunStep, root string) int
 }
 
 func newDirEngine(t *testing.T) *dirEngine {
@@ -51,7 +53,7 @@ func (e *dirEngine) next() string {
 	return fmt.Sprintf("layer%d", e.n)
 }
 
-func (e *dirEngine) Base(_ context.Context, ref, _ string, _ spec.PullPolicy) (*Base, error) {
+func (e *dirEngine) Base(_ context.Context, ref, _ string, _ spec.PullPolicy) (*engine.Base, error) {
 	if ref != "base" {
 		return nil, errs.New(errs.NotFound, "no such image: %s", ref)
 	}
@@ -62,7 +64,7 @@ func (e *dirEngine) Base(_ context.Context, ref, _ string, _ spec.PullPolicy) (*
 	if err := os.WriteFile(filepath.Join(p, "passwd"), []byte("root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n"), 0o644); err != nil {
 		return nil, err
 	}
-	b := &Base{ID: "baseid", Name: ref, Top: Layer{ID: "base", DiffID: "sha256:base"}}
+	b := &engine.Base{ID: "baseid", Name: ref, Top: Layer{ID: "base", DiffID: "sha256:base"}}
 	b.Config.Config.Env = []string{"PATH=/bin", "FROM_BASE=1"}
 	b.Config.Config.Cmd = []string{"basecmd"}
 	b.Config.Config.OnBuild = []string{"LABEL triggered=yes"}
@@ -78,7 +80,7 @@ type dirScratch struct {
 	done   bool
 }
 
-func (e *dirEngine) NewScratch(_ context.Context, parent Layer) (Scratch, error) {
+func (e *dirEngine) NewScratch(_ context.Context, parent Layer) (engine.Scratch, error) {
 	s := &dirScratch{e: e, parent: parent, id: e.next()}
 	s.dir = filepath.Join(e.dir, "tmp-"+s.id)
 	if parent.ID == "" {
@@ -108,7 +110,7 @@ func (e *dirEngine) LayerID(parent Layer, diffID string) string {
 
 // NewDetached is NewScratch: a directory per layer chain cannot tell the two
 // apart.
-func (e *dirEngine) NewDetached(ctx context.Context, parent Layer) (Scratch, error) {
+func (e *dirEngine) NewDetached(ctx context.Context, parent Layer) (engine.Scratch, error) {
 	return e.NewScratch(ctx, parent)
 }
 
@@ -140,7 +142,7 @@ func (e *dirEngine) MountLayer(_ context.Context, top Layer) (string, func() err
 func (e *dirEngine) CheckNames([]string) error                      { return nil }
 func (e *dirEngine) CheckRun(context.Context, spec.Container) error { return nil }
 
-func (e *dirEngine) Run(_ context.Context, step RunStep) (int, error) {
+func (e *dirEngine) Run(_ context.Context, step engine.RunStep) (int, error) {
 	e.mu.Lock()
 	e.runs = append(e.runs, step)
 	e.mu.Unlock()
@@ -156,12 +158,12 @@ func (e *dirEngine) Run(_ context.Context, step RunStep) (int, error) {
 	return 0, err
 }
 
-func (e *dirEngine) CreateImage(_ context.Context, s ImageSpec) (string, []string, error) {
+func (e *dirEngine) CreateImage(_ context.Context, s engine.ImageSpec) (string, []string, error) {
 	e.imgs = append(e.imgs, s)
 	return fmt.Sprintf("image%d", len(e.imgs)), s.Names, nil
 }
 
-func (e *dirEngine) CreateList(_ context.Context, l ListSpec) (string, []string, error) {
+func (e *dirEngine) CreateList(_ context.Context, l engine.ListSpec) (string, []string, error) {
 	e.lists = append(e.lists, l)
 	return "listid", l.Names, nil
 }
@@ -259,7 +261,7 @@ func contextDir(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func buildIt(t *testing.T, e Engine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log, error) {
+func buildIt(t *testing.T, e engine.Engine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log, error) {
 	t.Helper()
 	o := Options{Context: source.Source{Dir: contextDir(t, files)}, Inline: []byte(dockerfile), Getenv: os.LookupEnv}
 	if mod != nil {
@@ -270,7 +272,7 @@ func buildIt(t *testing.T, e Engine, dockerfile string, files map[string]string,
 	return r, l, err
 }
 
-func mustBuild(t *testing.T, e Engine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log) {
+func mustBuild(t *testing.T, e engine.Engine, dockerfile string, files map[string]string, mod func(*Options)) (*Result, *log) {
 	t.Helper()
 	r, l, err := buildIt(t, e, dockerfile, files, mod)
 	if err != nil {
@@ -336,6 +338,7 @@ func TestCopyRefusals(t *testing.T) {
 		{"EXPOSE 70000", "invalid containerPort"},
 		{"RUN --security=insecure true", "not allowed"},
 		{"RUN --mount=type=secret,id=s,required=true true", "secret s: not found"},
+		{"RUN --mount=type=bind,source=*.none,target=/x true", "names 0 files"},
 	} {
 		e := newDirEngine(t)
 		_, _, err := buildIt(t, e, "FROM base\n"+tc.lines, files, nil)
@@ -449,7 +452,7 @@ COPY a /last
 func TestRunFailure(t *testing.T) {
 	needRoot(t)
 	e := newDirEngine(t)
-	e.run = func(RunStep, string) int { return 3 }
+	e.run = func(engine.RunStep, string) int { return 3 }
 	_, l, err := buildIt(t, e, "FROM base\nRUN false\n", nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "The command '/bin/sh -c false' returned a non-zero code: 3") {
 		t.Fatalf("got %v", err)
@@ -466,7 +469,7 @@ func TestRunFailure(t *testing.T) {
 func TestRunMountsLeaveNoStubs(t *testing.T) {
 	needRoot(t)
 	e := newDirEngine(t)
-	e.run = func(step RunStep, root string) int {
+	e.run = func(step engine.RunStep, root string) int {
 		for _, m := range step.Container.Mounts {
 			if err := os.MkdirAll(filepath.Join(root, m.Target), 0o755); err != nil {
 				return 1
@@ -522,7 +525,7 @@ func TestCopyThroughLink(t *testing.T) {
 	needRoot(t)
 	outside := t.TempDir()
 	e := newDirEngine(t)
-	e.run = func(step RunStep, root string) int {
+	e.run = func(step engine.RunStep, root string) int {
 		if err := os.Symlink(outside, filepath.Join(root, "trap")); err != nil {
 			return 1
 		}
@@ -541,12 +544,14 @@ func TestExport(t *testing.T) {
 	needRoot(t)
 	e := newDirEngine(t)
 	dest := filepath.Join(t.TempDir(), "out")
-	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Exports, o.NoImage = []Export{{Kind: "local", Dest: dest}}, true })
+	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Exports, o.NoImage = []exporter.Target{{Kind: exporter.Dir, Dest: dest}}, true })
 	if text, err := os.ReadFile(filepath.Join(dest, "d/a")); err != nil || string(text) != "A" {
 		t.Errorf("local: %q, %v", text, err)
 	}
 	var buf bytes.Buffer
-	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) { o.Exports, o.NoImage = []Export{{Kind: "tar", Dest: "-", Stdout: &buf}}, true })
+	mustBuild(t, e, "FROM scratch\nCOPY a /d/a\n", map[string]string{"a": "A"}, func(o *Options) {
+		o.Exports, o.NoImage = []exporter.Target{{Kind: exporter.Tar, Dest: "-", Stdout: &buf}}, true
+	})
 	var names []string
 	for tr := tar.NewReader(&buf); ; {
 		h, err := tr.Next()
@@ -560,5 +565,41 @@ func TestExport(t *testing.T) {
 	}
 	if len(e.imgs) != 0 {
 		t.Error("an image was made all the same")
+	}
+}
+
+// longIDs gives images ids as long as real ones.
+type longIDs struct{ *dirEngine }
+
+func (e longIDs) CreateImage(ctx context.Context, s engine.ImageSpec) (string, []string, error) {
+	_, names, err := e.dirEngine.CreateImage(ctx, s)
+	return strings.Repeat("0", 64), names, err
+}
+
+// What a failed step leaves is an image like any other, and can be pushed: the
+// host's proxies, which may have a password, are not in it.
+func TestKeptImageHasNoProxy(t *testing.T) {
+	e := longIDs{newDirEngine(t)}
+	e.run = func(engine.RunStep, string) int { return 1 }
+	_, _, err := buildIt(t, e, "FROM base\nARG KEPT=yes\nRUN false\n", nil, func(o *Options) {
+		o.KeepFailed, o.PassProxy = true, true
+		o.Getenv = func(name string) (string, bool) { return "http://user:secret@proxy", name == "https_proxy" }
+	})
+	if err == nil || len(e.imgs) != 1 {
+		t.Fatalf("images %d, %v", len(e.imgs), err)
+	}
+	passed := false
+	for _, kv := range e.runs[0].Container.Process.Env {
+		passed = passed || kv == "https_proxy=http://user:secret@proxy"
+	}
+	kept := false
+	for _, kv := range e.imgs[0].Config.Config.Env {
+		if kv == "https_proxy=http://user:secret@proxy" {
+			t.Error("the kept image has " + kv)
+		}
+		kept = kept || kv == "KEPT=yes"
+	}
+	if !passed || !kept {
+		t.Errorf("the step had the proxy: %v, the image has the ARG: %v", passed, kept)
 	}
 }

@@ -20,7 +20,9 @@ import (
 
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/files"
+	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -30,18 +32,18 @@ import (
 type session struct {
 	o       Options
 	parsing dockerfile.Options
-	engine  Engine
+	engine  engine.Engine
 	out     Reporter
 	cache   *cache.Steps
 	name    string // of the Dockerfile, for messages
 	text    []byte
 	tmp     string
-	secrets string // where the directories for secrets are made, in memory
+	runs    runner.Host
 	main    *source.Tree
 	start   time.Time
 	slots   chan struct{} // one per step that may run at once
 	shared  flights
-	layers  *lazyEngine
+	layers  *engine.Lazy
 	sources []*cache.Source
 	done    []doneStep
 	strict  bool // known steps count only with their layers
@@ -50,8 +52,8 @@ type session struct {
 	warned map[Warning]bool
 	warns  []Warning
 	baseMu sync.Mutex // held while an image is pulled
-	bases  map[string]*Base
-	trees  map[string]*lazyTree // contexts and mounted stages
+	bases  map[string]*engine.Base
+	trees  map[string]*source.Lazy // contexts and mounted stages
 }
 
 // builder executes the Dockerfile for one platform.
@@ -65,12 +67,12 @@ type builder struct {
 
 // Build executes a Dockerfile and creates the image that its target stage
 // describes; for several platforms one image each, and a manifest list of
-// them. With CheckOnly engine may be nil. On an error everything that was started is gone, layers of
+// them. With CheckOnly e may be nil. On an error everything that was started is gone, layers of
 // finished steps stay in the cache.
-func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Result, error) {
+func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*Result, error) {
 	dir, secrets := os.TempDir(), os.TempDir()
-	if engine != nil {
-		dir, secrets = filepath.Join(engine.CacheDir(), "tmp"), engine.SecretDir()
+	if e != nil {
+		dir, secrets = filepath.Join(e.CacheDir(), "tmp"), e.SecretDir()
 	}
 	tmp, removeTmp, err := cache.WorkDir(dir)
 	if err != nil {
@@ -78,14 +80,14 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	}
 	defer removeTmp()
 	b := &session{
-		o: o, parsing: o.parsing(), engine: engine, out: report, tmp: tmp, secrets: secrets, start: time.Now().UTC(),
-		warned: map[Warning]bool{}, bases: map[string]*Base{}, trees: map[string]*lazyTree{},
+		o: o, parsing: o.parsing(), out: report, tmp: tmp, start: time.Now().UTC(),
+		warned: map[Warning]bool{}, bases: map[string]*engine.Base{}, trees: map[string]*source.Lazy{},
 	}
-	if engine != nil {
-		b.layers = &lazyEngine{Engine: engine}
-		b.layers.forget()
+	if e != nil {
+		b.layers = engine.NewLazy(e)
 		b.engine = b.layers
 	}
+	b.runs = runner.Host{Engine: b.engine, Tmp: tmp, SecretDir: secrets, Secrets: o.Secrets, SSH: o.SSH, Getenv: o.Getenv}
 	defer b.closeTrees()
 	if err := b.check(ctx); err != nil {
 		return nil, err
@@ -97,7 +99,7 @@ func Build(ctx context.Context, o Options, engine Engine, report Reporter) (*Res
 	if o.CheckOnly {
 		return &Result{Warnings: b.warns}, nil
 	}
-	b.cache = &cache.Steps{Dir: engine.CacheDir(), Off: o.NoCache}
+	b.cache = &cache.Steps{Dir: e.CacheDir(), Off: o.NoCache}
 	b.openCaches(ctx)
 	defer b.closeCaches()
 	for {
@@ -157,7 +159,7 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 		return nil, err
 	}
 	b.main = t
-	b.trees["context"] = readyTree(t)
+	b.trees["context"] = source.Ready(t)
 	if b.text, b.name, err = t.Dockerfile(source.Dockerfile{Path: b.o.Dockerfile, Inline: b.o.Inline, IgnoreFile: b.o.IgnoreFile}); err != nil {
 		return nil, err
 	}
@@ -329,7 +331,7 @@ func firstError(builders []*builder) error {
 func (b *builder) stage(p *dockerfile.Stage) *stage { return b.stages[p] }
 
 // base resolves an image once per build, so that all stages see the same.
-func (b *session) base(ctx context.Context, ref, platform string) (*Base, error) {
+func (b *session) base(ctx context.Context, ref, platform string) (*engine.Base, error) {
 	key := ref + "\x00" + platform
 	b.baseMu.Lock()
 	defer b.baseMu.Unlock()

@@ -15,8 +15,7 @@ import (
 
 // doneStep is a step of this build, for --cache-to.
 type doneStep struct {
-	cache.Record
-	key   string
+	cache.Done
 	owner *builder
 	stage *dockerfile.Stage
 }
@@ -24,7 +23,7 @@ type doneStep struct {
 func (s *stage) note(key string, r cache.Record) {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	s.b.done = append(s.b.done, doneStep{r, key, s.b, s.plan})
+	s.b.done = append(s.b.done, doneStep{cache.Done{Record: r, Key: key}, s.b, s.plan})
 }
 
 // inImage says whether a step is one of those that the image is made of.
@@ -38,13 +37,13 @@ func (d *doneStep) inImage() bool {
 }
 
 // stepsFor selects what a cache gets, each step once.
-func (b *session) stepsFor(c cache.Spec) []doneStep {
-	var out []doneStep
+func (b *session) stepsFor(c cache.Spec) []cache.Done {
+	var out []cache.Done
 	seen := map[string]bool{}
 	for _, d := range b.done {
-		if !seen[d.key] && (c.Max || c.Kind == cache.KindSteps || d.inImage()) {
-			seen[d.key] = true
-			out = append(out, d)
+		if !seen[d.Key] && (c.Max || c.Kind == cache.KindSteps || d.inImage()) {
+			seen[d.Key] = true
+			out = append(out, d.Done)
 		}
 	}
 	return out
@@ -58,9 +57,9 @@ func (b *session) exportCaches(ctx context.Context) error {
 		switch c.Kind {
 		case cache.KindInline: // is in the image
 		case cache.KindSteps:
-			left, err = b.exportSteps(ctx, c)
+			left, err = cache.ExportSteps(ctx, b.engine, c.Name, b.stepsFor(c), b.layers.Content)
 		default:
-			left, err = b.exportArtifact(ctx, c.Ref(), b.stepsFor(c))
+			left, err = cache.Export(ctx, b.engine, c.Ref(), b.stepsFor(c), b.layers.Content)
 		}
 		if err == nil {
 			b.tellLeftOut(c, left)
@@ -85,110 +84,6 @@ func (b *session) tellLeftOut(c cache.Spec, left int) {
 		"a build with --no-cache makes them", c.Text, left)})
 }
 
-// exportSteps writes an artifact for each step that has none. It returns how
-// many steps were left out.
-func (b *session) exportSteps(ctx context.Context, c cache.Spec) (left int, err error) {
-	for _, d := range b.stepsFor(c) {
-		ref := cache.Ref{Name: c.Name + ":" + d.key}
-		items, err := b.engine.OpenCache(ctx, ref)
-		if err == nil {
-			known, rerr := cache.ReadSteps(items[0])
-			for _, item := range items {
-				_ = item.Close() // only read from
-			}
-			if rerr == nil && known[d.key] != nil {
-				continue
-			}
-		} else if !errs.Is(err, errs.NotFound) {
-			return left, err
-		}
-		n, err := b.exportArtifact(ctx, ref, []doneStep{d})
-		if err != nil {
-			return left, err
-		}
-		left += n
-	}
-	return left, nil
-}
-
-func (b *session) exportArtifact(ctx context.Context, ref cache.Ref, steps []doneStep) (left int, err error) {
-	have, done := b.existing(ctx, ref)
-	defer done()
-	layers, at := b.layersOf(steps, have)
-	left = len(steps)
-	steps = slices.DeleteFunc(steps, func(d doneStep) bool {
-		_, ok := at[d.Layer.DiffID]
-		return !ok && !d.Empty // never fetched, and not there either
-	})
-	left -= len(steps)
-	return left, b.engine.WriteCache(ctx, ref, cache.ConfigType, layers, func(blobs []cache.Blob) ([]byte, error) {
-		f := cache.File{Version: cache.Version, Steps: []cache.Step{}}
-		for _, d := range steps {
-			st := d.entry()
-			if !d.Empty {
-				st.Blob = blobs[at[d.Layer.DiffID]].Digest
-			}
-			f.Steps = append(f.Steps, st)
-		}
-		return json.Marshal(f)
-	})
-}
-
-// layersOf lists the layers of steps, and tells each one's place by what it
-// unpacks to.
-func (b *session) layersOf(steps []doneStep, have map[string]cache.Blob) (layers []cache.Content, at map[string]int) {
-	at = map[string]int{}
-	for _, d := range steps {
-		if _, ok := at[d.Layer.DiffID]; ok || d.Empty {
-			continue
-		}
-		l, ok := b.layers.content(d.Layer)
-		if l.From == nil {
-			l.Blob = have[d.Layer.DiffID]
-		}
-		if !ok && l.Blob.Digest == "" {
-			continue
-		}
-		at[d.Layer.DiffID] = len(layers)
-		layers = append(layers, l)
-	}
-	return layers, at
-}
-
-func (d *doneStep) entry() cache.Step {
-	st := cache.Step{Key: d.key, Empty: d.Empty, Command: d.Command, Created: d.Created}
-	if !d.Empty {
-		st.DiffID, st.Size = d.Layer.DiffID, d.Layer.Size
-	}
-	return st
-}
-
-// existing is what the artifact that will be replaced has: its blobs are not
-// sent again.
-func (b *session) existing(ctx context.Context, ref cache.Ref) (map[string]cache.Blob, func()) {
-	have := map[string]cache.Blob{}
-	items, err := b.engine.OpenCache(ctx, ref)
-	if err != nil {
-		return have, func() {}
-	}
-	for _, item := range items {
-		known, err := cache.ReadSteps(item)
-		if err != nil {
-			continue
-		}
-		for _, st := range known {
-			if !st.Empty {
-				have[st.Layer.DiffID] = st.Blob
-			}
-		}
-	}
-	return have, func() {
-		for _, item := range items {
-			_ = item.Close() // only read from
-		}
-	}
-}
-
 // inlineCache adds the steps of the image to its annotations, where that was
 // asked for.
 func (b *builder) inlineCache(annotations *map[string]string, diffIDs []string) error {
@@ -200,7 +95,7 @@ func (b *builder) inlineCache(annotations *map[string]string, diffIDs []string) 
 	for i := range b.done {
 		d := &b.done[i]
 		if d.owner == b && d.inImage() && (d.Empty || slices.Contains(diffIDs, d.Layer.DiffID)) {
-			f.Steps = append(f.Steps, d.entry())
+			f.Steps = append(f.Steps, d.Entry())
 		}
 	}
 	b.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -72,7 +73,7 @@ func (s *stage) lookup(ctx context.Context, key string, link bool) (cache.Record
 func (s *stage) trust(r *cache.Record) {
 	parent := s.top
 	r.Layer.ID = s.b.engine.LayerID(parent, r.Layer.DiffID)
-	s.b.layers.add(r.Layer.ID, &pendingLayer{parent: parent, gone: true, make: func(context.Context) (Layer, error) {
+	s.b.layers.Add(r.Layer.ID, &engine.Pending{Parent: parent, Gone: true, Make: func(context.Context) (Layer, error) {
 		return Layer{}, &lostLayer{nil, errs.New(errs.NotFound, "a layer of the build cache was never fetched")}
 	}})
 }
@@ -89,7 +90,7 @@ func (s *stage) place(r *cache.Record, link bool) bool {
 		return true
 	}
 	id := s.b.engine.LayerID(s.top, r.Layer.DiffID)
-	if s.b.layers.has(id) {
+	if s.b.layers.Has(id) {
 		r.Layer.ID = id
 		return true
 	}
@@ -104,7 +105,7 @@ func (s *stage) place(r *cache.Record, link bool) bool {
 		}
 	}
 	parent, diffID := s.top, r.Layer.DiffID
-	s.b.layers.add(id, &pendingLayer{parent: parent, source: cache.Content{Layer: from}, make: func(ctx context.Context) (Layer, error) {
+	s.b.layers.Add(id, &engine.Pending{Parent: parent, Source: cache.Content{Layer: from}, Make: func(ctx context.Context) (Layer, error) {
 		return s.b.engine.CopyLayer(ctx, diffID, parent)
 	}})
 	r.Layer.ID = id
@@ -115,9 +116,9 @@ func (s *stage) place(r *cache.Record, link bool) bool {
 func (s *stage) promise(r *cache.Record, src *cache.Source, st *cache.Known) {
 	parent, diffID := s.top, r.Layer.DiffID
 	r.Layer.ID = s.b.engine.LayerID(parent, diffID)
-	s.b.layers.add(r.Layer.ID, &pendingLayer{
-		parent: parent, source: cache.Content{From: st.Item, Blob: st.Blob},
-		make: func(ctx context.Context) (Layer, error) {
+	s.b.layers.Add(r.Layer.ID, &engine.Pending{
+		Parent: parent, Source: cache.Content{From: st.Item, Blob: st.Blob},
+		Make: func(ctx context.Context) (Layer, error) {
 			l, err := st.Item.Layer(ctx, st.Blob, diffID, parent)
 			if err != nil && ctx.Err() == nil {
 				err = &lostLayer{src, err}
@@ -139,13 +140,13 @@ func (b *session) giveUp(err error) bool {
 	} else {
 		lost.source.Fail(lost.err)
 	}
-	b.layers.forget()
+	b.layers.Forget()
 	b.shared.forget()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done = nil
 	for k, l := range b.trees {
-		if l.t == nil && strings.HasPrefix(k, "stage:") {
+		if !l.Opened() && strings.HasPrefix(k, "stage:") {
 			delete(b.trees, k) // of a layer that does not come
 		}
 	}

@@ -12,12 +12,16 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/pkg/build/engine"
+	"github.com/proa-containers/proa/pkg/build/exporter"
+	"github.com/proa-containers/proa/pkg/build/files"
 )
 
 // finish exports the files of the target stages and creates their images.
 func (b *session) finish(ctx context.Context, builders []*builder) (*Result, error) {
-	for _, e := range b.o.Exports {
-		if err := b.export(ctx, e, builders); err != nil {
+	for _, to := range b.o.Exports {
+		if err := b.export(ctx, to, builders); err != nil {
 			return nil, err
 		}
 	}
@@ -45,6 +49,34 @@ func (b *session) finish(ctx context.Context, builders []*builder) (*Result, err
 		return r, b.list(ctx, r, len(names) > 0)
 	}
 	return r, nil
+}
+
+// export writes the files of the finished target stages: of one as they are, of
+// several platforms below one directory each.
+func (b *session) export(ctx context.Context, to exporter.Target, builders []*builder) error {
+	var all []*files.Walker
+	for _, one := range builders {
+		dir, release, err := b.engine.MountLayer(ctx, one.stages[one.plan.Target].top)
+		if err != nil {
+			return err
+		}
+		defer release() //nolint:errcheck // read-only, in the build's own namespace
+		src, err := files.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		below := ""
+		if len(builders) > 1 {
+			below = strings.ReplaceAll(one.platform, "/", "_")
+		}
+		w := &files.Walker{Root: src}
+		if err := w.Add("", below); err != nil {
+			return err
+		}
+		all = append(all, w)
+	}
+	return exporter.Write(to, all, b.o.Epoch)
 }
 
 // image creates the image of the target stage.
@@ -76,7 +108,7 @@ func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []
 	if err := b.inlineCache(&annotations, digestStrings(img.RootFS.DiffIDs)); err != nil {
 		return nil, nil, err
 	}
-	id, shown, err := b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: top, Names: names, Annotations: annotations, Docker: b.o.Docker})
+	id, shown, err := b.engine.CreateImage(ctx, engine.ImageSpec{Config: img, Top: top, Names: names, Annotations: annotations, Docker: b.o.Docker})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/copying"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -25,15 +27,14 @@ func (s *stage) dispatch(ctx context.Context, ref StepRef, cmd instructions.Comm
 	case *instructions.RunCommand:
 		return s.runRun(ctx, ref, c)
 	case *instructions.CopyCommand:
-		return s.runCopy(ctx, ref, copyJob{
-			sources: c.SourcesAndDest, from: c.From, chown: c.Chown, chmod: c.Chmod, link: c.Link,
-			parents: c.Parents, exclude: c.ExcludePatterns, name: "COPY",
-		})
+		return s.runCopy(ctx, ref, copyJob{from: c.From, chown: c.Chown, chmod: c.Chmod, link: c.Link, Sources: copying.Sources{
+			Name: "COPY", Paths: c.SourcePaths, Inline: c.SourceContents, Dest: c.DestPath, Parents: c.Parents, Exclude: c.ExcludePatterns,
+		}})
 	case *instructions.AddCommand:
-		return s.runCopy(ctx, ref, copyJob{
-			sources: c.SourcesAndDest, chown: c.Chown, chmod: c.Chmod, link: c.Link, exclude: c.ExcludePatterns,
-			checksum: c.Checksum, keepGit: c.KeepGitDir, unpack: c.Unpack, add: true, name: "ADD",
-		})
+		return s.runCopy(ctx, ref, copyJob{chown: c.Chown, chmod: c.Chmod, link: c.Link, Sources: copying.Sources{
+			Name: "ADD", Paths: c.SourcePaths, Inline: c.SourceContents, Dest: c.DestPath, Exclude: c.ExcludePatterns,
+			Add: true, Checksum: c.Checksum, KeepGit: c.KeepGitDir, Unpack: c.Unpack,
+		}})
 	case *instructions.WorkdirCommand:
 		return s.runWorkdir(ctx, ref, c)
 	case *instructions.ArgCommand:
@@ -216,7 +217,7 @@ func (s *stage) runWorkdir(ctx context.Context, ref StepRef, c *instructions.Wor
 	dir = path.Clean(dir)
 	s.image.Config.WorkingDir = dir
 	key := cache.NewKey(s.key, "workdir", dir).Sum()
-	return s.layerStep(ctx, ref, key, "WORKDIR "+dir, func(sc Scratch) error {
+	return s.layerStep(ctx, ref, key, "WORKDIR "+dir, func(sc engine.Scratch) error {
 		merged, err := sc.Merged()
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -159,7 +160,7 @@ func stagePlatform(st *dockerfile.Stage, target string) string {
 // list makes the manifest list of what was built. tagged says that the names
 // were given to the image.
 func (b *session) list(ctx context.Context, r *Result, tagged bool) error {
-	l := ListSpec{Add: b.o.Manifest, Annotations: b.o.Annotations}
+	l := engine.ListSpec{Add: b.o.Manifest, Annotations: b.o.Annotations}
 	if !tagged {
 		l.Names = b.o.Tags
 	}

@@ -5,13 +5,10 @@ package build
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/build/files"
 )
@@ -51,7 +48,10 @@ func (b *builder) mergedLayer(ctx context.Context, base, top Layer) (Layer, erro
 	if err != nil {
 		return Layer{}, errors.Join(err, release())
 	}
-	err = syncTrees(sc, dir)
+	merged, err := sc.Merged()
+	if err == nil {
+		err = files.Sync(merged, dir)
+	}
 	if rerr := release(); err == nil {
 		err = rerr
 	}
@@ -63,62 +63,4 @@ func (b *builder) mergedLayer(ctx context.Context, base, top Layer) (Layer, erro
 		return Layer{}, joinDiscard(err, sc)
 	}
 	return layer, nil
-}
-
-// syncTrees makes the scratch equal to dir, touching only what differs.
-func syncTrees(sc Scratch, dir string) error {
-	merged, err := sc.Merged()
-	if err != nil {
-		return err
-	}
-	src, err := files.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := files.OpenRoot(merged)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	want, have := &files.Walker{Root: src}, &files.Walker{Root: dst}
-	if err := errors.Join(want.Add("", ""), have.Add("", "")); err != nil {
-		return err
-	}
-	old := make(map[string]*files.Entry, len(have.Entries))
-	for i := range have.Entries {
-		old[have.Entries[i].Path] = &have.Entries[i]
-	}
-	changed := &files.Walker{Root: src}
-	for _, e := range want.Entries {
-		o := old[e.Path]
-		if o == nil || !sameFile(o, &e) {
-			changed.Entries = append(changed.Entries, e)
-		}
-		if o != nil && o.Stat.Mode&unix.S_IFMT == e.Stat.Mode&unix.S_IFMT {
-			delete(old, e.Path)
-		}
-	}
-	for p := range old {
-		// No link is followed: the parents were walked as directories.
-		if err := os.RemoveAll(filepath.Join(merged, p)); err != nil {
-			return err
-		}
-	}
-	c := files.NewCopier(dst)
-	defer c.Close()
-	return c.CopyAll(changed, "/")
-}
-
-// sameFile says whether both views of two layer chains show the very same
-// inode, unchanged: overlay shows the numbers and times of the layer's file.
-func sameFile(a, b *files.Entry) bool {
-	x, y := &a.Stat, &b.Stat
-	if x.Mode != y.Mode || x.Uid != y.Uid || x.Gid != y.Gid || x.Mtim != y.Mtim || x.Rdev != y.Rdev || a.Link != b.Link {
-		return false
-	}
-	if x.Mode&unix.S_IFMT != unix.S_IFREG {
-		return true
-	}
-	return x.Size == y.Size && x.Ino == y.Ino && x.Ctim == y.Ctim
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
+	"github.com/proa-containers/proa/pkg/build/engine"
+	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/redact"
 )
@@ -342,14 +344,14 @@ var errNoFiles = errors.New("no files")
 
 // layerStep runs work in a new layer, or takes the layer that the cache has
 // for key. Without work no file can change. createdBy goes into the history.
-func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy string, work func(Scratch) error) error {
+func (s *stage) layerStep(ctx context.Context, ref StepRef, key, createdBy string, work func(engine.Scratch) error) error {
 	return s.doStep(ctx, ref, stepWork{key: key, createdBy: createdBy, work: work})
 }
 
 // stepWork is what a step does.
 type stepWork struct {
 	key, createdBy string
-	work           func(Scratch) error // nil: no file can change
+	work           func(engine.Scratch) error // nil: no file can change
 	// link: the layer depends on nothing below it, and key says so.
 	link bool
 }
@@ -406,7 +408,7 @@ func (s *stage) newLayer(ctx context.Context, w stepWork) (Layer, bool, error) {
 		if errors.Is(err, errNoFiles) {
 			return Layer{}, true, sc.Discard()
 		}
-		var failed *FailedStep
+		var failed *runner.Failed
 		if s.b.o.KeepFailed && errors.As(err, &failed) {
 			return Layer{}, false, s.keepFailed(ctx, sc, err)
 		}
@@ -424,7 +426,7 @@ func (s *stage) newLayer(ctx context.Context, w stepWork) (Layer, bool, error) {
 
 // joinDiscard drops a scratch after err. The error stays itself where that
 // works: its hint and kind are for the user.
-func joinDiscard(err error, sc Scratch) error {
+func joinDiscard(err error, sc engine.Scratch) error {
 	if derr := sc.Discard(); derr != nil {
 		return errors.Join(err, derr)
 	}
@@ -434,7 +436,7 @@ func joinDiscard(err error, sc Scratch) error {
 // keepFailed makes an image without a name of what a failed RUN left, so that
 // the usual commands look inside and remove it. It starts a shell with the
 // step's user, directory and variables.
-func (s *stage) keepFailed(ctx context.Context, sc Scratch, failure error) error {
+func (s *stage) keepFailed(ctx context.Context, sc engine.Scratch, failure error) error {
 	layer, err := sc.Commit(ctx, nil)
 	if err != nil {
 		return errors.Join(failure, joinDiscard(err, sc))
@@ -456,7 +458,7 @@ func (s *stage) keepFailed(ctx context.Context, sc Scratch, failure error) error
 		}
 		img.Config.Env = dockerfile.Env(img.Config.Env).With(name, v)
 	}
-	id, _, err := s.b.engine.CreateImage(ctx, ImageSpec{Config: img, Top: layer})
+	id, _, err := s.b.engine.CreateImage(ctx, engine.ImageSpec{Config: img, Top: layer})
 	if err != nil {
 		return errors.Join(failure, err)
 	}

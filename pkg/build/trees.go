@@ -5,44 +5,23 @@ package build
 import (
 	"context"
 	"strings"
-	"sync"
 
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// lazyTree is a source of files that is opened when the first instruction
-// needs it and closed at the end of the build.
-type lazyTree struct {
-	once sync.Once
-	open func(ctx context.Context) (*source.Tree, error)
-	t    *source.Tree
-	err  error
-}
-
-func readyTree(t *source.Tree) *lazyTree {
-	return &lazyTree{open: func(context.Context) (*source.Tree, error) { return t, nil }}
-}
-
-func (l *lazyTree) get(ctx context.Context) (*source.Tree, error) {
-	l.once.Do(func() { l.t, l.err = l.open(ctx) })
-	return l.t, l.err
-}
-
 func (b *session) closeTrees() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.trees {
-		if l.t != nil {
-			_ = l.t.Close() // mounts and copies of our own, in a private directory
-		}
+		_ = l.Close() // mounts and copies of our own, in a private directory
 	}
 }
 
 // sourceTree finds where "--from" points: nothing is the build context, else a
 // named context, a stage, or an image. id names the content for cache keys
 // without reading it; it is empty for the host's files.
-func (b *builder) sourceTree(ctx context.Context, from string, before int) (l *lazyTree, id string, err error) {
+func (b *builder) sourceTree(ctx context.Context, from string, before int) (l *source.Lazy, id string, err error) {
 	if from == "" {
 		return b.lazy("context", nil), "", nil
 	}
@@ -60,18 +39,18 @@ func (b *builder) sourceTree(ctx context.Context, from string, before int) (l *l
 	return l, id, err
 }
 
-func (b *builder) lazy(key string, open func(context.Context) (*source.Tree, error)) *lazyTree {
+func (b *builder) lazy(key string, open func(context.Context) (*source.Tree, error)) *source.Lazy {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l, ok := b.trees[key]
 	if !ok {
-		l = &lazyTree{open: open}
+		l = source.NewLazy(open)
 		b.trees[key] = l
 	}
 	return l
 }
 
-func (b *builder) imageTree(ctx context.Context, ref string) (*lazyTree, string, error) {
+func (b *builder) imageTree(ctx context.Context, ref string) (*source.Lazy, string, error) {
 	base, err := b.base(ctx, ref, b.platform)
 	if err != nil {
 		return nil, "", err
@@ -79,7 +58,7 @@ func (b *builder) imageTree(ctx context.Context, ref string) (*lazyTree, string,
 	return b.lazy("image:"+base.ID, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, base.Top) }), base.ID, nil
 }
 
-func (b *builder) namedContext(ctx context.Context, name, value string) (*lazyTree, string, error) {
+func (b *builder) namedContext(ctx context.Context, name, value string) (*source.Lazy, string, error) {
 	if source.IsImageContext(value) {
 		return b.imageTree(ctx, strings.TrimPrefix(value, source.ImagePrefix))
 	}

@@ -14,7 +14,9 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/local"
+	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -174,7 +176,7 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	defer pod.ReleaseImages()
 	engine := local.New(pod, pulls, o.out.remote.options(a))
 	r, err := build.Build(ctx, o.o, engine, rep)
-	var failed *build.FailedStep
+	var failed *runner.Failed
 	if errors.As(err, &failed) {
 		err = o.hintFailed(err)
 	}
@@ -202,7 +204,7 @@ func (o *buildFlags) hintFailed(err error) error {
 
 // debugShell lets the user look at what a failed step began with. The failure
 // itself is told at its end, with what to do about it.
-func debugShell(ctx context.Context, a *app, failed *build.FailedStep, engine build.Engine) error {
+func debugShell(ctx context.Context, a *app, failed *runner.Failed, engine engine.Engine) error {
 	fmt.Fprintf(a.out.ErrWriter(), "%s\nThis shell is in the state before that step. Nothing that is done here is kept.\n", failed.Error())
 	if err := a.out.Flush(); err != nil {
 		return err

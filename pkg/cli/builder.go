@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/machine"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -41,7 +41,7 @@ func builderListCommand() *command {
 			return func(_ context.Context, a *app, _ []string) error {
 				return a.out.Table([]string{"NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS"}, [][]string{
 					{theBuilder + "*", "proa", "", "", ""},
-					{" \\_ " + theBuilder, " \\_ built in", "ready", versions().Client.Version, strings.Join(build.Platforms(), ", ")},
+					{" \\_ " + theBuilder, " \\_ built in", "ready", versions().Client.Version, strings.Join(machine.Platforms(), ", ")},
 				})
 			}
 		},
@@ -58,7 +58,7 @@ func builderInspectCommand() *command {
 					return err
 				}
 				a.out.Print("Name:   " + theBuilder + "\nDriver: proa\n\nNodes:\nName:      " + theBuilder + "\nEndpoint:  built in\nStatus:    ready\n" +
-					"Platforms: " + strings.Join(build.Platforms(), ", ") + "\n")
+					"Platforms: " + strings.Join(machine.Platforms(), ", ") + "\n")
 				return nil
 			}
 		},

@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -96,7 +96,7 @@ func (o *buildFlags) fillMaps(*app) (err error) {
 
 // fillSecrets reads --secret id=ID[,src=FILE|,env=VAR] and --ssh ID[=SOCKET].
 func (o *buildFlags) fillSecrets(a *app) error {
-	o.o.Secrets, o.o.SSH = map[string]build.Secret{}, map[string]string{}
+	o.o.Secrets, o.o.SSH = map[string]runner.Secret{}, map[string]string{}
 	for _, s := range o.secrets {
 		id, sec, err := parseSecret(a, s)
 		if err != nil {
@@ -123,7 +123,7 @@ func (o *buildFlags) fillSecrets(a *app) error {
 	return nil
 }
 
-func parseSecret(a *app, s string) (id string, sec build.Secret, err error) {
+func parseSecret(a *app, s string) (id string, sec runner.Secret, err error) {
 	kind := ""
 	for _, part := range strings.Split(s, ",") {
 		k, v, _ := strings.Cut(part, "=")

@@ -18,6 +18,7 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/exporter"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -277,7 +278,7 @@ func (r *buildOutputFlags) addExport(a *app, o *build.Options, out imageOutput, 
 	case out.dest == "-":
 		out.kind = "tar"
 	}
-	o.Exports = append(o.Exports, build.Export{Kind: out.kind, Dest: out.dest, Stdout: a.out.OutWriter()})
+	o.Exports = append(o.Exports, exporter.Target{Kind: exporter.Kind(out.kind), Dest: out.dest, Stdout: a.out.OutWriter()})
 	return nil
 }
 

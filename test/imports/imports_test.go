@@ -188,9 +188,22 @@ func TestStorageEdges(t *testing.T) { checkEdges(t, "storage", storageEdges) }
 // buildEdges are likewise the imports among the packages below pkg/build, which
 // the executor of instructions uses.
 var buildEdges = map[string]string{
-	"pkg/build/source -> pkg/build/files": "an archive and a repository are written below a root",
-	"pkg/build/local -> pkg/build":        "it is the engine that the executor asks for layers and containers",
-	"pkg/build/local -> pkg/build/cache":  "a cache is opened and written by the engine",
+	"pkg/build/source -> pkg/build/files":       "an archive and a repository are written below a root",
+	"pkg/build/engine -> pkg/build/cache":       "caches of others are opened and written by the engine, and a layer is what the cache remembers",
+	"pkg/build/copying -> pkg/build/source":     "files are found in a tree, and a download or a repository is a source of its own",
+	"pkg/build/copying -> pkg/build/files":      "they are found, read and written below roots",
+	"pkg/build/copying -> pkg/build/cache":      "their content is added to the key of the step",
+	"pkg/build/exporter -> pkg/build/files":     "what is exported was found, and is written, below a root",
+	"pkg/build/machine -> pkg/build/dockerfile": "platforms are called what a plan calls them",
+	"pkg/build/runner -> pkg/build/engine":      "it runs the step and has its layer",
+	"pkg/build/runner -> pkg/build/copying":     "a bind mount takes what COPY would take",
+	"pkg/build/runner -> pkg/build/source":      "and from the same trees",
+	"pkg/build/runner -> pkg/build/files":       "mount points and programs are looked up below a root",
+	"pkg/build/runner -> pkg/build/cache":       "cache mounts lie beside the records and have the same locks",
+	"pkg/build/runner -> pkg/build/machine":     "a command that did not start may be for another machine",
+	"pkg/build/runner -> pkg/build/dockerfile":  "variables are merged as in a plan",
+	"pkg/build/local -> pkg/build/engine":       "it implements it",
+	"pkg/build/local -> pkg/build/cache":        "a cache is opened and written by the engine",
 }
 
 // TestBuildEdges keeps the parts of the build apart.

@@ -8,8 +8,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -33,7 +33,7 @@ func toBlob(b cache.Blob) libpod.CacheBlob {
 	return libpod.CacheBlob{MediaType: b.MediaType, Digest: digest.Digest(b.Digest), Size: b.Size}
 }
 
-func (c cacheItem) Layer(ctx context.Context, b cache.Blob, diffID string, parent build.Layer) (build.Layer, error) {
+func (c cacheItem) Layer(ctx context.Context, b cache.Blob, diffID string, parent engine.Layer) (engine.Layer, error) {
 	l, err := c.CacheItem.Layer(ctx, toBlob(b), digest.Digest(diffID), toStore(parent))
 	return fromStore(l), err
 }
@@ -42,7 +42,7 @@ func (e *Engine) cacheRef(ref cache.Ref) libpod.CacheRef {
 	return libpod.CacheRef{Name: ref.Name, Dir: ref.Dir, Tag: ref.Tag, Remote: e.remote}
 }
 
-// OpenCache implements build.Engine.
+// OpenCache implements engine.Engine.
 func (e *Engine) OpenCache(ctx context.Context, ref cache.Ref) ([]cache.Item, error) {
 	items, err := e.pod.OpenCache(ctx, e.cacheRef(ref))
 	if err != nil {
@@ -55,7 +55,7 @@ func (e *Engine) OpenCache(ctx context.Context, ref cache.Ref) ([]cache.Item, er
 	return out, nil
 }
 
-// WriteCache implements build.Engine.
+// WriteCache implements engine.Engine.
 func (e *Engine) WriteCache(ctx context.Context, ref cache.Ref, configType string, layers []cache.Content, config func([]cache.Blob) ([]byte, error)) error {
 	list := make([]libpod.CacheLayer, len(layers))
 	for i, l := range layers {

@@ -12,11 +12,11 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/build"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-// Engine is a build.Engine. It must be used inside the user's namespace (see
+// Engine is a engine.Engine. It must be used inside the user's namespace (see
 // libpod.Engine.EnterNamespace).
 type Engine struct {
 	pod      *libpod.Engine
@@ -30,35 +30,35 @@ func New(pod *libpod.Engine, progress io.Writer, remote libpod.RemoteOptions) *E
 	return &Engine{pod, progress, remote}
 }
 
-var _ build.Engine = (*Engine)(nil)
+var _ engine.Engine = (*Engine)(nil)
 
-// Base implements build.Engine.
-func (e *Engine) Base(ctx context.Context, ref, platform string, pull spec.PullPolicy) (*build.Base, error) {
+// Base implements engine.Engine.
+func (e *Engine) Base(ctx context.Context, ref, platform string, pull spec.PullPolicy) (*engine.Base, error) {
 	b, err := e.pod.BaseImage(ctx, ref, libpod.BaseOptions{Platform: platform, Pull: pull, Remote: e.remote, Progress: e.progress})
 	if err != nil {
 		return nil, err
 	}
-	return &build.Base{ID: b.ID, Name: ref, Config: b.Config, Top: fromStore(b.Top)}, nil
+	return &engine.Base{ID: b.ID, Name: ref, Config: b.Config, Top: fromStore(b.Top)}, nil
 }
 
-func fromStore(l libpod.Layer) build.Layer {
-	return build.Layer{ID: l.ID, DiffID: l.DiffID.String(), Size: l.Size}
+func fromStore(l libpod.Layer) engine.Layer {
+	return engine.Layer{ID: l.ID, DiffID: l.DiffID.String(), Size: l.Size}
 }
 
-func toStore(l build.Layer) libpod.Layer {
+func toStore(l engine.Layer) libpod.Layer {
 	return libpod.Layer{ID: l.ID, DiffID: digest.Digest(l.DiffID), Size: l.Size}
 }
 
 // scratch is a libpod.Scratch whose layers are the build's.
 type scratch struct{ *libpod.Scratch }
 
-func (s scratch) Commit(ctx context.Context, epoch *time.Time) (build.Layer, error) {
+func (s scratch) Commit(ctx context.Context, epoch *time.Time) (engine.Layer, error) {
 	l, err := s.Scratch.Commit(ctx, epoch)
 	return fromStore(l), err
 }
 
-// NewScratch implements build.Engine.
-func (e *Engine) NewScratch(_ context.Context, parent build.Layer) (build.Scratch, error) {
+// NewScratch implements engine.Engine.
+func (e *Engine) NewScratch(_ context.Context, parent engine.Layer) (engine.Scratch, error) {
 	s, err := e.pod.NewScratch(toStore(parent))
 	if err != nil {
 		return nil, err
@@ -66,8 +66,8 @@ func (e *Engine) NewScratch(_ context.Context, parent build.Layer) (build.Scratc
 	return scratch{s}, nil
 }
 
-// NewDetached implements build.Engine.
-func (e *Engine) NewDetached(_ context.Context, parent build.Layer) (build.Scratch, error) {
+// NewDetached implements engine.Engine.
+func (e *Engine) NewDetached(_ context.Context, parent engine.Layer) (engine.Scratch, error) {
 	s, err := e.pod.NewDetached(toStore(parent))
 	if err != nil {
 		return nil, err
@@ -75,62 +75,62 @@ func (e *Engine) NewDetached(_ context.Context, parent build.Layer) (build.Scrat
 	return scratch{s}, nil
 }
 
-// LayerID implements build.Engine.
-func (e *Engine) LayerID(parent build.Layer, diffID string) string {
+// LayerID implements engine.Engine.
+func (e *Engine) LayerID(parent engine.Layer, diffID string) string {
 	return libpod.LayerID(toStore(parent), digest.Digest(diffID))
 }
 
-// FindLayer implements build.Engine.
-func (e *Engine) FindLayer(diffID string) (build.Layer, bool) {
+// FindLayer implements engine.Engine.
+func (e *Engine) FindLayer(diffID string) (engine.Layer, bool) {
 	l, ok := e.pod.FindLayer(digest.Digest(diffID))
 	return fromStore(l), ok
 }
 
-// CopyLayer implements build.Engine.
-func (e *Engine) CopyLayer(ctx context.Context, diffID string, parent build.Layer) (build.Layer, error) {
+// CopyLayer implements engine.Engine.
+func (e *Engine) CopyLayer(ctx context.Context, diffID string, parent engine.Layer) (engine.Layer, error) {
 	l, err := e.pod.CopyLayer(ctx, digest.Digest(diffID), toStore(parent))
 	return fromStore(l), err
 }
 
-// MountLayer implements build.Engine.
-func (e *Engine) MountLayer(ctx context.Context, top build.Layer) (string, func() error, error) {
+// MountLayer implements engine.Engine.
+func (e *Engine) MountLayer(ctx context.Context, top engine.Layer) (string, func() error, error) {
 	return e.pod.MountLayer(ctx, toStore(top))
 }
 
-// Run implements build.Engine.
-func (e *Engine) Run(ctx context.Context, s build.RunStep) (int, error) {
+// Run implements engine.Engine.
+func (e *Engine) Run(ctx context.Context, s engine.RunStep) (int, error) {
 	img := spec.ImageConfig{Env: s.Config.Env, User: s.Config.User, WorkingDir: s.Config.WorkingDir}
 	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: s.Container, Image: img, In: s.In, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
 }
 
-// CheckNames implements build.Engine.
+// CheckNames implements engine.Engine.
 func (e *Engine) CheckNames(names []string) error { return e.pod.CheckNames(names) }
 
-// CheckRun implements build.Engine.
+// CheckRun implements engine.Engine.
 func (e *Engine) CheckRun(ctx context.Context, c spec.Container) error {
 	return e.pod.CheckStep(ctx, &c)
 }
 
-// CreateImage implements build.Engine.
-func (e *Engine) CreateImage(ctx context.Context, s build.ImageSpec) (id string, shown []string, err error) {
+// CreateImage implements engine.Engine.
+func (e *Engine) CreateImage(ctx context.Context, s engine.ImageSpec) (id string, shown []string, err error) {
 	return e.pod.CreateImage(ctx, libpod.NewImage{Config: s.Config, Top: toStore(s.Top), Names: s.Names, Annotations: s.Annotations, Docker: s.Docker})
 }
 
-// CreateList implements build.Engine.
-func (e *Engine) CreateList(ctx context.Context, l build.ListSpec) (id string, shown []string, err error) {
+// CreateList implements engine.Engine.
+func (e *Engine) CreateList(ctx context.Context, l engine.ListSpec) (id string, shown []string, err error) {
 	return e.pod.CreateList(ctx, libpod.NewList{Images: l.Images, Names: l.Names, Add: l.Add, Annotations: l.Annotations})
 }
 
-// Platforms implements build.Engine.
+// Platforms implements engine.Engine.
 func (e *Engine) Platforms(ctx context.Context, ref string) ([]string, error) {
 	return e.pod.Platforms(ctx, ref, e.remote)
 }
 
-// LayerExists implements build.Engine.
+// LayerExists implements engine.Engine.
 func (e *Engine) LayerExists(id string) bool { return e.pod.LayerExists(id) }
 
-// CacheDir implements build.Engine.
+// CacheDir implements engine.Engine.
 func (e *Engine) CacheDir() string { return e.pod.BuildCacheDir() }
 
-// SecretDir implements build.Engine.
+// SecretDir implements engine.Engine.
 func (e *Engine) SecretDir() string { return e.pod.BuildSecretDir() }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package engine
 
 import (
 	"context"
@@ -10,35 +10,40 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// lazyEngine is an Engine for layers that need not be in the store yet: a step
+// Lazy is an Engine for layers that need not be in the store yet: a step
 // that a remote cache knows, a COPY --link on another base. What a layer will
 // be called follows from its parent and its content, so stages go on with the
 // name; the content comes when something wants to see it. In a build that is
 // cached to its end only the layers of the image come, none of other stages.
-type lazyEngine struct {
+type Lazy struct {
 	Engine
 	mu      sync.Mutex
-	pending map[string]*pendingLayer // by id
+	pending map[string]*Pending // by id
 }
 
-// pendingLayer is a layer that is to be made.
-type pendingLayer struct {
-	mu     sync.Mutex // held while it is made
-	parent Layer
-	make   func(ctx context.Context) (Layer, error)
-	source cache.Content // where its content lies until then
-	gone   bool          // nowhere
+// Pending is a layer that is to be made.
+type Pending struct {
+	Parent Layer
+	Make   func(ctx context.Context) (Layer, error)
+	Source cache.Content // where its content lies until then
+	Gone   bool          // nowhere
+
+	mu sync.Mutex // held while it is made
 }
 
-// has says whether a layer is in the store, or can be made.
-func (e *lazyEngine) has(id string) bool {
+// NewLazy makes a Lazy over an engine; nothing is pending.
+func NewLazy(e Engine) *Lazy { return &Lazy{Engine: e, pending: map[string]*Pending{}} }
+
+// Has says whether a layer is in the store, or can be made.
+func (e *Lazy) Has(id string) bool {
 	e.mu.Lock()
 	_, ok := e.pending[id]
 	e.mu.Unlock()
 	return ok || e.Engine.LayerExists(id)
 }
 
-func (e *lazyEngine) add(id string, p *pendingLayer) {
+// Add promises a layer under an id; the first promise counts.
+func (e *Lazy) Add(id string, p *Pending) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.pending[id] == nil {
@@ -46,30 +51,30 @@ func (e *lazyEngine) add(id string, p *pendingLayer) {
 	}
 }
 
-func (e *lazyEngine) get(id string) *pendingLayer {
+func (e *Lazy) get(id string) *Pending {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.pending[id]
 }
 
-// forget drops what was not made.
-func (e *lazyEngine) forget() {
+// Forget drops what was not made.
+func (e *Lazy) Forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.pending = map[string]*pendingLayer{}
+	e.pending = map[string]*Pending{}
 }
 
-// content is where the bytes of a layer can be read now; ok is false where they
+// Content is where the bytes of a layer can be read now; ok is false where they
 // cannot.
-func (e *lazyEngine) content(l Layer) (c cache.Content, ok bool) {
+func (e *Lazy) Content(l Layer) (c cache.Content, ok bool) {
 	if p := e.get(l.ID); p != nil && !e.Engine.LayerExists(l.ID) {
-		return p.source, !p.gone
+		return p.Source, !p.Gone
 	}
 	return cache.Content{Layer: l}, true
 }
 
 // need makes a layer and those below it.
-func (e *lazyEngine) need(ctx context.Context, l Layer) error {
+func (e *Lazy) need(ctx context.Context, l Layer) error {
 	if l.ID == "" || e.Engine.LayerExists(l.ID) {
 		return nil
 	}
@@ -82,10 +87,10 @@ func (e *lazyEngine) need(ctx context.Context, l Layer) error {
 	if e.Engine.LayerExists(l.ID) {
 		return nil
 	}
-	if err := e.need(ctx, p.parent); err != nil {
+	if err := e.need(ctx, p.Parent); err != nil {
 		return err
 	}
-	got, err := p.make(ctx)
+	got, err := p.Make(ctx)
 	if err == nil && got.ID != l.ID {
 		err = errs.New(errs.Internal, "layer %s came as %s", l.ID, got.ID)
 	}
@@ -93,7 +98,7 @@ func (e *lazyEngine) need(ctx context.Context, l Layer) error {
 }
 
 // NewScratch implements Engine.
-func (e *lazyEngine) NewScratch(ctx context.Context, parent Layer) (Scratch, error) {
+func (e *Lazy) NewScratch(ctx context.Context, parent Layer) (Scratch, error) {
 	if err := e.need(ctx, parent); err != nil {
 		return nil, err
 	}
@@ -101,7 +106,7 @@ func (e *lazyEngine) NewScratch(ctx context.Context, parent Layer) (Scratch, err
 }
 
 // NewDetached implements Engine.
-func (e *lazyEngine) NewDetached(ctx context.Context, parent Layer) (Scratch, error) {
+func (e *Lazy) NewDetached(ctx context.Context, parent Layer) (Scratch, error) {
 	if err := e.need(ctx, parent); err != nil {
 		return nil, err
 	}
@@ -109,7 +114,7 @@ func (e *lazyEngine) NewDetached(ctx context.Context, parent Layer) (Scratch, er
 }
 
 // MountLayer implements Engine.
-func (e *lazyEngine) MountLayer(ctx context.Context, top Layer) (string, func() error, error) {
+func (e *Lazy) MountLayer(ctx context.Context, top Layer) (string, func() error, error) {
 	if err := e.need(ctx, top); err != nil {
 		return "", nil, err
 	}
@@ -117,7 +122,7 @@ func (e *lazyEngine) MountLayer(ctx context.Context, top Layer) (string, func() 
 }
 
 // CreateImage implements Engine.
-func (e *lazyEngine) CreateImage(ctx context.Context, s ImageSpec) (string, []string, error) {
+func (e *Lazy) CreateImage(ctx context.Context, s ImageSpec) (string, []string, error) {
 	if err := e.need(ctx, s.Top); err != nil {
 		return "", nil, err
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package runner
 
 import (
 	"context"
@@ -14,7 +14,9 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/copying"
 	"github.com/proa-containers/proa/pkg/build/files"
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -23,7 +25,8 @@ import (
 // mountSet turns the --mount options of a RUN into mounts and undoes what it
 // made for them.
 type mountSet struct {
-	s       *stage
+	host    *Host
+	workdir string // what relative targets are below
 	mounts  []spec.Mount
 	env     []string
 	closers []func() error
@@ -35,10 +38,26 @@ func (ms *mountSet) close() {
 	}
 }
 
-func (ms *mountSet) add(ctx context.Context, m *instructions.Mount) error {
+// Mount is one --mount of a RUN.
+type Mount struct {
+	*instructions.Mount
+	Tree *source.Lazy // what From names; nil: nothing of it is needed
+	ID   string       // names the layers that Tree is; empty: files of the host
+}
+
+// Sources are the files that the mount takes of its tree.
+func (m Mount) Sources() *copying.Sources {
+	src := m.Source
+	if src == "" {
+		src = "/"
+	}
+	return &copying.Sources{Name: "RUN --mount", Paths: []string{src}}
+}
+
+func (ms *mountSet) add(ctx context.Context, m Mount) error {
 	target := m.Target
 	if target != "" && !path.IsAbs(target) {
-		target = path.Join("/", ms.s.image.Config.WorkingDir, target)
+		target = path.Join("/", ms.workdir, target)
 	}
 	switch m.Type {
 	case instructions.MountTypeTmpfs:
@@ -57,14 +76,9 @@ func (ms *mountSet) add(ctx context.Context, m *instructions.Mount) error {
 // bind mounts files of a stage, an image or the context. A read-only mount of a
 // stage is the mounted layers themselves; all else is a copy, since what the
 // step writes there is thrown away.
-func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target string) error {
-	b := ms.s.b
-	lazy, id, err := b.sourceTree(ctx, m.From, ms.s.plan.Index)
-	if err != nil {
-		return err
-	}
-	if id != "" && m.ReadOnly {
-		t, err := lazy.get(ctx)
+func (ms *mountSet) bind(ctx context.Context, m Mount, target string) error {
+	if m.ID != "" && m.ReadOnly {
+		t, err := m.Tree.Get(ctx)
 		if err != nil {
 			return err
 		}
@@ -75,7 +89,7 @@ func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target stri
 		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: src, Target: target, ReadOnly: true})
 		return nil
 	}
-	src, err := ms.copyOf(ctx, lazy, m)
+	src, err := ms.copyOf(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -85,43 +99,35 @@ func (ms *mountSet) bind(ctx context.Context, m *instructions.Mount, target stri
 
 // copyOf copies the named files into the build's directory: the ignore file
 // applies, and a link in the context cannot lead the mount out of it.
-func (ms *mountSet) copyOf(ctx context.Context, lazy *lazyTree, m *instructions.Mount) (string, error) {
-	dir, err := os.MkdirTemp(ms.s.b.tmp, "bind-")
+func (ms *mountSet) copyOf(ctx context.Context, m Mount) (string, error) {
+	dir, err := os.MkdirTemp(ms.host.Tmp, "bind-")
 	if err != nil {
 		return "", err
 	}
 	ms.closers = append(ms.closers, func() error { return rmtree.Remove(dir) })
-	return filepath.Join(dir, "data"), ms.copyItems(ctx, lazy, m, dir, "/data")
+	return filepath.Join(dir, "data"), ms.copyItems(ctx, m, dir, "/data")
 }
 
-// copyInto copies what a mount names into a directory that exists.
-func (ms *mountSet) copyInto(ctx context.Context, m *instructions.Mount, dir string) error {
-	lazy, _, err := ms.s.b.sourceTree(ctx, m.From, ms.s.plan.Index)
+// copyItems copies the one thing that a mount names.
+func (ms *mountSet) copyItems(ctx context.Context, m Mount, dir, dest string) error {
+	t, err := m.Tree.Get(ctx)
 	if err != nil {
 		return err
 	}
-	return ms.copyItems(ctx, lazy, m, dir, "/")
-}
-
-func (ms *mountSet) copyItems(ctx context.Context, lazy *lazyTree, m *instructions.Mount, dir, dest string) error {
-	items, done, err := ms.s.bindItems(ctx, lazy, m)
-	defer done()
+	items, err := copying.Find(ctx, t, m.Sources(), ms.host.Tmp)
 	if err != nil {
 		return err
 	}
-	r, err := files.OpenRoot(dir)
-	if err != nil {
-		return err
+	defer items.Close()
+	if n := items.Len(); n != 1 {
+		return errs.WithHint(errs.New(errs.Invalid, "RUN --mount: source %q names %d files", m.Source, n), "name one file or directory")
 	}
-	defer r.Close()
-	c := files.NewCopier(r)
-	defer c.Close()
-	return c.CopyAll(items[0].walker, dest)
+	return items.Write(dir, copying.Target{Dest: dest})
 }
 
-// script puts the text of a heredoc with its own interpreter at scriptPath.
+// script puts the text of a heredoc with its own interpreter at ScriptPath.
 func (ms *mountSet) script(text string) error {
-	f, err := os.CreateTemp(ms.s.b.tmp, "script-")
+	f, err := os.CreateTemp(ms.host.Tmp, "script-")
 	if err != nil {
 		return err
 	}
@@ -130,7 +136,7 @@ func (ms *mountSet) script(text string) error {
 	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
 		return err
 	}
-	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: f.Name(), Target: scriptPath, ReadOnly: true})
+	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: f.Name(), Target: ScriptPath, ReadOnly: true})
 	return nil
 }
 
@@ -147,7 +153,7 @@ func resolveBelow(rootDir, name string) (string, error) {
 	return filepath.Join(rootDir, real), nil
 }
 
-func (ms *mountSet) secret(m *instructions.Mount, target string) error {
+func (ms *mountSet) secret(m Mount, target string) error {
 	id := m.CacheID
 	if m.Source != "" {
 		id = m.Source
@@ -155,14 +161,14 @@ func (ms *mountSet) secret(m *instructions.Mount, target string) error {
 	if id == "" {
 		id = path.Base(target)
 	}
-	sec, ok := ms.s.b.o.Secrets[id]
+	sec, ok := ms.host.Secrets[id]
 	if !ok {
 		if m.Required {
 			return errs.WithHint(errs.New(errs.NotFound, "secret %s: not found", id), "give it with --secret id=%s,src=FILE", id)
 		}
 		return nil
 	}
-	content, err := ms.s.b.secretContent(sec)
+	content, err := ms.host.content(sec)
 	if err != nil {
 		return err
 	}
@@ -179,7 +185,7 @@ func (ms *mountSet) secret(m *instructions.Mount, target string) error {
 	if target == "" {
 		target = "/run/secrets/" + path.Base(id)
 	}
-	dir, remove, err := cache.WorkDir(ms.s.b.secrets)
+	dir, remove, err := cache.WorkDir(ms.host.SecretDir)
 	if err != nil {
 		return err
 	}
@@ -206,9 +212,9 @@ func intOr(v *uint64) int {
 	return int(*v)
 }
 
-func (b *builder) secretContent(s Secret) ([]byte, error) {
+func (h *Host) content(s Secret) ([]byte, error) {
 	if s.Env != "" {
-		v, ok := b.o.Getenv(s.Env)
+		v, ok := h.Getenv(s.Env)
 		if !ok {
 			return nil, errs.New(errs.NotFound, "secret: environment variable %q is not set", s.Env)
 		}
@@ -221,12 +227,12 @@ func (b *builder) secretContent(s Secret) ([]byte, error) {
 	return text, nil
 }
 
-func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
+func (ms *mountSet) ssh(m Mount, target string) error {
 	id := m.CacheID
 	if id == "" {
 		id = "default"
 	}
-	sock, ok := ms.s.b.o.SSH[id]
+	sock, ok := ms.host.SSH[id]
 	if !ok {
 		if m.Required {
 			return errs.WithHint(errs.New(errs.NotFound, "ssh agent %s: not found", id), "forward it with --ssh %s", id)
@@ -236,7 +242,7 @@ func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
 	if target == "" {
 		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", len(ms.mounts))
 	}
-	dir, remove, err := cache.WorkDir(ms.s.b.secrets)
+	dir, remove, err := cache.WorkDir(ms.host.SecretDir)
 	if err != nil {
 		return err
 	}
@@ -257,7 +263,7 @@ func (ms *mountSet) ssh(m *instructions.Mount, target string) error {
 
 // fillCache makes the directory of a cache mount, the first time with the
 // content of "from". It appears whole or not at all.
-func (ms *mountSet) fillCache(ctx context.Context, m *instructions.Mount, dir string) error {
+func (ms *mountSet) fillCache(ctx context.Context, m Mount, dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
@@ -277,7 +283,7 @@ func (ms *mountSet) fillCache(ctx context.Context, m *instructions.Mount, dir st
 		return err
 	}
 	if m.From != "" {
-		if err := ms.copyInto(ctx, m, half); err != nil {
+		if err := ms.copyItems(ctx, m, half, "/"); err != nil {
 			return err
 		}
 	}
@@ -292,8 +298,7 @@ func (ms *mountSet) fillCache(ctx context.Context, m *instructions.Mount, dir st
 }
 
 // cacheDir mounts a directory that outlives the build.
-func (ms *mountSet) cacheDir(ctx context.Context, m *instructions.Mount, target string) error {
-	b := ms.s.b
+func (ms *mountSet) cacheDir(ctx context.Context, m Mount, target string) error {
 	if m.Source != "" && m.From == "" {
 		return errs.WithHint(errs.New(errs.Invalid, "RUN --mount=type=cache: source %q is a path of what from names", m.Source), "add from=STAGE, or leave source away")
 	}
@@ -301,7 +306,7 @@ func (ms *mountSet) cacheDir(ctx context.Context, m *instructions.Mount, target 
 	if id == "" {
 		id = target
 	}
-	dir := filepath.Join(b.engine.CacheDir(), "mounts", cache.NewKey("mount", id).Sum()[:32])
+	dir := filepath.Join(ms.host.Engine.CacheDir(), "mounts", cache.NewKey("mount", id).Sum()[:32])
 	if m.CacheSharing == instructions.MountSharingPrivate {
 		private, unlock, err := cache.PrivateDir(dir)
 		if err != nil {

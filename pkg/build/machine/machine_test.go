@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package build
+package machine
 
 import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -56,5 +58,23 @@ func TestEmulated(t *testing.T) {
 		if got := emulated(dir, arm64Head()); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	own := elfHead(machines[runtime.GOARCH][0])
+	if Refuses(own) || Refuses([]byte("#!/bin/sh\n")) || Refuses(nil) {
+		t.Error("a program of this machine, a script or nothing is refused")
+	}
+	nobody := elfHead(elf.EM_68K)
+	if !Refuses(nobody) && !emulated(binfmtDir, nobody) {
+		t.Error("a program that nothing here runs is not refused")
+	}
+}
+
+func TestPlatforms(t *testing.T) {
+	all := Platforms()
+	if all[0] != "linux/"+runtime.GOARCH || slices.Contains(all[1:], all[0]) {
+		t.Errorf("the platforms are %v", all)
 	}
 }

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package copying
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/files"
+	"github.com/proa-containers/proa/pkg/build/source"
+	"github.com/proa-containers/proa/pkg/errs"
+)
+
+// Target is where items go, and what becomes of them there.
+type Target struct {
+	Dest  string       // absolute; with a slash at its end a directory
+	Owner *files.Owner // nil: as in the source
+	Mode  *files.Mode  // nil: as in the source
+	Epoch *time.Time   // no file is newer; nil: they keep their times
+	Now   time.Time    // of inline text
+}
+
+// AddTo adds the content of all items to a key, owners left out.
+func (items *Items) AddTo(key cache.Key) error {
+	for i := range items.list {
+		it := &items.list[i]
+		key.Add(it.base, strconv.Itoa(len(it.parents)))
+		for k := range it.parents {
+			key.Add(it.parents[k].Rel, strconv.FormatUint(uint64(it.parents[k].Stat.Mode), 8))
+		}
+		key.Add(strconv.FormatBool(it.dir), strconv.FormatBool(it.archive))
+		h := sha256.New()
+		switch {
+		case it.inline != nil:
+			io.WriteString(h, it.inline.Data) //nolint:errcheck // a hash never fails
+		case it.file != nil:
+			io.WriteString(h, it.file.SHA256) //nolint:errcheck // a hash never fails
+		default:
+			if err := it.walker.Digest(h, false); err != nil {
+				return err
+			}
+		}
+		key.Add(hex.EncodeToString(h.Sum(nil)))
+	}
+	return nil
+}
+
+// Write puts the items below root.
+func (items *Items) Write(root string, to Target) error {
+	r, err := files.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	c := files.NewCopier(r)
+	defer c.Close()
+	c.Chmod, c.Epoch, c.Owner = to.Mode, to.Epoch, to.Owner
+	if len(items.list) > 1 && !strings.HasSuffix(to.Dest, "/") && !items.parents {
+		return errs.WithHint(errs.New(errs.Invalid, "when using %s with more than one source file, the destination must be a directory and end with a /", items.name), "write %s/", to.Dest)
+	}
+	for i := range items.list {
+		if err := items.list[i].write(c, to, items.parents); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (it *item) write(c *files.Copier, to Target, parents bool) error {
+	target := to.Dest
+	if parents {
+		target = path.Join(to.Dest, ".") + "/"
+		for i := range it.parents {
+			target = path.Join(to.Dest, it.parents[i].Rel) + "/"
+			if err := c.MakeMissing(&it.parents[i], target); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case it.archive:
+		return it.unpack(c, target)
+	case it.dir:
+		return c.CopyAll(it.walker, target)
+	}
+	if strings.HasSuffix(target, "/") || c.Root.IsDir(target) {
+		target = path.Join(target, it.base)
+	}
+	switch {
+	case it.inline != nil:
+		return c.WriteFile(target, strings.NewReader(it.inline.Data), 0o644, to.Now)
+	case it.file != nil:
+		return writeDownload(c, it.file, target)
+	}
+	return c.CopyAll(it.walker, target)
+}
+
+func (it *item) openArchive() (*os.File, error) {
+	if it.file != nil {
+		return os.Open(it.file.Path)
+	}
+	fd, err := it.walker.Root.Open(it.walker.Entries[0].Path, unix.O_RDONLY|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), it.base), nil
+}
+
+func (it *item) unpack(c *files.Copier, dest string) error {
+	f, err := it.openArchive()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	dfd, err := c.Root.MkdirAll(dest, 0o755, files.Owner{})
+	if err != nil {
+		return err
+	}
+	unix.Close(dfd)
+	own := c.Owner
+	if own != nil && *own == (files.Owner{}) {
+		own = nil // the archive's own owners stand, as in Docker
+	}
+	return files.Extract(c.Root, dest, f, files.ExtractOptions{Owner: own, Chmod: c.Chmod, Epoch: c.Epoch})
+}
+
+// writeDownload puts a fetched file into the layer.
+func writeDownload(c *files.Copier, d *source.Download, target string) error {
+	f, err := os.Open(d.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return c.WriteFile(target, f, 0o600, d.ModTime)
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package runner executes one RUN of a Dockerfile in a container: what is mounted for
+// it and taken away again, what its start leaves in the layer, and what its failure
+// means. Which command it is and whether it must run at all others have decided.
+package runner
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/pkg/build/engine"
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// Host is what all steps of a build have in common.
+type Host struct {
+	Engine    engine.Engine
+	Tmp       string // private, on a disk; removed after the build
+	SecretDir string // where private directories for secrets are made, in memory
+	Secrets   map[string]Secret
+	SSH       map[string]string // id -> agent socket
+	Getenv    func(string) (string, bool)
+}
+
+// Secret is one --secret.
+type Secret struct {
+	File string // read when needed
+	Env  string // or the content of this variable
+}
+
+// Step is one RUN.
+type Step struct {
+	Scratch        engine.Scratch // gets the changes
+	Below          engine.Layer   // the state before the step
+	Image          dockerspec.DockerOCIImage
+	Container      spec.Container // with command and variables, without the mounts of its own
+	Script         string         // to be at ScriptPath; empty: nothing is
+	Shell          string         // of a person who looks at the failure
+	Mounts         []Mount
+	Stdout, Stderr io.Writer
+	Started        func(id string) // is told the container
+}
+
+// Do prepares the mounts, runs the step and removes the empty mount points that it
+// left in the layer. A command that returned non-zero is a *Failed.
+func (h *Host) Do(ctx context.Context, s *Step) error {
+	ms := &mountSet{host: h, workdir: s.Image.Config.WorkingDir}
+	defer ms.close()
+	for _, m := range s.Mounts {
+		if err := ms.add(ctx, m); err != nil {
+			return err
+		}
+	}
+	if s.Script != "" {
+		if err := ms.script(s.Script); err != nil {
+			return err
+		}
+	}
+	c := s.Container
+	c.Mounts = slices.Concat(c.Mounts, ms.mounts)
+	c.Process.Env = slices.Concat(c.Process.Env, ms.env)
+	stubs, err := missingTargets(s.Scratch, c.Mounts)
+	if err != nil {
+		return err
+	}
+	step := engine.RunStep{
+		Rootfs: s.Scratch.Rootfs(), Config: s.Image.Config, Container: c,
+		Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started,
+	}
+	code, err := h.Engine.Run(ctx, step)
+	if err != nil {
+		return err
+	}
+	if err := removeStubs(s.Scratch.Upper(), stubs); err != nil {
+		return err
+	}
+	if code == 0 {
+		return nil
+	}
+	if err := foreignProgram(s, step, code); err != nil {
+		return err
+	}
+	return s.failed(code)
+}
+
+// failed is the error of a command that returned non-zero. Docker's sentence
+// is kept for those who match it.
+func (s *Step) failed(code int) error {
+	err := errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(s.Container.Process.Args, " "), code) //nolint:staticcheck // Docker's sentence
+	c := s.Container
+	c.Process.Args = []string{s.Shell}
+	return &Failed{err: err, top: s.Below, step: engine.RunStep{Config: s.Image.Config, Container: c}}
+}
