@@ -163,13 +163,16 @@ type ImageDetails struct {
 	Variant      string
 	Layers       []string // diff ids, the lowest first
 	History      []ImageHistory
-	LayerDirs    []string // on the host, topmost first
+	LayerDirs    []string          // on the host, topmost first
+	ManifestType string            // MIME type
+	Annotations  map[string]string // of the manifest
 }
 
 // ImageHistory is one line of an image's history, the oldest first.
 type ImageHistory struct {
 	Created    time.Time
 	CreatedBy  string
+	Author     string
 	Comment    string
 	EmptyLayer bool
 	Size       int64
@@ -186,7 +189,10 @@ func (e *Engine) ImageInspect(_ context.Context, ref string) (*ImageDetails, err
 	d := &ImageDetails{ImageSummary: imageSummary(&img.Summary), Config: img.Config, Digest: img.Digest, Parent: img.Parent, Author: img.Author,
 		Comment: img.Comment, Architecture: img.Architecture, OS: img.OS, Variant: img.Variant, Layers: img.DiffIDs, LayerDirs: e.images.LayerDirs(img)}
 	for _, h := range img.History {
-		d.History = append(d.History, ImageHistory{Created: h.Created, CreatedBy: h.CreatedBy, Comment: h.Comment, EmptyLayer: h.EmptyLayer, Size: h.Size})
+		d.History = append(d.History, ImageHistory{Created: h.Created, CreatedBy: h.CreatedBy, Author: h.Author, Comment: h.Comment, EmptyLayer: h.EmptyLayer, Size: h.Size})
+	}
+	if d.ManifestType, d.Annotations, err = e.images.ManifestNotes(img); err != nil {
+		return nil, err
 	}
 	db, err := e.db()
 	if err != nil {

@@ -3,11 +3,13 @@
 package index
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
+	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
@@ -116,6 +118,21 @@ func (x *Index) RawConfig(img *Image) ([]byte, error) { return x.bigData(img.ID,
 
 // RawManifest is the image's manifest as it was pulled or made: JSON.
 func (x *Index) RawManifest(img *Image) ([]byte, error) { return x.bigData(img.ID, "manifest") }
+
+// ManifestNotes are the MIME type and the annotations of the image's manifest.
+func (x *Index) ManifestNotes(img *Image) (mime string, annotations map[string]string, err error) {
+	raw, err := x.RawManifest(img)
+	if err != nil {
+		return "", nil, err
+	}
+	var m struct {
+		Annotations map[string]string `json:"annotations"`
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return "", nil, errs.New(errs.Corrupt, "cannot read the manifest of image %s: %w", img.ID, err)
+	}
+	return manifest.GuessMIMEType(raw), m.Annotations, nil
+}
 
 // LayerDirs are the directories of the image's layers on the host, topmost
 // first. They are for reading only.

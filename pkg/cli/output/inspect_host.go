@@ -291,6 +291,21 @@ type InspectImage struct {
 	GraphDriver     InspectDriver
 	RootFS          InspectRootFS
 	Digest          string
+	// As podman has them.
+	Labels       map[string]string
+	Annotations  map[string]string
+	ManifestType string
+	User         string
+	History      []InspectHistory
+}
+
+// InspectHistory is a step of an image's making, as its configuration has it.
+type InspectHistory struct {
+	Created    string `json:"created,omitempty"`
+	CreatedBy  string `json:"created_by,omitempty"`
+	Author     string `json:"author,omitempty"`
+	Comment    string `json:"comment,omitempty"`
+	EmptyLayer bool   `json:"empty_layer,omitempty"`
 }
 
 // InspectRootFS names the layers.
@@ -317,11 +332,20 @@ func ImageDocument(d *libpod.ImageDetails) *InspectImage {
 	if len(d.LayerDirs) > 1 {
 		data["LowerDir"] = strings.Join(d.LayerDirs[1:], ":")
 	}
+	steps := make([]InspectHistory, len(d.History))
+	for i, h := range d.History {
+		steps[i] = InspectHistory{Created: stamp(h.Created), CreatedBy: h.CreatedBy, Author: h.Author, Comment: h.Comment, EmptyLayer: h.EmptyLayer}
+	}
+	annotations := d.Annotations
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
 	return &InspectImage{
 		Id: "sha256:" + strings.TrimPrefix(d.ID, "sha256:"), RepoTags: list(d.Names), RepoDigests: list(d.RepoDigests), Parent: d.Parent,
 		Comment: d.Comment, Created: stamp(d.Created), ContainerConfig: cfg, Config: cfg, Author: d.Author, Architecture: d.Architecture,
 		Variant: d.Variant, Os: d.OS, Size: d.Size, VirtualSize: d.Size, Digest: d.Digest,
 		GraphDriver: InspectDriver{Name: "overlay2", Data: data}, RootFS: InspectRootFS{Type: "layers", Layers: list(d.Layers)},
+		Labels: d.Config.Labels, Annotations: annotations, ManifestType: d.ManifestType, User: d.Config.User, History: steps,
 	}
 }
 
