@@ -88,6 +88,7 @@ func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) 
 		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
 	}
 	g := &gitClone{ctx: ctx, program: program, arg: redact.URL(arg), dir: dir}
+	ref.repo, g.account = cutAccount(ref.repo)
 	if err := g.checkout(ref); err != nil {
 		return "", err
 	}
@@ -112,13 +113,14 @@ type gitClone struct {
 	ctx          context.Context
 	program, dir string
 	arg          string // as messages show it
+	account      *gitAccount
 }
 
 func (g *gitClone) git(args ...string) (string, error) {
-	cmd := exec.CommandContext(g.ctx, g.program, append([]string{"-C", g.dir}, args...)...)
+	cmd := exec.CommandContext(g.ctx, g.program, slices.Concat([]string{"-C", g.dir}, g.account.options(), args)...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), isRepository), "GIT_TERMINAL_PROMPT=0")
+	cmd.Env = slices.Concat(slices.DeleteFunc(os.Environ(), isRepository), []string{"GIT_TERMINAL_PROMPT=0"}, g.account.env())
 	if err := cmd.Run(); err != nil {
 		said := redact.Text(strings.TrimSpace(errOut.String())) // it may name the repository, or one of its submodules
 		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", said)}
@@ -142,6 +144,10 @@ func isRepository(kv string) bool {
 
 func (g *gitClone) checkout(ref gitRef) error {
 	if _, err := g.git("init", "-q"); err != nil {
+		return err
+	}
+	// What the address of a submodule may be relative to.
+	if _, err := g.git("config", "remote.origin.url", ref.repo); err != nil {
 		return err
 	}
 	want, err := g.fetch(ref)
