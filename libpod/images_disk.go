@@ -5,6 +5,10 @@ package libpod
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -114,9 +118,13 @@ func (e *Engine) DiskUsage(ctx context.Context) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	sizes, err := e.treeSizes(ctx, containers, volumes)
+	mounts := e.cacheMounts()
+	sizes, err := e.treeSizes(ctx, containers, append(volumes[:len(volumes):len(volumes)], mounts...))
 	if err != nil {
 		return nil, err
+	}
+	for _, m := range mounts {
+		d.BuildCache.add(sizes[m.Name], false)
 	}
 	for i := range containers {
 		s := &containers[i]
@@ -171,8 +179,28 @@ func (e *Engine) diskImages(ctx context.Context, d *Disk) error {
 			}
 		}
 	}
-	d.BuildCache = DiskUse{Total: use.BuildLayers, Size: use.BuildSize, Reclaimable: use.BuildSize}
+	// As in Docker a step counts whose layer an image has too; its bytes are the
+	// image's.
+	steps, err := os.ReadDir(filepath.Join(e.BuildCacheDir(), "steps"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	d.BuildCache = DiskUse{Total: max(len(steps), use.BuildLayers), Size: use.BuildSize, Reclaimable: use.BuildSize}
 	return nil
+}
+
+// cacheMounts are the directories that builds keep for RUN --mount=type=cache,
+// as if they were volumes.
+func (e *Engine) cacheMounts() (list []Volume) {
+	parent := filepath.Join(e.BuildCacheDir(), "mounts")
+	entries, _ := os.ReadDir(parent) // there is none before the first
+	for _, m := range entries {
+		if m.IsDir() { // beside it is its lock
+			dir := filepath.Join(parent, m.Name())
+			list = append(list, Volume{Name: dir, Mountpoint: dir})
+		}
+	}
+	return list
 }
 
 // VolumeSizes is what each volume's files take, by name.
