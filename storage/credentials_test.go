@@ -5,11 +5,16 @@ package storage
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -27,7 +32,35 @@ func TestDockersCredentials(t *testing.T) {
 	host := hostOf(guarded)
 	push(t, hostOf(srv), "me/alpine:latest", imageOf(t, alpine(t)...))
 	s := newStore(t, host)
-	t.Setenv("DOCKER_AUTH_CONFIG", fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte("me:right"))))
+	t.Run("DOCKER_AUTH_CONFIG", func(t *testing.T) {
+		t.Setenv("DOCKER_AUTH_CONFIG", fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte("me:right"))))
+		checkCredentials(t, s, host)
+	})
+	t.Run("credsStore", func(t *testing.T) {
+		dir := t.TempDir()
+		helper := "#!/bin/sh\nread server\necho \"$server\" >>" + dir + "/asked\necho '{\"Username\":\"me\",\"Secret\":\"right\"}'\n"
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore":"test"}`), 0o600),
+			os.WriteFile(filepath.Join(dir, "docker-credential-test"), []byte(helper), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("DOCKER_CONFIG", dir)
+		t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+		checkCredentials(t, newStore(t, host), host)
+		asked, err := os.ReadFile(filepath.Join(dir, "asked"))
+		if n := strings.Count(string(asked), host+"\n"); err != nil || n < 8 {
+			t.Errorf("the helper was asked %d times: %v", n, err)
+		}
+	})
+	t.Run("neither", func(t *testing.T) {
+		if _, err := newStore(t, host).Pull(context.Background(), host+"/me/alpine", PullOptions{}); !errs.Is(err, errs.Unauthorized) {
+			t.Error(err)
+		}
+	})
+}
+
+// checkCredentials does everything that wants credentials for host.
+func checkCredentials(t *testing.T, s *Store, host string) {
+	t.Helper()
 	ctx, ref := context.Background(), host+"/me/alpine"
 	for _, c := range []struct {
 		what string
