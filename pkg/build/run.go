@@ -100,16 +100,31 @@ func (s *stage) argText() string {
 	return fmt.Sprintf("|%d %s ", len(s.args), strings.Join(s.args, " "))
 }
 
+// proxyArg is the value of a predefined argument. As in BuildKit it may be given
+// in capitals or not, for programs that read the one or the other.
+func (s *stage) proxyArg(name string) (string, bool) {
+	names := []string{name, strings.ToUpper(name), strings.ToLower(name)}
+	for _, n := range names {
+		if v, ok := s.b.parsing.Arg(n); ok {
+			return v, true
+		}
+	}
+	if s.b.o.PassProxy && s.b.o.Getenv != nil {
+		for _, n := range names {
+			if v, ok := s.b.o.Getenv(n); ok {
+				return v, true
+			}
+		}
+	}
+	return "", false
+}
+
 // runEnv are the variables of a RUN beyond the image's: ARGs in scope, and the
 // predefined ones given on the command line.
 func (s *stage) runEnv() []string {
 	env := dockerfile.Env(nil)
 	for _, name := range dockerfile.PredefinedArgs {
-		v, ok := s.b.parsing.Arg(name)
-		if !ok && s.b.o.PassProxy && s.b.o.Getenv != nil {
-			v, ok = s.b.o.Getenv(name)
-		}
-		if ok {
+		if v, ok := s.proxyArg(name); ok {
 			env = env.With(name, v)
 		}
 	}

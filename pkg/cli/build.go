@@ -80,7 +80,7 @@ func (o *buildFlags) register(f *flagSet) {
 	f.texts(&o.secrets, "secret", "", `Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")`)
 	f.texts(&o.ssh, "ssh", "", `SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")`)
 	f.texts(&o.allow, "allow", "", `Allow extra privileged entitlement ("network.host", "security.insecure")`)
-	f.text(&o.progress, "progress", "", `Set type of progress output ("auto", "plain", "tty", "json")`).def = "auto"
+	f.text(&o.progress, "progress", "", `Set type of progress output ("auto", "plain", "tty", "quiet", "json")`).def = "auto"
 	f.boolean(&o.quiet, "quiet", "q", "Suppress the build output and print image ID on success")
 	f.boolean(&o.check, "check", "", "Check the Dockerfile and stop")
 	parsed(f, &o.call, "call", "", "string", `What to do: "build", or "check" the Dockerfile`, parseCall)
@@ -184,8 +184,11 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.debug && failed != nil {
 		err = errors.Join(err, debugShell(ctx, a, failed, engine))
 	}
-	if err = errors.Join(err, closeLog()); err != nil || r.ImageID == "" {
-		return err // without an image: a directory or an archive of files
+	if err = errors.Join(err, closeLog()); err != nil {
+		return err
+	}
+	if r.ImageID == "" { // a directory or an archive of files
+		return o.out.writeDocument(a, nil)
 	}
 	return o.deliver(ctx, a, pod, r)
 }
@@ -241,10 +244,15 @@ func (o *buildFlags) fill(a *app) error {
 	if o.progress == "" {
 		o.progress = "auto"
 	}
+	if v, ok := a.std.Lookup("BUILDKIT_PROGRESS"); ok && v != "" && o.progress == "auto" {
+		o.progress = v
+	}
 	switch o.progress {
 	case "auto", "plain", "tty", "json", "rawjson":
+	case "quiet":
+		o.quiet = true
 	default:
-		return errs.WithHint(errs.New(errs.Invalid, "invalid progress mode %q", o.progress), "use auto, plain, tty or json")
+		return errs.WithHint(errs.New(errs.Invalid, "invalid progress mode %q", o.progress), "use auto, plain, tty, quiet or json")
 	}
 	for _, set := range []func(*app) error{o.fillArgs, o.fillPull, o.fillMaps, o.fillSecrets} {
 		if err := set(a); err != nil {

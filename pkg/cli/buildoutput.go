@@ -398,6 +398,17 @@ func (r *buildOutputFlags) writeMetadata(ctx context.Context, a *app, pod *libpo
 		}
 		doc["image.name"] = strings.Join(full, ",")
 	}
+	return r.writeDocument(a, doc)
+}
+
+// writeDocument writes the file of --metadata-file, if one is wanted.
+func (r *buildOutputFlags) writeDocument(a *app, doc map[string]any) error {
+	if r.metadata == "" {
+		return nil
+	}
+	if doc == nil {
+		doc = map[string]any{} // nothing to say, but scripts read the file
+	}
 	text, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return err

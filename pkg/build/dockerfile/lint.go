@@ -3,12 +3,15 @@
 package dockerfile
 
 import (
+	"path"
 	"regexp"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	"go.podman.io/image/v5/docker/reference"
 )
 
 // The rules of BuildKit's linter that its parser does not check itself but
@@ -17,8 +20,10 @@ import (
 func lintStages(stages []instructions.Stage, lint *linter.Linter) {
 	lintCasing(stages, lint)
 	seen := map[string]bool{}
+	workdir := map[string]bool{} // stages with an absolute one
 	for i := range stages {
 		st := &stages[i]
+		all, lint := lint, lint.WithMergedConfigFromComments(st.Comments)
 		if st.Name == "context" || st.Name == "scratch" {
 			lint.Run(&linter.RuleReservedStageName, st.Location, linter.RuleReservedStageName.Format(st.Name))
 		}
@@ -27,8 +32,94 @@ func lintStages(stages []instructions.Stage, lint *linter.Linter) {
 		}
 		seen[st.Name] = true
 		lintPlatform(st, lint)
-		lintCommands(st, lint)
+		lintCommands(st, all)
+		workdir[strings.ToLower(st.Name)] = lintWorkdir(st, workdir[strings.ToLower(st.BaseName)], all)
 	}
+}
+
+// lintWorkdir warns of a relative WORKDIR where none before it in the file is
+// absolute: it depends on what the base image says. It returns whether one is set.
+func lintWorkdir(st *instructions.Stage, set bool, lint *linter.Linter) bool {
+	for _, c := range st.Commands {
+		w, ok := c.(*instructions.WorkdirCommand)
+		if !ok {
+			continue
+		}
+		if !set && !path.IsAbs(w.Path) && !strings.HasPrefix(w.Path, "$") {
+			lint.WithMergedConfigFromComments(c.Comments()).Run(&linter.RuleWorkdirRelativePath, c.Location(), linter.RuleWorkdirRelativePath.Format(w.Path))
+		}
+		set = true
+	}
+	return set
+}
+
+// lintKeyValues warns of "ENV key value", without an equals sign.
+func lintKeyValues(c instructions.Command, kvs instructions.KeyValuePairs, lint *linter.Linter) {
+	for _, kv := range kvs {
+		if kv.NoDelim {
+			lint.Run(&linter.RuleLegacyKeyValueFormat, c.Location(), linter.RuleLegacyKeyValueFormat.Format(c.Name()))
+		}
+	}
+}
+
+func lintPorts(c *instructions.ExposeCommand, lint *linter.Linter) {
+	for _, port := range c.Ports {
+		if strings.Contains(port, "$") {
+			continue
+		}
+		where, proto, _ := strings.Cut(port, "/")
+		if proto != strings.ToLower(proto) {
+			lint.Run(&linter.RuleExposeProtoCasing, c.Location(), linter.RuleExposeProtoCasing.Format(port))
+		}
+		if strings.Contains(where, ":") {
+			lint.Run(&linter.RuleExposeInvalidFormat, c.Location(), linter.RuleExposeInvalidFormat.Format(port))
+		}
+	}
+}
+
+// lintFrom warns of variables in a FROM line: of those that no ARG before the
+// first FROM declares, of one that changes nothing, and of a name that is none
+// unless --build-arg makes it one.
+func (p *Plan) lintFrom(st *instructions.Stage, meta []instructions.ArgCommand, defaults Env) {
+	lint := p.Lint.WithMergedConfigFromComments(st.Comments)
+	lex := shell.NewLex(p.Escape)
+	for _, word := range []string{st.BaseName, st.Platform} {
+		m, err := lex.ProcessWordWithMatches(word, p.Global)
+		if err != nil {
+			return // addStages says so
+		}
+		for name := range m.Unmatched {
+			if !declares(meta, name) {
+				lint.Run(&linter.RuleUndefinedArgInFrom, st.Location, linter.RuleUndefinedArgInFrom.Format(name, ""))
+			}
+		}
+		if _, ok := m.Matched["TARGETPLATFORM"]; ok && word == st.Platform && len(m.Matched) == 1 && len(m.Unmatched) == 0 {
+			if target, _ := p.Global.Get("TARGETPLATFORM"); m.Result == target {
+				lint.Run(&linter.RuleRedundantTargetPlatform, st.Location, linter.RuleRedundantTargetPlatform.Format(word))
+			}
+		}
+	}
+	if !strings.Contains(st.BaseName, "$") {
+		return
+	}
+	base, _, err := lex.ProcessWord(st.BaseName, defaults)
+	if err != nil {
+		return
+	}
+	if _, err := reference.ParseNormalizedNamed(base); err != nil {
+		lint.Run(&linter.RuleInvalidDefaultArgInFrom, st.Location, linter.RuleInvalidDefaultArgInFrom.Format(st.BaseName))
+	}
+}
+
+func declares(meta []instructions.ArgCommand, name string) bool {
+	for i := range meta {
+		for _, a := range meta[i].Args {
+			if a.Key == name {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // lintPlatform warns of a stage that builds for one platform whatever is asked
@@ -49,6 +140,7 @@ func lintPlatform(st *instructions.Stage, lint *linter.Linter) {
 // HEALTHCHECK only the last counts: the warning points at the others.
 func lintCommands(st *instructions.Stage, lint *linter.Linter) {
 	last := map[string][]parser.Range{}
+	all := lint
 	once := func(c instructions.Command) {
 		name := strings.ToUpper(c.Name())
 		if at, ok := last[name]; ok {
@@ -63,7 +155,12 @@ func lintCommands(st *instructions.Stage, lint *linter.Linter) {
 		}
 	}
 	for _, c := range st.Commands {
+		lint = all.WithMergedConfigFromComments(c.Comments())
 		switch c := c.(type) {
+		case *instructions.ExposeCommand:
+			lintPorts(c, lint)
+		case *instructions.LabelCommand:
+			lintKeyValues(c, c.Labels, lint)
 		case *instructions.ShellCommand:
 			ownShell = true
 		case *instructions.CmdCommand:
@@ -79,6 +176,7 @@ func lintCommands(st *instructions.Stage, lint *linter.Linter) {
 				lintSecret("ARG", a.Key, c.Location(), lint)
 			}
 		case *instructions.EnvCommand:
+			lintKeyValues(c, c.Env, lint)
 			for _, kv := range c.Env {
 				lintSecret("ENV", kv.Key, c.Location(), lint)
 			}

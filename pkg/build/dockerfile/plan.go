@@ -105,6 +105,10 @@ func Parse(text []byte, name string, o *Options, platform string) (*Plan, error)
 	}
 	p.Escape = res.EscapeToken
 	for _, w := range res.Warnings {
+		if w.URL == linter.RuleNoEmptyContinuation.URL && w.Location != nil {
+			lint.Run(&linter.RuleNoEmptyContinuation, []parser.Range{*w.Location}, linter.RuleNoEmptyContinuation.Format())
+			continue
+		}
 		p.warn("", w.Short, w.URL, w.Location)
 	}
 	stages, meta, err := instructions.Parse(res.AST, lint)
@@ -123,6 +127,11 @@ func Parse(text []byte, name string, o *Options, platform string) (*Plan, error)
 	}
 	if err := p.addStages(stages, o); err != nil {
 		return nil, lineError(name, text, err)
+	}
+	if defaults, err := globalArgs(meta, p.Escape, &Options{Target: o.Target}, platform); err == nil {
+		for i := range stages {
+			p.lintFrom(&stages[i], meta, defaults)
+		}
 	}
 	p.unusedArgs(meta, o)
 	if err := p.selectTarget(o.Target, o.AllStages); err != nil {

@@ -31,10 +31,21 @@ func HistoryHeader() *HistoryRow {
 // HistoryColumns is the default table of history.
 func HistoryColumns() []string { return []string{"ID", "CreatedSince", "CreatedBy", "Size", "Comment"} }
 
+// printable is what an image says of itself with spaces for control characters:
+// an image must not steer the terminal. Whole texts keep their lines.
+func printable(text string, lines bool) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && (r != '\n' || !lines) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
 // History makes the row of one step. Without human, sizes are bytes and dates
 // are whole.
 func History(h *libpod.ImageHistory, now time.Time, noTrunc, human bool) *HistoryRow {
-	r := &HistoryRow{ID: missing, Comment: h.Comment, CreatedBy: strings.ReplaceAll(h.CreatedBy, "\t", " "), CreatedSince: "N/A"}
+	r := &HistoryRow{ID: missing, Comment: printable(h.Comment, noTrunc), CreatedBy: printable(h.CreatedBy, noTrunc), CreatedSince: "N/A"}
 	if h.ID != "" {
 		r.ID = "sha256:" + h.ID
 		if !noTrunc {

@@ -143,3 +143,14 @@ func BenchmarkPS(b *testing.B) {
 		}
 	}
 }
+
+// What an image says of itself must not steer the terminal.
+func TestHistoryIsPlain(t *testing.T) {
+	h := &libpod.ImageHistory{CreatedBy: "RUN a\x1b[31mred\tb\nc\u009b2J", Comment: "x\x07\n"}
+	if r := History(h, time.Now(), false, true); r.CreatedBy != "RUN a [31mred b c 2J" || r.Comment != "x  " {
+		t.Errorf("%q %q", r.CreatedBy, r.Comment)
+	}
+	if r := History(h, time.Now(), true, true); r.CreatedBy != "RUN a [31mred b\nc 2J" {
+		t.Errorf("%q", r.CreatedBy)
+	}
+}
