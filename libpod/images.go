@@ -386,9 +386,10 @@ func opRemoveImage(ctx context.Context, c *insideCall) (any, error) {
 // LoadOptions say where an archive comes from.
 type LoadOptions struct {
 	Path     string    // of the archive or OCI directory; empty: Input
-	Input    io.Reader // read to its end
+	Input    io.Reader `json:"-"` // read to its end
+	Platform string    // of the images; empty: the host's of several, and whatever a single one is for
 	Quiet    bool
-	Progress io.Writer
+	Progress io.Writer `json:"-"`
 }
 
 // LoadedImage is one image that Load added.
@@ -404,15 +405,15 @@ func (e *Engine) Load(ctx context.Context, o LoadOptions) (list []LoadedImage, e
 	if !o.Quiet {
 		p = e.progress(o.Progress)
 	}
-	return list, e.inside(ctx, "load", o.Path, &list, o.Input, p)
+	return list, e.inside(ctx, "load", o, &list, o.Input, p)
 }
 
 func opLoad(ctx context.Context, c *insideCall) (any, error) {
-	var path string
-	if err := json.Unmarshal(c.request, &path); err != nil {
+	var o LoadOptions
+	if err := json.Unmarshal(c.request, &o); err != nil {
 		return nil, err
 	}
-	l, err := c.e.images.Load(ctx, storage.LoadOptions{Path: path, Input: c.stdin, Progress: c.progress})
+	l, err := c.e.images.Load(ctx, storage.LoadOptions{Path: o.Path, Input: c.stdin, Platform: o.Platform, Progress: c.progress})
 	if err != nil {
 		return nil, err
 	}

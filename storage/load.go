@@ -31,6 +31,7 @@ import (
 type LoadOptions struct {
 	Path     string    // archive or OCI directory; empty: Input
 	Input    io.Reader // read to its end
+	Platform string    // of the images; empty: the host's of several, and whatever a single one is for
 	Progress Progress
 }
 
@@ -80,13 +81,17 @@ func archiveError(err error) error {
 
 func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 	tell := &teller{p: o.Progress}
+	sys, err := s.system(PullOptions{Platform: o.Platform})
+	if err != nil {
+		return nil, err
+	}
 	if o.Path != "" {
 		fi, err := os.Stat(o.Path)
 		if err != nil {
 			return nil, errs.OfFile(err)
 		}
 		if fi.IsDir() {
-			return s.loadLayout(ctx, o.Path, nil, tell)
+			return s.loadLayout(ctx, sys, o.Path, nil, tell)
 		}
 	}
 	file, done, err := s.plainTar(o)
@@ -99,13 +104,13 @@ func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 		return nil, err
 	}
 	if kind == "docker" {
-		return s.loadDocker(ctx, file, tell)
+		return s.loadDocker(ctx, sys, file, tell)
 	}
 	archive := o.Path
 	if archive == "" {
 		archive = file
 	}
-	return s.loadOCIArchive(ctx, file, archive, tell)
+	return s.loadOCIArchive(ctx, sys, file, archive, tell)
 }
 
 // plainTar returns the path of an uncompressed archive: the file itself, or a
@@ -185,11 +190,7 @@ func archiveKind(file string) (string, error) {
 	}
 }
 
-func (s *Store) loadDocker(ctx context.Context, file string, tell *teller) ([]Loaded, error) {
-	sys, err := s.system(PullOptions{})
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) loadDocker(ctx context.Context, sys *types.SystemContext, file string, tell *teller) ([]Loaded, error) {
 	r, err := dockerarchive.NewReader(sys, file)
 	if err != nil {
 		return nil, errs.New(errs.Corrupt, "%w", err)
@@ -230,7 +231,7 @@ func (s *Store) loadOne(ctx context.Context, sys *types.SystemContext, ref types
 
 // loadOCIArchive unpacks the archive's blobs: an OCI layout is a directory. For
 // the signature policy it stays the archive that the user named.
-func (s *Store) loadOCIArchive(ctx context.Context, file, archive string, tell *teller) ([]Loaded, error) {
+func (s *Store) loadOCIArchive(ctx context.Context, sys *types.SystemContext, file, archive string, tell *teller) ([]Loaded, error) {
 	as, err := ociarchive.NewReference(archive, "")
 	if err != nil {
 		return nil, err
@@ -240,7 +241,7 @@ func (s *Store) loadOCIArchive(ctx context.Context, file, archive string, tell *
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	return s.loadLayout(ctx, dir, as, tell)
+	return s.loadLayout(ctx, sys, dir, as, tell)
 }
 
 // unpackOCIArchive makes a directory of the archive; the caller removes it.
@@ -260,12 +261,8 @@ func (s *Store) unpackOCIArchive(file string) (dir string, err error) {
 }
 
 // loadLayout adds every image of an OCI directory.
-func (s *Store) loadLayout(ctx context.Context, dir string, as types.ImageReference, tell *teller) ([]Loaded, error) {
+func (s *Store) loadLayout(ctx context.Context, sys *types.SystemContext, dir string, as types.ImageReference, tell *teller) ([]Loaded, error) {
 	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	sys, err := s.system(PullOptions{})
 	if err != nil {
 		return nil, err
 	}

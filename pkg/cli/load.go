@@ -9,11 +9,13 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 type loadFlags struct {
-	input string
-	quiet bool
+	input    string
+	platform string
+	quiet    bool
 }
 
 func loadCommand() *command {
@@ -23,14 +25,14 @@ func loadCommand() *command {
 			var o loadFlags
 			f.text(&o.input, "input", "i", "Read from tar archive file or OCI directory, instead of STDIN")
 			f.boolean(&o.quiet, "quiet", "q", "Suppress the load output")
-			f.refuse("the archive's image is taken as it is", "leave it away", "platform")
+			parsed(f, &o.platform, "platform", "", "string", "Load the images for this platform; of several without it that for this machine", spec.ParsePlatform)
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }
 		},
 	}
 }
 
 func (o *loadFlags) run(ctx context.Context, a *app) error {
-	lo := libpod.LoadOptions{Quiet: o.quiet}
+	lo := libpod.LoadOptions{Quiet: o.quiet, Platform: o.platform}
 	switch {
 	case o.input != "" && o.input != "-":
 		lo.Path = a.abs(o.input)
