@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +13,76 @@ import (
 
 	"github.com/proa-containers/proa/storage/ocidir"
 )
+
+// A writer that was killed, or found the disk full, while the index was replaced
+// leaves the cache of before, for readers and for the next writer.
+func TestCacheTornIndex(t *testing.T) {
+	s := newStore(t, "")
+	ctx := context.Background()
+	r := CacheRef{Dir: filepath.Join(t.TempDir(), "cache"), Tag: "latest"}
+	write := func(text string) error {
+		return s.WriteCache(ctx, r, "application/json", nil, func([]CacheBlob) ([]byte, error) { return []byte(text), nil })
+	}
+	holds := func(want string) {
+		t.Helper()
+		items, err := s.OpenCache(ctx, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer items[0].Close()
+		if got := string(items[0].Config); got != want {
+			t.Errorf("it holds %s, want %s", got, want)
+		}
+	}
+	if err := write(`"old"`); err != nil {
+		t.Fatal(err)
+	}
+	index, kept := filepath.Join(r.Dir, "index.json"), filepath.Join(r.Dir, ".index.json.kept")
+	// tear leaves what kill -9 leaves: no writer, and not its end.
+	tear := func(half string) {
+		t.Helper()
+		if err := os.Link(index, kept); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Remove(index), os.WriteFile(index, []byte(half), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, half := range []string{"", `{"schemaVersion":2,"manif`} {
+		tear(half)
+		holds(`"old"`)
+		tear(half)
+		if err := write(`"new"`); err != nil {
+			t.Fatal(err)
+		}
+		holds(`"new"`)
+		if err := write(`"old"`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("left behind: %v", err)
+		}
+	}
+	// A writer that notices itself.
+	unlock, err := ocidir.Lock(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(index, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	holds(`"old"`)
+	// The very first one.
+	r.Dir = filepath.Join(t.TempDir(), "first")
+	if err := errors.Join(os.Mkdir(r.Dir, 0o755), os.WriteFile(filepath.Join(r.Dir, "index.json"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(`"new"`); err != nil {
+		t.Fatal(err)
+	}
+	holds(`"new"`)
+}
 
 // A cache whose directory is just being written is read when the writer is done,
 // and not taken for a broken one.
@@ -63,7 +134,7 @@ func TestReadCacheWhileWritten(t *testing.T) {
 	if text, err := read(ctx); err != nil || text != `"old"` {
 		t.Errorf("after the writer: %q, %v", text, err)
 	}
-	if err := os.WriteFile(index, nil, 0o644); err != nil {
+	if err := os.WriteFile(index, []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := read(ctx); err == nil {

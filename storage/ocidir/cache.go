@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/filelock"
 )
@@ -36,7 +38,50 @@ func Lock(dir string) (unlock func(), err error) {
 	for _, h := range half {
 		_ = os.Remove(h)
 	}
-	return func() { f.Close() }, nil
+	settle(dir)
+	if err := keepIndex(dir); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		settle(dir)
+		f.Close()
+	}, nil
+}
+
+// keptIndex is the index of before, as long as somebody writes: the library
+// truncates index.json and writes it anew, which a full disk or kill -9 may end in
+// the middle.
+const keptIndex = ".index.json.kept"
+
+func keepIndex(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, imgspec.ImageIndexFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return errs.OfFile(err)
+	}
+	if err := atomicfile.Write(filepath.Join(dir, keptIndex), text, 0o644, atomicfile.Volatile); err != nil {
+		return errs.OfFile(err)
+	}
+	return nil
+}
+
+// settle brings back the index of before where a writer did not get to the end of
+// its own. The caller holds the lock, or nobody writes.
+func settle(dir string) {
+	index, kept := filepath.Join(dir, imgspec.ImageIndexFile), filepath.Join(dir, keptIndex)
+	if _, err := ReadIndex(dir); err == nil {
+		_ = os.Remove(kept)
+		return
+	}
+	if err := os.Rename(kept, index); err == nil {
+		return
+	}
+	// The first writer's: there is nothing to go back to.
+	if fi, err := os.Lstat(index); err == nil && fi.Mode().IsRegular() && fi.Size() == 0 {
+		_ = os.Remove(index)
+	}
 }
 
 // Reading reads the directory of a build cache with read. A writer replaces the
@@ -53,8 +98,9 @@ func Reading(ctx context.Context, dir string, read func() error) error {
 	}
 	defer f.Close()
 	for {
-		switch err := filelock.Flock(f, syscall.LOCK_SH|syscall.LOCK_NB); {
+		switch err := filelock.Flock(f, syscall.LOCK_EX|syscall.LOCK_NB); {
 		case err == nil:
+			settle(dir) // perhaps the writer was killed
 			return read()
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return failure
