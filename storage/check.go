@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/storage"
@@ -112,11 +111,7 @@ func (o *op) checkImage(img *storage.Image, co CheckOptions, good map[string]boo
 // checkLayer reads a layer as the archive that it came as: its digest covers
 // every byte.
 func (o *op) checkLayer(l *storage.Layer, co CheckOptions) string {
-	dir := filepath.Join(o.s.root, "vfs", "dir", l.ID)
-	if o.s.Driver() == "overlay" {
-		dir = filepath.Join(o.s.Home(), l.ID, "diff")
-	}
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := os.Stat(o.s.layerDir(l.ID)); err != nil {
 		return "the layer's directory is missing"
 	}
 	if co.Quick || l.UncompressedDigest == "" {

@@ -42,8 +42,8 @@ func (s *Store) open() (storage.Store, error) {
 	if err != nil {
 		return nil, &errs.Error{Op: "open the image store", Object: s.root, Err: err}
 	}
-	s.store = st
-	return st, nil
+	s.store = ownFiles{st, s}
+	return s.store, nil
 }
 
 func (s *Store) openDriver() (storage.Store, error) {
