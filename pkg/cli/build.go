@@ -92,7 +92,7 @@ func (o *buildFlags) register(f *flagSet) {
 	o.out.register(f, &o.o)
 	o.cache.register(f)
 	parsed(f, &o.o.Docker, "format", "", "string", `Form of the image ("oci", "docker")`, parseImageForm).def = "oci"
-	f.refuse("there is one builder", "leave it away", "builder")
+	f.add(&flagDef{name: "builder", typ: "string", hidden: true, set: func(s string) error { return checkBuilder([]string{s}) }})
 	f.boolean(&o.pullAlways, "pull-always", "", "Pull the base images even if they are there").hidden = true
 	f.boolean(&o.pullNever, "pull-never", "", "Do not pull base images").hidden = true
 }
