@@ -12,6 +12,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/progress"
 )
 
 // Options say where an Engine keeps its things.
@@ -21,7 +22,7 @@ type Options struct {
 	// a prefix or a newline: a monitor was killed, a limit is not available.
 	// nil: they are dropped. It may be called from several goroutines.
 	Notice func(string)
-	// NewProgress makes what shows a transfer on w; nil: storage.Plain.
+	// NewProgress makes what shows a transfer on w; nil: progress.Plain.
 	NewProgress func(w io.Writer) storage.Progress
 }
 
@@ -49,7 +50,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 		e.notice = func(string) {}
 	}
 	if e.newProgress == nil {
-		e.newProgress = storage.Plain
+		e.newProgress = progress.Plain
 	}
 	return e, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage"
+	"github.com/proa-containers/proa/storage/progress"
 )
 
 // Layers, volumes and writable layers hold files of many owners, so whoever
@@ -44,11 +45,11 @@ const (
 
 // insideReply is one message to the front end.
 type insideReply struct {
-	Line   *string             `json:"line,omitempty"`
-	Layer  *storage.LayerEvent `json:"layer,omitempty"`
-	Result json.RawMessage     `json:"result,omitempty"`
-	Error  *monitor.WireError  `json:"error,omitempty"`
-	Done   bool                `json:"done,omitempty"`
+	Line   *string            `json:"line,omitempty"`
+	Layer  *progress.Event    `json:"layer,omitempty"`
+	Result json.RawMessage    `json:"result,omitempty"`
+	Error  *monitor.WireError `json:"error,omitempty"`
+	Done   bool               `json:"done,omitempty"`
 }
 
 // insideCall is one operation under way.
@@ -187,8 +188,8 @@ func listen(r io.Reader, result any, p storage.Progress) (done bool, err error) 
 // wireProgress sends progress to the front end.
 type wireProgress struct{ enc *json.Encoder }
 
-func (w wireProgress) Line(text string)           { _ = w.enc.Encode(insideReply{Line: &text}) }
-func (w wireProgress) Layer(l storage.LayerEvent) { _ = w.enc.Encode(insideReply{Layer: &l}) }
+func (w wireProgress) Line(text string)       { _ = w.enc.Encode(insideReply{Line: &text}) }
+func (w wireProgress) Layer(l progress.Event) { _ = w.enc.Encode(insideReply{Layer: &l}) }
 
 // runInside is the copy's side.
 func runInside(ctx context.Context, args []string) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/artifact"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -61,7 +62,7 @@ func (a *Artifacts) Pull(ctx context.Context, name string, ro registry.RemoteOpt
 		return "", err
 	}
 	defer func() { _ = anything.Destroy() }()
-	raw, err := (&transfer{sys, anything, &pulling}).run(ctx, ro, to, bounded{from, policy, "artifact"}, p)
+	raw, err := (&transfer{sys, anything, &progress.AsPulled}).run(ctx, ro, to, bounded{from, policy, "artifact"}, p)
 	if err != nil {
 		return "", errs.Wrap(registry.Explain(err, named), "pull artifact", reference.FamiliarString(named))
 	}
@@ -93,7 +94,7 @@ func (a *Artifacts) Push(ctx context.Context, name string, ro registry.RemoteOpt
 	if err != nil {
 		return "", err
 	}
-	raw, err := (&transfer{sys, policy, &pushing}).run(ctx, ro, to, bounded{from, policy, "artifact"}, p)
+	raw, err := (&transfer{sys, policy, &progress.AsPushed}).run(ctx, ro, to, bounded{from, policy, "artifact"}, p)
 	if err != nil {
 		return "", pushError(err, named)
 	}
@@ -131,12 +132,12 @@ func (a *Artifacts) remote(name string, ro registry.RemoteOptions, push bool) (r
 type transfer struct {
 	sys    *types.SystemContext
 	policy *signature.PolicyContext
-	words  *wording
+	words  *progress.Wording
 }
 
 func (t *transfer) run(ctx context.Context, ro registry.RemoteOptions, to, from types.ImageReference, p Progress) (raw []byte, err error) {
 	opts := &copy.Options{SourceCtx: t.sys, DestinationCtx: t.sys, PreserveDigests: true, DownloadForeignLayers: true}
-	stop := report(opts, t.words, imgspec.DescriptorEmptyJSON.Digest.Encoded(), "", &teller{p: p})
+	stop := progress.Report(opts, t.words, imgspec.DescriptorEmptyJSON.Digest.Encoded(), "", &progress.Teller{To: p})
 	defer stop()
 	err = ro.Retrying(ctx, func() error {
 		return registry.Patiently(ctx, func(ctx context.Context) error {

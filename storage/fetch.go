@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"sync"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
@@ -22,6 +21,7 @@ import (
 	"github.com/proa-containers/proa/storage/crypt"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/ocidir"
+	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -40,7 +40,7 @@ type fetched struct {
 	sys       *types.SystemContext
 	remote    registry.RemoteOptions
 	layout    string // the OCI directory that is read, if any
-	tell      *teller
+	tell      *progress.Teller
 	top       []byte // manifest or index as named
 	topDigest digest.Digest
 	raw       []byte // manifest of the platform's image
@@ -49,28 +49,6 @@ type fetched struct {
 	configID  digest.Digest
 	layers    []types.BlobInfo
 	diffIDs   []digest.Digest
-}
-
-// teller passes events on, one at a time; it accepts a nil Progress.
-type teller struct {
-	mu sync.Mutex
-	p  Progress
-}
-
-func (t *teller) line(text string) {
-	if t.p != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.p.Line(text)
-	}
-}
-
-func (t *teller) layer(e LayerEvent) {
-	if t.p != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.p.Layer(e)
-	}
 }
 
 // readManifest reads and checks everything but the layers.
@@ -225,13 +203,13 @@ func (f *fetched) fetchLayers() (top string, err error) {
 	n := len(f.layers)
 	have := f.presentLayers()
 	for i := range have {
-		f.tell.layer(LayerEvent{ID: short(f.layers[i].Digest), State: LayerExists})
+		f.tell.Layer(progress.Event{ID: progress.Short(f.layers[i].Digest), State: progress.Exists})
 		top = layerID(top, f.diffIDs[i])
 	}
 	ready := make([]chan *staged, n)
 	for i := len(have); i < n; i++ {
 		ready[i] = make(chan *staged, 1)
-		f.tell.layer(LayerEvent{ID: short(f.layers[i].Digest), State: LayerWaiting, Total: max(f.layers[i].Size, 0)})
+		f.tell.Layer(progress.Event{ID: progress.Short(f.layers[i].Digest), State: progress.Waiting, Total: max(f.layers[i].Size, 0)})
 	}
 	ready = ready[len(have):]
 	defer func() { // what was staged when another layer failed
@@ -285,11 +263,11 @@ func (f *fetched) commitLayers(ctx context.Context, top string, first int, ready
 			}
 			f.o.wrote = f.o.wrote || !existed
 			top = id
-			state := LayerDone
+			state := progress.Done
 			if existed {
-				state = LayerExists
+				state = progress.Exists
 			}
-			f.tell.layer(LayerEvent{ID: short(f.layers[first+i].Digest), State: state})
+			f.tell.Layer(progress.Event{ID: progress.Short(f.layers[first+i].Digest), State: state})
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
@@ -302,11 +280,6 @@ func (f *fetched) parallel() int {
 		return 1
 	}
 	return parallelLayers
-}
-
-func short(d digest.Digest) string {
-	e := d.Encoded()
-	return e[:min(12, len(e))]
 }
 
 // presentLayers are the ids of the lowest layers that the store has already.
@@ -344,7 +317,7 @@ func (f *fetched) stageLayer(ctx context.Context, i int) (*staged, error) {
 		g.drop(f.o.store)
 		return nil, errs.New(errs.Corrupt, "layer %s unpacks to %s; the configuration says %s", info.Digest, got, want)
 	}
-	f.tell.layer(LayerEvent{ID: short(info.Digest), State: LayerExtracting, Bytes: max(info.Size, 0), Total: max(info.Size, 0)})
+	f.tell.Layer(progress.Event{ID: progress.Short(info.Digest), State: progress.Extracting, Bytes: max(info.Size, 0), Total: max(info.Size, 0)})
 	return g, nil
 }
 
@@ -379,7 +352,7 @@ func (f *fetched) download(ctx context.Context, info types.BlobInfo, want digest
 
 // meter tells about a download ten times a second at most.
 func (f *fetched) meter(d digest.Digest, total int64) func(int64) {
-	if f.tell.p == nil {
+	if f.tell.To == nil {
 		return nil
 	}
 	last := int64(0)
@@ -387,7 +360,7 @@ func (f *fetched) meter(d digest.Digest, total int64) func(int64) {
 	return func(n int64) {
 		if n-last >= step {
 			last = n
-			f.tell.layer(LayerEvent{ID: short(d), State: LayerDownloading, Bytes: n, Total: max(total, 0)})
+			f.tell.Layer(progress.Event{ID: progress.Short(d), State: progress.Downloading, Bytes: n, Total: max(total, 0)})
 		}
 	}
 }

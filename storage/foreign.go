@@ -11,6 +11,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/foreign"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/progress"
 )
 
 func (s *Store) own() foreign.Own { return foreign.Own{Root: s.root, Conf: s.userConf} }
@@ -39,7 +40,7 @@ func (s *Store) pullForeign(ctx context.Context, sys *types.SystemContext, rest 
 	if err != nil {
 		return nil, err
 	}
-	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &teller{p: o.Progress}, names: names, remote: o.RemoteOptions, as: f.As(ref, names, found.ID)})
+	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &progress.Teller{To: o.Progress}, names: names, remote: o.RemoteOptions, as: f.As(ref, names, found.ID)})
 	if err != nil {
 		return nil, errs.Wrap(err, "pull", f.Image)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/storage/hello"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
+	"github.com/proa-containers/proa/storage/progress"
 )
 
 // builtinRepo is the name of the image that Proa carries itself. It lies under
@@ -39,17 +40,17 @@ func (s *Store) pullBuiltin(ctx context.Context, o PullOptions) (_ *Image, err e
 			return nil, errs.New(errs.NotFound, "the built-in image is for %s/%s, not for %s", runtime.GOOS, runtime.GOARCH, o.Platform)
 		}
 	}
-	tell := &teller{p: o.Progress}
-	tell.line("latest: Unpacking hello, which is part of proa itself")
+	tell := &progress.Teller{To: o.Progress}
+	tell.Line("latest: Unpacking hello, which is part of proa itself")
 	id, err := s.addBuiltin(ctx, tell)
 	if err != nil {
 		return nil, errs.Wrap(err, "unpack the built-in image", "hello")
 	}
-	tell.line("Status: Image is ready: " + builtinRepo + ":latest")
+	tell.Line("Status: Image is ready: " + builtinRepo + ":latest")
 	return s.Resolve(id)
 }
 
-func (s *Store) addBuiltin(ctx context.Context, tell *teller) (id string, err error) {
+func (s *Store) addBuiltin(ctx context.Context, tell *progress.Teller) (id string, err error) {
 	op, err := s.begin(true)
 	if err != nil {
 		return "", err
@@ -67,7 +68,7 @@ func (s *Store) addBuiltin(ctx context.Context, tell *teller) (id string, err er
 	if err != nil {
 		return "", err
 	}
-	tell.layer(LayerEvent{ID: top.DiffID.Encoded()[:12], State: LayerDone})
+	tell.Layer(progress.Event{ID: top.DiffID.Encoded()[:12], State: progress.Done})
 	var c dockerspec.DockerOCIImage
 	// The image is the same wherever and whenever it is made.
 	c.Created = &hello.Made

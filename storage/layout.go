@@ -7,6 +7,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/ocidir"
+	"github.com/proa-containers/proa/storage/progress"
 )
 
 // PullLayout brings an image of an OCI directory in, without a name and out of
@@ -20,7 +21,7 @@ func (s *Store) PullLayout(ctx context.Context, where string, o PullOptions) (*I
 	if err != nil {
 		return nil, err
 	}
-	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &teller{p: o.Progress}, aside: true, layout: dir})
+	_, id, err := s.fetch(ctx, ref, sys, fetchOptions{tell: &progress.Teller{To: o.Progress}, aside: true, layout: dir})
 	if err != nil {
 		return nil, errs.Wrap(err, "read the OCI directory", where)
 	}

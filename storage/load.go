@@ -24,6 +24,7 @@ import (
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/ocidir"
+	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/unpack"
 )
 
@@ -80,7 +81,7 @@ func archiveError(err error) error {
 }
 
 func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
-	tell := &teller{p: o.Progress}
+	tell := &progress.Teller{To: o.Progress}
 	sys, err := s.system(PullOptions{Platform: o.Platform})
 	if err != nil {
 		return nil, err
@@ -190,7 +191,7 @@ func archiveKind(file string) (string, error) {
 	}
 }
 
-func (s *Store) loadDocker(ctx context.Context, sys *types.SystemContext, file string, tell *teller) ([]Loaded, error) {
+func (s *Store) loadDocker(ctx context.Context, sys *types.SystemContext, file string, tell *progress.Teller) ([]Loaded, error) {
 	r, err := dockerarchive.NewReader(sys, file)
 	if err != nil {
 		return nil, errs.New(errs.Corrupt, "%w", err)
@@ -231,7 +232,7 @@ func (s *Store) loadOne(ctx context.Context, sys *types.SystemContext, ref types
 
 // loadOCIArchive unpacks the archive's blobs: an OCI layout is a directory. For
 // the signature policy it stays the archive that the user named.
-func (s *Store) loadOCIArchive(ctx context.Context, sys *types.SystemContext, file, archive string, tell *teller) ([]Loaded, error) {
+func (s *Store) loadOCIArchive(ctx context.Context, sys *types.SystemContext, file, archive string, tell *progress.Teller) ([]Loaded, error) {
 	as, err := ociarchive.NewReference(archive, "")
 	if err != nil {
 		return nil, err
@@ -261,7 +262,7 @@ func (s *Store) unpackOCIArchive(file string) (dir string, err error) {
 }
 
 // loadLayout adds every image of an OCI directory.
-func (s *Store) loadLayout(ctx context.Context, sys *types.SystemContext, dir string, as types.ImageReference, tell *teller) ([]Loaded, error) {
+func (s *Store) loadLayout(ctx context.Context, sys *types.SystemContext, dir string, as types.ImageReference, tell *progress.Teller) ([]Loaded, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err

@@ -23,10 +23,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 
 	"github.com/proa-containers/proa/pkg/dirs"
+	"github.com/proa-containers/proa/storage/progress"
 )
 
 // TestMain runs the tests inside a user namespace with the user's subordinate
@@ -175,4 +175,4 @@ func push(t testing.TB, host, ref string, img v1.Image) {
 // lines collects what a transfer tells.
 type lines struct{ b bytes.Buffer }
 
-func (l *lines) progress() Progress { return Plain(&l.b) }
+func (l *lines) progress() Progress { return progress.Plain(&l.b) }

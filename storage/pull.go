@@ -18,6 +18,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -166,7 +167,7 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 	if img, err := s.Resolve(named.String()); err == nil {
 		before = img.ID
 	}
-	tell := &teller{p: o.Progress}
+	tell := &progress.Teller{To: o.Progress}
 	var head string
 	if t, ok := named.(reference.Tagged); ok {
 		head = t.Tag() + ": Pulling from " + reference.Path(named)
@@ -177,18 +178,18 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 	if err != nil {
 		return nil, registry.Explain(err, named)
 	}
-	tell.line("Digest: " + f.topDigest.String())
+	tell.Line("Digest: " + f.topDigest.String())
 	shown := reference.FamiliarString(named)
 	if id == before {
-		tell.line("Status: Image is up to date for " + shown)
+		tell.Line("Status: Image is up to date for " + shown)
 	} else {
-		tell.line("Status: Downloaded newer image for " + shown)
+		tell.Line("Status: Downloaded newer image for " + shown)
 	}
 	return s.Resolve(id)
 }
 
 type fetchOptions struct {
-	tell   *teller
+	tell   *progress.Teller
 	head   string
 	named  reference.Named // the image's name afterwards; nil: names
 	names  []string        // complete
@@ -241,7 +242,7 @@ func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.
 	}
 	defer f.src.Close()
 	if fo.head != "" {
-		fo.tell.line(fo.head)
+		fo.tell.Line(fo.head)
 	}
 	id, err = f.store(fo)
 	return f, id, err

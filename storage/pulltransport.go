@@ -13,6 +13,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/ocidir"
+	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
 )
 
@@ -22,7 +23,7 @@ func (s *Store) pullTransport(ctx context.Context, sys *types.SystemContext, nam
 	if err != nil {
 		return nil, errs.New(errs.Invalid, "invalid reference format: %q: %w", name, err)
 	}
-	tell := &teller{p: o.Progress}
+	tell := &progress.Teller{To: o.Progress}
 	fo := fetchOptions{tell: tell, remote: o.RemoteOptions}
 	if n := ref.DockerReference(); n != nil {
 		fo.names = []string{reference.TagNameOnly(n).String()}

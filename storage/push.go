@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -25,6 +24,7 @@ import (
 	"github.com/proa-containers/proa/storage/crypt"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
+	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/storage/sign"
 )
@@ -76,8 +76,8 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 			return nil, err
 		}
 	}
-	tell := &teller{p: o.Progress}
-	tell.line("The push refers to repository [" + named.Name() + "]")
+	tell := &progress.Teller{To: o.Progress}
+	tell.Line("The push refers to repository [" + named.Name() + "]")
 	var out []Pushed
 	for _, n := range tags {
 		from := ref
@@ -93,7 +93,7 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 		if t, ok := n.(reference.Tagged); ok {
 			tag = t.Tag()
 		}
-		tell.line(fmt.Sprintf("%s: digest: %s size: %d", tag, p.Digest, p.Size))
+		tell.Line(fmt.Sprintf("%s: digest: %s size: %d", tag, p.Digest, p.Size))
 	}
 	return out, nil
 }
@@ -273,7 +273,7 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 	if co.all {
 		opts.ImageListSelection = copy.CopyAllImages
 	}
-	stop := report(opts, &pushing, img.ID, co.mountFrom, &teller{p: co.progress})
+	stop := progress.Report(opts, &progress.AsPushed, img.ID, co.mountFrom, &progress.Teller{To: co.progress})
 	defer stop()
 	var raw []byte
 	err = co.remote.Retrying(ctx, func() error {
@@ -283,48 +283,6 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 		})
 	})
 	return raw, err
-}
-
-// wording is how the library's events about layers are told.
-type wording struct{ busy, done, skipped LayerState }
-
-var (
-	pushing = wording{LayerPushing, LayerPushed, LayerPresent}
-	pulling = wording{LayerDownloading, LayerDone, LayerExists}
-)
-
-// report translates the library's events about layers until stop is called.
-// The blob with the digest config is none.
-func report(opts *copy.Options, w *wording, config, mountFrom string, tell *teller) (stop func()) {
-	if tell.p == nil {
-		return func() {}
-	}
-	events := make(chan types.ProgressProperties, 16)
-	done := make(chan struct{})
-	opts.Progress, opts.ProgressInterval = events, 100*time.Millisecond
-	go func() {
-		defer close(done)
-		for e := range events {
-			if e.Artifact.Digest.Encoded() == config {
-				continue
-			}
-			ev := LayerEvent{ID: short(e.Artifact.Digest), State: w.busy, Bytes: int64(e.Offset), Total: max(e.Artifact.Size, 0)}
-			switch e.Event {
-			case types.ProgressEventDone:
-				ev.State = w.done
-			case types.ProgressEventSkipped:
-				ev.State = w.skipped
-				if mountFrom != "" {
-					ev.State, ev.From = LayerMounted, mountFrom
-				}
-			}
-			tell.layer(ev)
-		}
-	}()
-	return func() {
-		close(events)
-		<-done
-	}
 }
 
 // addRepoDigest remembers under which digest a registry knows the image.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/storage/index"
+	"github.com/proa-containers/proa/storage/progress"
 )
 
 // Store is one user's images: what its Index reads, and the writing. It is safe
@@ -38,6 +39,9 @@ type (
 	Image   = index.Image
 	Summary = index.Summary
 )
+
+// Progress is told how a transfer goes.
+type Progress = progress.Sink
 
 // Open prepares a Store; nothing is read or created yet.
 func Open(d dirs.Dirs) *Store {
