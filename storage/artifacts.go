@@ -18,6 +18,7 @@ import (
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/artifact"
+	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
@@ -42,7 +43,7 @@ func (a *Artifacts) Pull(ctx context.Context, name string, ro registry.RemoteOpt
 	if err != nil {
 		return "", err
 	}
-	policy, err := policyContext(sys)
+	policy, err := guard.Policy(sys)
 	if err != nil {
 		return "", err
 	}
@@ -57,12 +58,12 @@ func (a *Artifacts) Pull(ctx context.Context, name string, ro registry.RemoteOpt
 		return "", err
 	}
 	sys.BigFilesTemporaryDir = stage.Dir()
-	anything, err := signature.NewPolicyContext(acceptAnything()) // bounded asks the other
+	anything, err := guard.Anything() // the source asks the other
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = anything.Destroy() }()
-	raw, err := (&transfer{sys, anything, &progress.AsPulled}).run(ctx, ro, to, bounded{from, policy, "artifact"}, p)
+	raw, err := (&transfer{sys, anything, &progress.AsPulled}).run(ctx, ro, to, guard.Source{ImageReference: from, Policy: policy, What: "artifact"}, p)
 	if err != nil {
 		return "", errs.Wrap(registry.Explain(err, named), "pull artifact", reference.FamiliarString(named))
 	}
@@ -80,7 +81,7 @@ func (a *Artifacts) Push(ctx context.Context, name string, ro registry.RemoteOpt
 	if err != nil {
 		return "", err
 	}
-	policy, err := signature.NewPolicyContext(acceptAnything())
+	policy, err := guard.Anything()
 	if err != nil {
 		return "", err
 	}
@@ -94,7 +95,7 @@ func (a *Artifacts) Push(ctx context.Context, name string, ro registry.RemoteOpt
 	if err != nil {
 		return "", err
 	}
-	raw, err := (&transfer{sys, policy, &progress.AsPushed}).run(ctx, ro, to, bounded{from, policy, "artifact"}, p)
+	raw, err := (&transfer{sys, policy, &progress.AsPushed}).run(ctx, ro, to, guard.Source{ImageReference: from, Policy: policy, What: "artifact"}, p)
 	if err != nil {
 		return "", pushError(err, named)
 	}

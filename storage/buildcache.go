@@ -26,6 +26,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/blob"
+	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/ocidir"
@@ -125,7 +126,7 @@ func (r CacheRef) parse() (types.ImageReference, reference.Named, error) {
 }
 
 func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, remote registry.RemoteOptions) (items []*CacheItem, err error) {
-	policy, err := policyContext(sys)
+	policy, err := guard.Policy(sys)
 	if err != nil {
 		return nil, err
 	}

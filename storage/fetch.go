@@ -19,6 +19,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/crypt"
+	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/ocidir"
 	"github.com/proa-containers/proa/storage/progress"
@@ -85,7 +86,7 @@ func (f *fetched) readManifest(ctx context.Context, policy *signature.PolicyCont
 		}
 	}
 	if ok, err := policy.IsRunningImageAllowed(ctx, unparsed); !ok {
-		return denyByPolicy("image", err)
+		return guard.Deny("image", err)
 	}
 	if f.rawDigest, err = blob.ManifestDigest(raw); err != nil {
 		return err

@@ -4,7 +4,6 @@ package storage
 
 import (
 	"context"
-	"io"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -15,6 +14,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
@@ -89,7 +89,7 @@ func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro reg
 	}
 	var info *imgspec.Image
 	err = registry.Within(ctx, func(ctx context.Context) error {
-		img, err := image.FromSource(ctx, sys, ownBlobs{src})
+		img, err := image.FromSource(ctx, sys, guard.OwnBlobs{ImageSource: src})
 		if err == nil {
 			info, err = img.OCIConfig(ctx)
 		}
@@ -103,15 +103,6 @@ func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro reg
 		MediaType: mime, Digest: d, Size: int64(len(raw)), Annotations: from(d),
 		Platform: &imgspec.Platform{OS: info.OS, Architecture: info.Architecture, Variant: info.Variant},
 	}}, nil
-}
-
-// ownBlobs is a source that asks nobody else for a blob, wherever a manifest
-// says that it can be had.
-type ownBlobs struct{ types.ImageSource }
-
-func (s ownBlobs) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
-	info.URLs = nil
-	return s.ImageSource.GetBlob(ctx, info, cache)
 }
 
 // listEntries takes the images of a registry's list: all, or this platform's.

@@ -15,11 +15,11 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/compression"
-	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/signature/signer"
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/ocidir"
@@ -197,19 +197,19 @@ func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.Imag
 	if err != nil {
 		return nil, err
 	}
-	policy, err := policyContext(sys)
+	policy, err := guard.Policy(sys)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = policy.Destroy() }()
-	anything, err := signature.NewPolicyContext(acceptAnything()) // bounded asks the other
+	anything, err := guard.Anything() // the source asks the other
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = anything.Destroy() }()
 	var raw []byte
 	err = registry.Patiently(ctx, func(ctx context.Context) error {
-		raw, err = copy.Image(ctx, anything, dest, bounded{from, policy, "image"}, &copy.Options{SourceCtx: sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
+		raw, err = copy.Image(ctx, anything, dest, guard.Source{ImageReference: from, Policy: policy, What: "image"}, &copy.Options{SourceCtx: sys, DestinationCtx: p.sys, ForceManifestMIMEType: p.mime, RemoveSignatures: true,
 			ForceCompressionFormat: p.o.Compression != ""})
 		return err
 	})
@@ -300,7 +300,7 @@ func (p *entryPush) sign(ctx context.Context, ref types.ImageReference) error {
 	if p.signers == nil {
 		return nil
 	}
-	policy, err := signature.NewPolicyContext(acceptAnything())
+	policy, err := guard.Anything()
 	if err != nil {
 		return err
 	}

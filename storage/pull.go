@@ -10,13 +10,12 @@ import (
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
-	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
 	"go.podman.io/storage"
-	"go.podman.io/storage/pkg/configfile"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
@@ -131,30 +130,6 @@ func (s *Store) system(o PullOptions) (*types.SystemContext, error) {
 	return sys, nil
 }
 
-// policyContext reads policy.json. Where there is none every image is allowed,
-// as in Docker. The caller destroys it.
-func policyContext(sys *types.SystemContext) (*signature.PolicyContext, error) {
-	p, err := signature.DefaultPolicy(sys)
-	// Only where no file was found: one that was named and is missing must not
-	// open the door.
-	if errors.Is(err, configfile.ErrConfigFileNotFound) {
-		p, err = acceptAnything(), nil
-	}
-	if err != nil {
-		return nil, errs.WithHint(errs.Wrap(errs.New(errs.Invalid, "%w", err), "read the signature policy", ""), "correct the file; \"proa image trust show\" reads it too")
-	}
-	return signature.NewPolicyContext(p)
-}
-
-func acceptAnything() *signature.Policy {
-	return &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}
-}
-
-func denyByPolicy(what string, err error) error {
-	return errs.WithHint(errs.New(errs.Denied, "the signature policy does not allow this %s: %w", what, err),
-		"see the rules with \"proa image trust show\"")
-}
-
 // pullNamed pulls one complete name from its registry.
 func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named reference.Named, o PullOptions) (*Image, error) {
 	own := *sys // a short name's candidates have credentials each
@@ -216,7 +191,7 @@ func (s *Store) fetch(ctx context.Context, ref types.ImageReference, sys *types.
 		return nil, "", err
 	}
 	defer op.end(&err)
-	policy, err := policyContext(sys)
+	policy, err := guard.Policy(sys)
 	if err != nil {
 		return nil, "", err
 	}

@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"go.podman.io/image/v5/types"
-
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
@@ -489,29 +487,5 @@ func TestConcurrentPulls(t *testing.T) {
 	checkAlpine(t, s, img)
 	if l, _ := s.List(); len(l) != 2 {
 		t.Errorf("%d images", len(l))
-	}
-}
-
-// TestPolicyFile: where no policy.json is found every image is allowed; one
-// that is named and missing, or broken, allows none.
-func TestPolicyFile(t *testing.T) {
-	newStore(t, "")
-	sys := &types.SystemContext{RootForImplicitAbsolutePaths: t.TempDir()}
-	p, err := policyContext(sys)
-	if err != nil {
-		t.Fatalf("without a file: %v", err)
-	}
-	_ = p.Destroy()
-	t.Setenv("CONTAINERS_POLICY_JSON", filepath.Join(t.TempDir(), "none.json"))
-	if _, err := policyContext(sys); !errs.Is(err, errs.Invalid) {
-		t.Errorf("named and missing: %v", err)
-	}
-	bad := filepath.Join(t.TempDir(), "bad.json")
-	if err := os.WriteFile(bad, []byte(`{"default": []}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("CONTAINERS_POLICY_JSON", bad)
-	if _, err := policyContext(sys); !errs.Is(err, errs.Invalid) {
-		t.Errorf("broken: %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package storage
+package guard
 
 import (
 	"context"
@@ -16,33 +16,33 @@ import (
 	"github.com/proa-containers/proa/storage/blob"
 )
 
-// bounded is a reference that the library may copy from, whoever serves it: it
+// Source is a reference that the library may copy from, whoever serves it: it
 // writes a blob to its end before it looks at what came, and asks any address
 // that a manifest names.
 //
 // The signature policy is asked here, of the source itself: signatures of all
-// kinds pass only between the library's own types. Whoever copies from bounded
+// kinds pass only between the library's own types. Whoever copies from Source
 // needs no other policy, and gets no signatures.
-type bounded struct {
+type Source struct {
 	types.ImageReference
-	policy *signature.PolicyContext
-	what   string // is copied: for messages
+	Policy *signature.PolicyContext
+	What   string // is copied: for messages
 }
 
-func (b bounded) NewImageSource(ctx context.Context, sys *types.SystemContext) (types.ImageSource, error) {
+func (b Source) NewImageSource(ctx context.Context, sys *types.SystemContext) (types.ImageSource, error) {
 	src, err := b.ImageReference.NewImageSource(ctx, sys)
 	if err != nil {
 		return nil, err
 	}
-	return boundedSource{ownBlobs{src}, b}, nil
+	return source{OwnBlobs{src}, b}, nil
 }
 
-type boundedSource struct {
-	ownBlobs
-	from bounded
+type source struct {
+	OwnBlobs
+	from Source
 }
 
-func (s boundedSource) GetManifest(ctx context.Context, instance *digest.Digest) ([]byte, string, error) {
+func (s source) GetManifest(ctx context.Context, instance *digest.Digest) ([]byte, string, error) {
 	unparsed := image.UnparsedInstance(s.ImageSource, instance)
 	raw, mime, err := unparsed.Manifest(ctx)
 	if err != nil {
@@ -53,23 +53,23 @@ func (s boundedSource) GetManifest(ctx context.Context, instance *digest.Digest)
 	}
 	// Of a list it is asked about the image that is chosen.
 	if !manifest.MIMETypeIsMultiImage(mime) {
-		if ok, err := s.from.policy.IsRunningImageAllowed(ctx, unparsed); !ok {
-			return nil, "", denyByPolicy(s.from.what, err)
+		if ok, err := s.from.Policy.IsRunningImageAllowed(ctx, unparsed); !ok {
+			return nil, "", Deny(s.from.What, err)
 		}
 	}
 	return raw, mime, nil
 }
 
-func (boundedSource) GetSignatures(context.Context, *digest.Digest) ([][]byte, error) {
+func (source) GetSignatures(context.Context, *digest.Digest) ([][]byte, error) {
 	return nil, nil
 }
 
 // GetBlob ends with an error after as many bytes as the manifest says.
-func (s boundedSource) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
+func (s source) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
 	if info.Size < 0 {
 		return nil, -1, errs.New(errs.Corrupt, "the manifest does not say how long blob %s is", info.Digest)
 	}
-	rc, _, err := s.ownBlobs.GetBlob(ctx, info, cache)
+	rc, _, err := s.OwnBlobs.GetBlob(ctx, info, cache)
 	if err != nil {
 		return nil, -1, err
 	}
@@ -82,4 +82,13 @@ func (s boundedSource) GetBlob(ctx context.Context, info types.BlobInfo, cache t
 		io.Reader
 		io.Closer
 	}{v, rc}, info.Size, nil
+}
+
+// OwnBlobs is a source that asks nobody else for a blob, wherever a manifest
+// says that it can be had.
+type OwnBlobs struct{ types.ImageSource }
+
+func (s OwnBlobs) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
+	info.URLs = nil
+	return s.ImageSource.GetBlob(ctx, info, cache)
 }
