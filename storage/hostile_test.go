@@ -357,7 +357,8 @@ func TestAcceptedOddities(t *testing.T) {
 		},
 		"a foreign layer that the registry has": func(g *wild.Registry) *crafted {
 			c := craft(g, layer)
-			c.man.Layers[0].MediaType = imgspec.MediaTypeImageLayerNonDistributableGzip //nolint:staticcheck // it exists
+			//lint:ignore SA1019 old images have such layers
+			c.man.Layers[0].MediaType = imgspec.MediaTypeImageLayerNonDistributableGzip
 			c.man.Layers[0].URLs = []string{"http://" + g.Host() + "/trap"}
 			return c
 		},
