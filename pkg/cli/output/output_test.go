@@ -154,3 +154,11 @@ func TestHistoryIsPlain(t *testing.T) {
 		t.Errorf("%q", r.CreatedBy)
 	}
 }
+
+// An error names what strangers chose: paths without end, and worse.
+func TestErrorIsShown(t *testing.T) {
+	got := shownError("cannot open /d\x1b[2J/" + strings.Repeat("d/", 20000) + "é: too deep\n\tsecond\r line")
+	if len(got) > 2000 || !strings.HasPrefix(got, "cannot open /d [2J/d/") || !strings.HasSuffix(got, "/é: too deep\n\tsecond  line") {
+		t.Errorf("%d bytes: %.100q", len(got), got)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -77,11 +78,33 @@ func (p *Printer) say(s string) {
 
 // Error prints a failure and the hint that comes with it.
 func (p *Printer) Error(err error) {
-	s := "proa: " + err.Error() + "\n"
+	s := "proa: " + shownError(err.Error()) + "\n"
 	if h := errs.HintOf(err); h != "" {
 		s += "hint: " + h + "\n"
 	}
 	p.say(s)
+}
+
+// maxErrorLine is a path of the greatest length and some words.
+const maxErrorLine = 5000
+
+// shownError is an error's text for a terminal. Names of files and images, which a
+// stranger chose, are part of it: they must neither steer the terminal nor bury
+// what is said.
+func shownError(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return ' '
+		}
+		return r
+	}, text)
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		if len(l) > maxErrorLine {
+			lines[i] = strings.ToValidUTF8(l[:1000]+" ... "+l[len(l)-500:], "")
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Hint prints a line after an Error.
