@@ -41,7 +41,7 @@ type session struct {
 	runs    runner.Host
 	main    *source.Tree
 	start   time.Time
-	slots   chan struct{} // one per step that may run at once
+	slots   *slots // stages that may run at once
 	shared  flights
 	layers  *engine.Lazy
 	sources []*cache.Source
@@ -250,7 +250,7 @@ func (b *session) run(ctx context.Context, builders []*builder) error {
 	if jobs <= 0 {
 		jobs = runtime.NumCPU()
 	}
-	b.slots = make(chan struct{}, jobs)
+	b.slots = newSlots(jobs)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -288,7 +288,7 @@ func (b *builder) newStage(p *dockerfile.Stage) *stage {
 // the steps come in the order of the file.
 func (b *builder) runStage(ctx context.Context, s *stage) error {
 	for _, d := range s.plan.Deps {
-		if d != s.plan.BaseFrom && cap(b.slots) > 1 {
+		if d != s.plan.BaseFrom && b.slots.all > 1 {
 			continue
 		}
 		dep := b.stages[d]
@@ -297,11 +297,10 @@ func (b *builder) runStage(ctx context.Context, s *stage) error {
 			return errDependency
 		}
 	}
-	select {
-	case b.slots <- struct{}{}:
-		defer func() { <-b.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	b.slots.begin()
+	defer b.slots.leave()
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	return s.run(ctx)
 }

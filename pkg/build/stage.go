@@ -306,9 +306,9 @@ func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error
 		select {
 		case <-dep.done:
 		default:
-			<-s.b.slots
+			s.b.slots.leave()
 			<-dep.done
-			s.b.slots <- struct{}{}
+			s.b.slots.goOn()
 		}
 		if dep.err != nil {
 			return errDependency
