@@ -195,10 +195,30 @@ func (e *Engine) MountLayer(ctx context.Context, top Layer) (dir string, release
 // LayerExists reports whether a layer is in the store.
 func (e *Engine) LayerExists(id string) bool { return e.images.LayerExists(id) }
 
-// RemoveLayers deletes those layers of builds that no image and no other layer
-// needs, and returns the bytes given back.
+// RemoveLayers deletes those of the layers that neither an image nor another layer
+// needs, with the layers of former images below them, and returns the bytes given
+// back.
 func (e *Engine) RemoveLayers(ctx context.Context, ids ...string) (int64, error) {
 	return e.images.RemoveLayers(ctx, ids...)
+}
+
+// BuildLayer is a layer that a build made.
+type BuildLayer struct {
+	Created time.Time
+	Size    int64 // bytes, unpacked
+}
+
+// BuildLayers are the layers that builds made and no image needs, by id.
+func (e *Engine) BuildLayers() (map[string]BuildLayer, error) {
+	layers, err := e.images.BuildLayers()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]BuildLayer{}
+	for id, l := range layers {
+		out[id] = BuildLayer{Created: l.Created, Size: l.DiffSize}
+	}
+	return out, nil
 }
 
 // CheckNames refuses what cannot be the name of an image.

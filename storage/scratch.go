@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.podman.io/storage"
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
@@ -201,22 +202,61 @@ func (s *Store) CreateImage(ctx context.Context, c CreateOptions) (id string, er
 	return o.create(ctx, c)
 }
 
-// RemoveLayers deletes layers that a build made and that neither an image nor
-// another layer needs, and returns the bytes given back (unpacked).
+// RemoveLayers deletes those of the layers that neither an image nor another layer
+// needs, with the layers of former images below them, and returns the bytes given
+// back (unpacked).
 func (s *Store) RemoveLayers(_ context.Context, ids ...string) (size int64, err error) {
 	o, err := s.begin(false)
 	if err != nil {
 		return 0, err
 	}
 	defer o.end(&err)
-	for _, id := range ids {
-		l, err := o.store.Layer(id)
-		if err != nil {
-			continue
-		}
-		if err := o.s.deleteLayer(o.store, id); err == nil {
+	layers, err := o.store.Layers()
+	if err != nil {
+		return 0, err
+	}
+	images, err := o.store.Images()
+	if err != nil {
+		return 0, err
+	}
+	keep := needed(layers, images, ids)
+	for _, l := range layers {
+		if !keep[l.ID] {
 			size += l.UncompressedSize
 		}
 	}
-	return size, nil
+	return size, s.deleteLayers(o.store, layers, keep)
+}
+
+// needed are all layers but those to go, and but those of former images on which
+// only these stand.
+func needed(layers []storage.Layer, images []storage.Image, ids []string) map[string]bool {
+	byID := map[string]*storage.Layer{}
+	for i := range layers {
+		byID[layers[i].ID] = &layers[i]
+	}
+	goes := map[string]bool{}
+	for _, id := range ids {
+		goes[id] = true
+	}
+	for _, id := range ids {
+		for l := byID[id]; l != nil; l = byID[l.Parent] {
+			goes[l.ID] = goes[l.ID] || l.Flags[index.FlagLayer] == index.LayerImage
+		}
+	}
+	keep := map[string]bool{}
+	mark := func(id string) {
+		for l := byID[id]; l != nil && !keep[l.ID]; l = byID[l.Parent] {
+			keep[l.ID] = true
+		}
+	}
+	for _, i := range images {
+		mark(i.TopLayer)
+	}
+	for _, l := range layers {
+		if !goes[l.ID] {
+			mark(l.ID)
+		}
+	}
+	return keep
 }

@@ -176,6 +176,19 @@ func (e *dirEngine) LayerExists(id string) bool {
 	_, err := os.Stat(filepath.Join(e.dir, id))
 	return err == nil
 }
+
+func (e *dirEngine) RemoveLayers(_ context.Context, ids ...string) (int64, error) {
+	for _, id := range ids {
+		if err := os.RemoveAll(filepath.Join(e.dir, id)); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// BuildLayers knows of none: what has been forgotten is the store's to tell.
+func (e *dirEngine) BuildLayers() (map[string]cache.Made, error) { return nil, nil }
+
 func (e *dirEngine) CacheDir() string { return filepath.Join(e.dir, "cache") }
 
 func (e *dirEngine) SecretDir() string { return filepath.Join(e.dir, "secrets") }

@@ -78,8 +78,12 @@ func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*R
 	if err != nil {
 		return nil, err
 	}
-	defer removeTmp()
-	b := &session{
+	var b *session
+	defer func() {
+		removeTmp()
+		b.sweep(ctx, e)
+	}()
+	b = &session{
 		o: o, parsing: o.parsing(), out: report, tmp: tmp, start: time.Now().UTC(),
 		warned: map[Warning]bool{}, bases: map[string]*engine.Base{}, trees: map[string]*source.Lazy{},
 	}
@@ -108,6 +112,14 @@ func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*R
 			return r, err
 		}
 		b.tellPlan(builders)
+	}
+}
+
+// sweep removes the layers of steps that this build has made again. What it cannot
+// remove, a later build or prune does.
+func (b *session) sweep(ctx context.Context, e engine.Engine) {
+	if b != nil && b.cache != nil && b.cache.Replaced() && ctx.Err() == nil {
+		_ = cache.Sweep(ctx, e.CacheDir(), e)
 	}
 }
 

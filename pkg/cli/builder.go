@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/local"
 	"github.com/proa-containers/proa/pkg/build/machine"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -121,7 +122,7 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOption
 	if !a.confirm(f.force, "This will remove "+what+".") {
 		return nil
 	}
-	p, err := cache.Prune(ctx, pod.BuildCacheDir(), pod, o)
+	p, err := cache.Prune(ctx, pod.BuildCacheDir(), local.Layers{Engine: pod}, o)
 	if p != nil && len(p.IDs) > 0 {
 		a.out.Println("Deleted build cache objects:")
 		for _, id := range p.IDs {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,6 +105,25 @@ func (x *Index) Layers() (map[string]*Layer, error) {
 		}
 	}
 	return out, nil
+}
+
+// BuildLayers are the layers that builds made and no image needs, by id.
+func (x *Index) BuildLayers() (map[string]*Layer, error) {
+	layers, err := x.Layers()
+	if err != nil {
+		return nil, err
+	}
+	list, err := x.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range list {
+		for l := layers[m.TopLayer]; l != nil; l = layers[l.Parent] {
+			delete(layers, l.ID)
+		}
+	}
+	maps.DeleteFunc(layers, func(_ string, l *Layer) bool { return l.Flags[FlagLayer] != LayerBuild })
+	return layers, nil
 }
 
 // describe makes the index entry of one image, or nil where a part of it is

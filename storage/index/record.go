@@ -27,6 +27,7 @@ type Layer struct {
 	DiffID   string         `json:"diff-digest"`
 	DiffSize int64          `json:"diff-size"`
 	Flags    map[string]any `json:"flags"`
+	Created  time.Time      `json:"created"`
 }
 
 // Metadata is the store's free text for each image. containers/image keeps its

@@ -13,6 +13,7 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
@@ -35,18 +36,31 @@ type Record struct {
 type Steps struct {
 	Dir string
 	Off bool
+
+	replaced atomic.Bool
+}
+
+// Replaced says whether Put gave a step another layer: nobody knows the old one
+// any more, and Sweep removes it.
+func (c *Steps) Replaced() bool { return c.replaced.Load() }
+
+func readRecord(path string) (r Record, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(text, &r)
 }
 
 func (c *Steps) path(key string) string { return filepath.Join(c.Dir, "steps", key+".json") }
 
 // Get finds a step, and notes that it was used.
 func (c *Steps) Get(key string) (Record, bool) {
-	var r Record
 	if c.Off {
-		return r, false
+		return Record{}, false
 	}
-	text, err := os.ReadFile(c.path(key))
-	if err != nil || json.Unmarshal(text, &r) != nil {
+	r, err := readRecord(c.path(key))
+	if err != nil {
 		return r, false
 	}
 	now := time.Now()
@@ -55,8 +69,11 @@ func (c *Steps) Get(key string) (Record, bool) {
 }
 
 // Put remembers a step. The layer is committed by then: a crash before this
-// costs only the next build's time.
+// costs only the next build's time, and a layer that Sweep removes.
 func (c *Steps) Put(key string, r Record) error {
+	if old, err := readRecord(c.path(key)); err == nil && old.Layer.ID != r.Layer.ID && old.Layer.ID != "" {
+		c.replaced.Store(true)
+	}
 	if err := os.MkdirAll(filepath.Dir(c.path(key)), 0o700); err != nil {
 		return err
 	}

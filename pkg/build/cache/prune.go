@@ -4,11 +4,12 @@ package cache
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,9 +20,18 @@ import (
 // PruneStore is what Prune needs of the store.
 type PruneStore interface {
 	LayerExists(id string) bool
-	// RemoveLayers deletes those layers that no image and no other layer
-	// needs, and returns the bytes given back.
+	// RemoveLayers deletes those of the layers that neither an image nor another
+	// layer needs, with the layers of former images below them, and returns the
+	// bytes given back.
 	RemoveLayers(ctx context.Context, ids ...string) (int64, error)
+	// BuildLayers are the layers that builds made and no image needs, by id.
+	BuildLayers() (map[string]Made, error)
+}
+
+// Made is a layer that a build made.
+type Made struct {
+	Created time.Time
+	Size    int64 // bytes, unpacked
 }
 
 // PruneOptions select what Prune removes.
@@ -36,8 +46,8 @@ type Pruned struct {
 	Size int64    // bytes
 }
 
-// Prune removes what the build cache below dir remembers and no image needs.
-// Kind InUse: a build is under way.
+// Prune removes what the build cache below dir remembers and no image needs, and
+// the layers that nothing remembers. Kind InUse: a build is under way.
 func Prune(ctx context.Context, dir string, store PruneStore, o PruneOptions) (*Pruned, error) {
 	unlock, err := holdOff(filepath.Join(dir, "tmp"))
 	if err != nil {
@@ -48,8 +58,23 @@ func Prune(ctx context.Context, dir string, store PruneStore, o PruneOptions) (*
 	if err != nil {
 		return nil, err
 	}
+	layers, err := forgotten(dir, store)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for id, m := range layers {
+		if o.Before.IsZero() || m.Created.Before(o.Before) {
+			ids = append(ids, id)
+		}
+	}
+	for _, r := range records {
+		if r.Layer.ID != "" {
+			ids = append(ids, r.Layer.ID)
+		}
+	}
 	out := &Pruned{}
-	if out.Size, err = removeLayers(ctx, store, records); err != nil {
+	if out.Size, err = store.RemoveLayers(ctx, ids...); err != nil {
 		return out, err
 	}
 	for path, r := range records {
@@ -65,6 +90,57 @@ func Prune(ctx context.Context, dir string, store PruneStore, o PruneOptions) (*
 		err = pruneMounts(dir, o.Before, out)
 	}
 	return out, err
+}
+
+// So much of what is forgotten may lie about: to delete a layer takes about as long
+// as to make a small one.
+const (
+	sweepLayers = 100
+	sweepBytes  = 32 << 20
+)
+
+// Sweep removes the layers that builds made and no step remembers, those of steps
+// that were made again and of builds that were killed, once they are worth it. While
+// another build is under way it does nothing: that build's layers may not be
+// remembered yet.
+func Sweep(ctx context.Context, dir string, store PruneStore) error {
+	unlock, err := holdOff(filepath.Join(dir, "tmp"))
+	if errs.Is(err, errs.InUse) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock() //nolint:errcheck // closing gives the lock back in any case
+	layers, err := forgotten(dir, store)
+	if err != nil {
+		return err
+	}
+	var size int64
+	for _, m := range layers {
+		size += m.Size
+	}
+	if len(layers) < sweepLayers && size < sweepBytes {
+		return nil
+	}
+	_, err = store.RemoveLayers(ctx, slices.Collect(maps.Keys(layers))...)
+	return err
+}
+
+// forgotten are the layers that builds made and no step remembers.
+func forgotten(dir string, store PruneStore) (map[string]Made, error) {
+	made, err := store.BuildLayers()
+	if err != nil {
+		return nil, err
+	}
+	records, err := oldRecords(dir, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		delete(made, r.Layer.ID)
+	}
+	return made, nil
 }
 
 // holdOff makes new builds wait; those under way are an error.
@@ -93,48 +169,17 @@ func oldRecords(dir string, before time.Time) (map[string]Record, error) {
 		if err != nil || !before.IsZero() && !fi.ModTime().Before(before) {
 			continue
 		}
-		text, err := os.ReadFile(path)
-		if err != nil {
+		r, err := readRecord(path)
+		var unreadable *fs.PathError
+		if errors.As(err, &unreadable) {
 			return nil, err
 		}
-		var r Record
-		if json.Unmarshal(text, &r) != nil {
+		if err != nil {
 			r = Record{}
 		}
 		found[path] = r
 	}
 	return found, err
-}
-
-// removeLayers removes layers from the top down: one that another stands on
-// goes in a later round.
-func removeLayers(ctx context.Context, store PruneStore, records map[string]Record) (size int64, err error) {
-	left := map[string]bool{}
-	for _, r := range records {
-		if r.Layer.ID != "" && store.LayerExists(r.Layer.ID) {
-			left[r.Layer.ID] = true
-		}
-	}
-	for len(left) > 0 {
-		ids := make([]string, 0, len(left))
-		for id := range left {
-			ids = append(ids, id)
-		}
-		n, err := store.RemoveLayers(ctx, ids...)
-		size += n
-		if err != nil {
-			return size, err
-		}
-		for id := range left {
-			if !store.LayerExists(id) {
-				delete(left, id)
-			}
-		}
-		if len(left) == len(ids) {
-			break // images have the rest
-		}
-	}
-	return size, nil
 }
 
 // pruneMounts removes the directories of cache mounts.

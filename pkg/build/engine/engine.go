@@ -114,8 +114,9 @@ type Engine interface {
 	// Platforms are those that an image is available for, here or at its
 	// registry.
 	Platforms(ctx context.Context, ref string) ([]string, error)
-	// LayerExists says whether a layer remembered by the cache is still there.
-	LayerExists(id string) bool
+	// What the cache needs to forget layers; LayerExists says as well whether one
+	// that it remembers is still there.
+	cache.PruneStore
 	// CacheDir is where the build cache lives: records and cache mounts.
 	CacheDir() string
 	// SecretDir is where the files of secrets may lie while a step runs:

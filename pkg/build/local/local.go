@@ -12,6 +12,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -128,6 +129,30 @@ func (e *Engine) Platforms(ctx context.Context, ref string) ([]string, error) {
 
 // LayerExists implements engine.Engine.
 func (e *Engine) LayerExists(id string) bool { return e.pod.LayerExists(id) }
+
+// RemoveLayers implements engine.Engine.
+func (e *Engine) RemoveLayers(ctx context.Context, ids ...string) (int64, error) {
+	return e.pod.RemoveLayers(ctx, ids...)
+}
+
+// BuildLayers implements engine.Engine.
+func (e *Engine) BuildLayers() (map[string]cache.Made, error) { return Layers{e.pod}.BuildLayers() }
+
+// Layers is the store as the cache sees it when it is pruned.
+type Layers struct{ *libpod.Engine }
+
+// BuildLayers implements cache.PruneStore.
+func (l Layers) BuildLayers() (map[string]cache.Made, error) {
+	list, err := l.Engine.BuildLayers()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]cache.Made{}
+	for id, m := range list {
+		out[id] = cache.Made(m)
+	}
+	return out, nil
+}
 
 // CacheDir implements engine.Engine.
 func (e *Engine) CacheDir() string { return e.pod.BuildCacheDir() }
