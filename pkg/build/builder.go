@@ -25,6 +25,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -70,28 +71,23 @@ type builder struct {
 // them. With CheckOnly e may be nil. On an error everything that was started is gone, layers of
 // finished steps stay in the cache.
 func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*Result, error) {
-	dir, secrets := os.TempDir(), os.TempDir()
-	if e != nil {
-		dir, secrets = filepath.Join(e.CacheDir(), "tmp"), e.SecretDir()
-	}
-	tmp, removeTmp, err := cache.WorkDir(dir)
+	tmp, removeTmp, err := workDir(e)
 	if err != nil {
 		return nil, err
 	}
-	var b *session
+	b := &session{
+		o: o, parsing: o.parsing(), out: report, tmp: tmp, start: time.Now().UTC(),
+		warned: map[Warning]bool{}, bases: map[string]*engine.Base{}, trees: map[string]*source.Lazy{},
+	}
 	defer func() {
 		removeTmp()
 		b.sweep(ctx, e)
 	}()
-	b = &session{
-		o: o, parsing: o.parsing(), out: report, tmp: tmp, start: time.Now().UTC(),
-		warned: map[Warning]bool{}, bases: map[string]*engine.Base{}, trees: map[string]*source.Lazy{},
-	}
 	if e != nil {
 		b.layers = engine.NewLazy(e)
 		b.engine = b.layers
+		b.runs = runner.Host{Engine: b.engine, Tmp: tmp, SecretDir: e.SecretDir(), Secrets: o.Secrets, SSH: o.SSH, Getenv: o.Getenv}
 	}
-	b.runs = runner.Host{Engine: b.engine, Tmp: tmp, SecretDir: secrets, Secrets: o.Secrets, SSH: o.SSH, Getenv: o.Getenv}
 	defer b.closeTrees()
 	if err := b.check(ctx); err != nil {
 		return nil, err
@@ -115,10 +111,21 @@ func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*R
 	}
 }
 
+// workDir makes the private directory of a build; remove ends it. A check has no
+// engine and must do with the directory for temporary files, where other users'
+// are as well: no lock can be kept there.
+func workDir(e engine.Engine) (dir string, remove func(), err error) {
+	if e != nil {
+		return cache.WorkDir(filepath.Join(e.CacheDir(), "tmp"))
+	}
+	dir, err = os.MkdirTemp("", "proa-check-")
+	return dir, func() { _ = rmtree.Remove(dir) }, err
+}
+
 // sweep removes the layers of steps that this build has made again. What it cannot
 // remove, a later build or prune does.
 func (b *session) sweep(ctx context.Context, e engine.Engine) {
-	if b != nil && b.cache != nil && b.cache.Replaced() && ctx.Err() == nil {
+	if b.cache != nil && b.cache.Replaced() && ctx.Err() == nil {
 		_ = cache.Sweep(ctx, e.CacheDir(), e)
 	}
 }
@@ -296,16 +303,19 @@ func (b *builder) newStage(p *dockerfile.Stage) *stage {
 
 // runStage executes a stage once the one that it starts from is done. Others that
 // it needs are waited for by the steps that read them, so that a stage can install
-// its packages while another one compiles; with one job, before it begins: then
-// the steps come in the order of the file.
+// its packages while another one compiles. With one job it comes after all that
+// stand before it: the steps come in the order of the file.
 func (b *builder) runStage(ctx context.Context, s *stage) error {
-	for _, d := range s.plan.Deps {
-		if d != s.plan.BaseFrom && b.slots.all > 1 {
+	for _, p := range b.plan.Stages {
+		if p == s.plan {
+			break
+		}
+		if p != s.plan.BaseFrom && b.slots.all > 1 {
 			continue
 		}
-		dep := b.stages[d]
-		<-dep.done
-		if dep.err != nil {
+		before := b.stages[p]
+		<-before.done
+		if before.err != nil {
 			return errDependency
 		}
 	}
@@ -317,18 +327,22 @@ func (b *builder) runStage(ctx context.Context, s *stage) error {
 	return s.run(ctx)
 }
 
+// errDependency is the error of a stage that waited for one that failed. That one
+// has the reason.
 var errDependency = errors.New("a stage that this one needs failed")
 
-// firstError is the failure to tell: not the ones that follow from it.
+// firstError is the failure to tell: not the ones that follow from it. Where the
+// caller has cancelled the build, that is what there is to tell.
 func firstError(builders []*builder) error {
-	var other error
+	var cancelled error
 	for _, b := range builders {
 		for _, p := range b.plan.Stages {
 			err := b.stages[p].err
 			switch {
 			case err == nil:
-			case errors.Is(err, errDependency), errors.Is(err, context.Canceled):
-				other = err
+			case errors.Is(err, errDependency):
+			case errors.Is(err, context.Canceled):
+				cancelled = err
 			case len(builders) > 1:
 				return errs.Wrap(err, "build for", b.platform)
 			default:
@@ -336,7 +350,7 @@ func firstError(builders []*builder) error {
 			}
 		}
 	}
-	return other
+	return cancelled
 }
 
 func (b *builder) stage(p *dockerfile.Stage) *stage { return b.stages[p] }

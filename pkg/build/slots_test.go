@@ -24,9 +24,9 @@ func TestSlots(t *testing.T) {
 			mu.Unlock()
 			s.leave()
 		})
-		for n := len(order); ; time.Sleep(time.Millisecond) { // until it stands in the queue
+		for ; ; time.Sleep(time.Millisecond) { // until it stands in the queue
 			s.mu.Lock()
-			there := len(*queued) > n
+			there := len(*queued) > 0
 			s.mu.Unlock()
 			if there {
 				return
