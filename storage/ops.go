@@ -258,11 +258,14 @@ func (s *Store) removeOrphans(st storage.Store) error {
 			mark(l.ID)
 		}
 	}
-	return s.deleteLayers(st, layers, keep)
+	_, err = s.deleteLayers(st, layers, keep)
+	return err
 }
 
-// deleteLayers deletes all layers but those to keep, children first.
-func (s *Store) deleteLayers(st storage.Store, layers []storage.Layer, keep map[string]bool) error {
+// deleteLayers deletes all layers but those to keep, children first, and returns the
+// bytes given back (unpacked). One that another command has begun to need since
+// they were listed stays, with those below it.
+func (s *Store) deleteLayers(st storage.Store, layers []storage.Layer, keep map[string]bool) (size int64, err error) {
 	children := map[string]int{}
 	for _, l := range layers {
 		children[l.Parent]++
@@ -273,15 +276,25 @@ func (s *Store) deleteLayers(st storage.Store, layers []storage.Layer, keep map[
 			if keep[l.ID] || children[l.ID] > 0 {
 				continue
 			}
-			if err := s.deleteLayer(st, l.ID); err != nil && !os.IsNotExist(err) {
-				return err
-			}
 			keep[l.ID] = true
+			switch err := s.deleteLayer(st, l.ID); {
+			case err == nil:
+				size += l.UncompressedSize
+			case needed(err):
+				continue
+			case !errors.Is(err, storage.ErrNotALayer) && !errors.Is(err, storage.ErrLayerUnknown) && !notExist(err):
+				return size, err
+			}
 			children[l.Parent]--
 			again = true
 		}
 	}
-	return nil
+	return size, nil
+}
+
+// needed says whether err is the refusal to delete a layer that something stands on.
+func needed(err error) bool {
+	return errors.Is(err, storage.ErrLayerHasChildren) || errors.Is(err, storage.ErrLayerUsedByImage)
 }
 
 func emptyDir(dir string) error {

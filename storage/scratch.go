@@ -219,18 +219,12 @@ func (s *Store) RemoveLayers(_ context.Context, ids ...string) (size int64, err 
 	if err != nil {
 		return 0, err
 	}
-	keep := needed(layers, images, ids)
-	for _, l := range layers {
-		if !keep[l.ID] {
-			size += l.UncompressedSize
-		}
-	}
-	return size, s.deleteLayers(o.store, layers, keep)
+	return s.deleteLayers(o.store, layers, allBut(ids, layers, images))
 }
 
-// needed are all layers but those to go, and but those of former images on which
+// allBut are all layers but those to go, and but those of former images on which
 // only these stand.
-func needed(layers []storage.Layer, images []storage.Image, ids []string) map[string]bool {
+func allBut(ids []string, layers []storage.Layer, images []storage.Image) map[string]bool {
 	byID := map[string]*storage.Layer{}
 	for i := range layers {
 		byID[layers[i].ID] = &layers[i]
