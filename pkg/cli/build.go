@@ -174,6 +174,13 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 		pulls = nil
 	}
 	defer pod.ReleaseImages()
+	if o.debug { // the shell comes after the build, on layers that nobody else may know
+		release, err := cache.Hold(pod.BuildCacheDir())
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	engine := local.New(pod, pulls, o.out.remote.options(a))
 	r, err := build.Build(ctx, o.o, engine, rep)
 	var failed *runner.Failed

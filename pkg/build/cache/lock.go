@@ -86,6 +86,14 @@ func WorkDir(parent string) (dir string, remove func(), err error) {
 	}, nil
 }
 
+// Hold keeps the layers of the build cache below dir, as a build under way does,
+// until release or the end of the process: for what goes on with them when the
+// build itself is over.
+func Hold(dir string) (release func(), err error) {
+	_, release, err = WorkDir(filepath.Join(dir, "tmp"))
+	return release, err
+}
+
 const workPrefix = "proa-build-"
 
 // sweepWorkDirs removes the directories whose lock nobody holds, or that have none

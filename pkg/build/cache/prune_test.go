@@ -89,7 +89,15 @@ func TestSweep(t *testing.T) {
 	if _, err := Prune(t.Context(), s.Dir, store, PruneOptions{}); !errs.Is(err, errs.InUse) {
 		t.Errorf("a build is under way: %v", err)
 	}
+	release, err := Hold(s.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	end()
+	if sweep(); len(store) != 3 {
+		t.Errorf("somebody looks at a failed step, left %v", store.ids())
+	}
+	release()
 	if sweep(); !slices.Equal(store.ids(), []string{"known"}) {
 		t.Errorf("left %v", store.ids())
 	}
