@@ -311,9 +311,12 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o RemoveImageOptio
 	return done, nil
 }
 
-// removeUsers removes the stopped containers of an image, none where one runs:
-// then the image stays.
+// removeUsers removes the stopped containers of an image, none where one runs or a
+// build needs it: then the image stays.
 func (e *Engine) removeUsers(ctx context.Context, imageID string) (gone []RemovedContainer, err error) {
+	if held, err := e.heldByBuild(ctx, imageID); held || err != nil {
+		return nil, err
+	}
 	db, err := e.db()
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,17 @@ func (e *Engine) ReleaseImages() {
 		e.held.Close()
 		e.held = nil
 	}
+}
+
+// heldByBuild says whether a running build needs an image.
+func (e *Engine) heldByBuild(ctx context.Context, id string) (bool, error) {
+	lock, err := e.lockImages(ctx, unix.LOCK_EX)
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close()
+	held, err := e.heldImages()
+	return slices.Contains(held, id), err
 }
 
 // heldImages are the ids of the images that running builds need. To act on them
