@@ -276,11 +276,16 @@ func (a *app) report(ctx context.Context, err error) int {
 }
 
 // each does one thing to several objects: it goes on after an error, prints
-// each, and fails in the end.
+// each, and fails in the end. Only a signal ends it at once.
 func (a *app) each(refs []string, do func(ref string) error) error {
 	var failed error
 	for _, ref := range refs {
-		if err := do(ref); err != nil {
+		err := do(ref)
+		switch {
+		case err == nil:
+		case errors.Is(err, context.Canceled):
+			return err
+		default:
 			a.out.Error(err)
 			failed = &errs.ExitError{Code: 1}
 		}

@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -343,4 +345,24 @@ func FuzzGrammar(f *testing.F) {
 			t.Errorf("%q became %q and then %+v %v", line, c.argv, again, err)
 		}
 	})
+}
+
+// Ctrl-C ends a command for several objects at the one that it reaches, and nobody
+// tells of it.
+func TestCancelledAmongSeveral(t *testing.T) {
+	for _, line := range []string{"stop web job", "kill web job", "rm web job"} {
+		f := &fakeEngine{err: fmt.Errorf("it was ended: %w", context.Canceled)}
+		r := f.call(strings.NewReader(""), strings.Fields(line)...)
+		if r.code != 130 || r.out+r.errOut != "" || len(r.calls) != 1 {
+			t.Errorf("%s: status %d, %q, calls %q", line, r.code, r.out+r.errOut, r.calls)
+		}
+	}
+}
+
+// A hint may quote a Dockerfile or an image, as the error does.
+func TestHintIsShownPlainly(t *testing.T) {
+	f := &fakeEngine{err: errs.WithHint(errs.New(errs.Invalid, "no"), "stages are: a\x1b[2Jb")}
+	if r := f.call(strings.NewReader(""), "stop", "web"); !strings.Contains(r.errOut, "hint: stages are: a [2Jb\n") {
+		t.Errorf("%q", r.errOut)
+	}
 }

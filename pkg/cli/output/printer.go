@@ -80,7 +80,7 @@ func (p *Printer) say(s string) {
 func (p *Printer) Error(err error) {
 	s := "proa: " + shownError(err.Error()) + "\n"
 	if h := errs.HintOf(err); h != "" {
-		s += "hint: " + h + "\n"
+		s += "hint: " + shownError(h) + "\n"
 	}
 	p.say(s)
 }
