@@ -3,6 +3,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,11 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // Lock takes the lock beside a cache directory; unlock gives it back, as
-// does the end of the process.
+// does the end of the process. Without wait it fails with EWOULDBLOCK where
+// somebody has it.
 func Lock(dir string, wait bool) (unlock func() error, err error) {
 	f, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -26,17 +29,38 @@ func Lock(dir string, wait bool) (unlock func() error, err error) {
 	if !wait {
 		how |= unix.LOCK_NB
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
+	if err := filelock.Flock(f, how); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f.Close, nil
+}
+
+// LockUntil is Lock that waits until ctx ends.
+func LockUntil(ctx context.Context, dir string) (unlock func() error, err error) {
+	if unlock, err = Lock(dir, false); !errors.Is(err, unix.EWOULDBLOCK) {
+		return unlock, err
+	}
+	type result struct {
+		unlock func() error
+		err    error
+	}
+	came := make(chan result, 1)
+	go func() {
+		unlock, err := Lock(dir, true)
+		came <- result{unlock, err}
+	}()
+	select {
+	case r := <-came:
+		return r.unlock, r.err
+	case <-ctx.Done():
+		go func() { // nothing ends that waiting: the lock is given back when it comes
+			if r := <-came; r.err == nil {
+				_ = r.unlock()
+			}
+		}()
+		return nil, ctx.Err()
+	}
 }
 
 // maxPrivate bounds the copies of a private cache that may be in use at once.

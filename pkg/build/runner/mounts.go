@@ -54,11 +54,32 @@ func (m Mount) Sources() *copying.Sources {
 	return &copying.Sources{Name: "RUN --mount", Paths: []string{src}}
 }
 
-func (ms *mountSet) add(ctx context.Context, m Mount) error {
-	target := m.Target
-	if target != "" && !path.IsAbs(target) {
-		target = path.Join("/", ms.workdir, target)
+// target is where a mount lies in the container; empty where none is given.
+func (ms *mountSet) target(m Mount) string {
+	if m.Target != "" && !path.IsAbs(m.Target) {
+		return path.Join("/", ms.workdir, m.Target)
 	}
+	return m.Target
+}
+
+// prepare makes the mounts of a step.
+func (ms *mountSet) prepare(ctx context.Context, mounts []Mount, script string) error {
+	if err := ms.lockCaches(ctx, mounts); err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if err := ms.add(ctx, m); err != nil {
+			return err
+		}
+	}
+	if script != "" {
+		return ms.script(script)
+	}
+	return nil
+}
+
+func (ms *mountSet) add(ctx context.Context, m Mount) error {
+	target := ms.target(m)
 	switch m.Type {
 	case instructions.MountTypeTmpfs:
 		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountTmpfs, Target: target, TmpfsSize: m.SizeLimit})
@@ -267,7 +288,7 @@ func (ms *mountSet) fillCache(ctx context.Context, m Mount, dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	unlock, err := cache.Lock(dir+".make", true)
+	unlock, err := cache.LockUntil(ctx, dir+".make")
 	if err != nil {
 		return err
 	}
@@ -297,16 +318,46 @@ func (ms *mountSet) fillCache(ctx context.Context, m Mount, dir string) error {
 	return os.Rename(half, dir)
 }
 
+// cachePath is the directory of a cache; of a private one, what their names begin
+// with.
+func (ms *mountSet) cachePath(m Mount) string {
+	id := m.CacheID
+	if id == "" {
+		id = ms.target(m)
+	}
+	return filepath.Join(ms.host.Engine.CacheDir(), "mounts", cache.NewKey("mount", id).Sum()[:32])
+}
+
+// lockCaches takes the locks of the caches that one step at a time uses. Each step
+// takes them in the same order, so that no two wait for one another, and once,
+// however often it mounts one.
+func (ms *mountSet) lockCaches(ctx context.Context, mounts []Mount) error {
+	var dirs []string
+	for _, m := range mounts {
+		if m.Type == instructions.MountTypeCache && m.CacheSharing == instructions.MountSharingLocked {
+			dirs = append(dirs, ms.cachePath(m))
+		}
+	}
+	slices.Sort(dirs)
+	for _, dir := range slices.Compact(dirs) {
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return err
+		}
+		unlock, err := cache.LockUntil(ctx, dir)
+		if err != nil {
+			return err
+		}
+		ms.closers = append(ms.closers, unlock)
+	}
+	return nil
+}
+
 // cacheDir mounts a directory that outlives the build.
 func (ms *mountSet) cacheDir(ctx context.Context, m Mount, target string) error {
 	if m.Source != "" && m.From == "" {
 		return errs.WithHint(errs.New(errs.Invalid, "RUN --mount=type=cache: source %q is a path of what from names", m.Source), "add from=STAGE, or leave source away")
 	}
-	id := m.CacheID
-	if id == "" {
-		id = target
-	}
-	dir := filepath.Join(ms.host.Engine.CacheDir(), "mounts", cache.NewKey("mount", id).Sum()[:32])
+	dir := ms.cachePath(m)
 	if m.CacheSharing == instructions.MountSharingPrivate {
 		private, unlock, err := cache.PrivateDir(dir)
 		if err != nil {
@@ -317,13 +368,6 @@ func (ms *mountSet) cacheDir(ctx context.Context, m Mount, target string) error 
 	}
 	if err := ms.fillCache(ctx, m, dir); err != nil {
 		return err
-	}
-	if m.CacheSharing == instructions.MountSharingLocked {
-		unlock, err := cache.Lock(dir, true)
-		if err != nil {
-			return err
-		}
-		ms.closers = append(ms.closers, unlock)
 	}
 	ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: dir, Target: target, ReadOnly: m.ReadOnly})
 	return nil

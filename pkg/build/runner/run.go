@@ -52,15 +52,8 @@ type Step struct {
 func (h *Host) Do(ctx context.Context, s *Step) error {
 	ms := &mountSet{host: h, workdir: s.Image.Config.WorkingDir}
 	defer ms.close()
-	for _, m := range s.Mounts {
-		if err := ms.add(ctx, m); err != nil {
-			return err
-		}
-	}
-	if s.Script != "" {
-		if err := ms.script(s.Script); err != nil {
-			return err
-		}
+	if err := ms.prepare(ctx, s.Mounts, s.Script); err != nil {
+		return err
 	}
 	c := s.Container
 	c.Mounts = slices.Concat(c.Mounts, ms.mounts)

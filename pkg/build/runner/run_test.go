@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
+	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -269,5 +270,77 @@ func TestCommand(t *testing.T) {
 	}
 	if len(shell) != 2 || shell[1] != "-c" {
 		t.Errorf("the shell became %v", shell)
+	}
+}
+
+// One step may mount a locked cache in two places.
+func TestLockedCacheTwice(t *testing.T) {
+	h, e := newHost(t, func(s engine.RunStep) int {
+		if target(s, "/a") == "" || target(s, "/a") != target(s, "/b") {
+			t.Errorf("mounts: %v", s.Container.Mounts)
+		}
+		return 0
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := h.Do(ctx, &Step{Scratch: &scratch{dir: t.TempDir()}, Mounts: []Mount{mount(t, "type=cache,id=x,target=/a,sharing=locked"), mount(t, "type=cache,id=x,target=/b,sharing=locked")}})
+	if err != nil || len(e.shown) != 1 {
+		t.Errorf("%v, %d runs", err, len(e.shown))
+	}
+}
+
+// Steps that lock the same caches do it in the same order, whatever order they are
+// written in: none waits for one that waits for it. Waiting ends with the build.
+func TestLockedCachesInOneOrder(t *testing.T) {
+	h, e := newHost(t, func(engine.RunStep) int { return 0 })
+	step := func(ctx context.Context, ids ...string) error {
+		s := &Step{Scratch: &scratch{dir: t.TempDir()}}
+		for _, id := range ids {
+			s.Mounts = append(s.Mounts, mount(t, "type=cache,id="+id+",target=/"+id+",sharing=locked"))
+		}
+		return h.Do(ctx, s)
+	}
+	if err := step(context.Background(), "one", "two"); err != nil {
+		t.Fatal(err)
+	}
+	one, two := target(e.shown[0], "/one"), target(e.shown[0], "/two")
+	for _, held := range []string{one, two} {
+		other := one
+		if held == one {
+			other = two
+		}
+		var free [2]bool
+		for i, ids := range [][]string{{"one", "two"}, {"two", "one"}} {
+			unlock, err := cache.Lock(held, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- step(ctx, ids...) }()
+			time.Sleep(200 * time.Millisecond) // it has taken what it gets
+			if mine, err := cache.Lock(other, false); err == nil {
+				free[i] = true
+				_ = mine()
+			}
+			cancel()
+			select {
+			case err := <-done:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("a cancelled step: %v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("a cancelled step waits on")
+			}
+			if err := unlock(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if free[0] != free[1] {
+			t.Errorf("the order of the mounts counts: %v", free)
+		}
+	}
+	if len(e.shown) != 1 {
+		t.Errorf("a step ran without its lock: %v", e.shown)
 	}
 }
