@@ -100,7 +100,7 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 	}
 	var items []*CacheItem
 	open := func() (err error) {
-		items, err = s.openCache(ctx, ref, sys, r.Remote)
+		items, err = s.openCache(ctx, ref, sys, r)
 		return err
 	}
 	if named == nil {
@@ -125,7 +125,29 @@ func (r CacheRef) parse() (types.ImageReference, reference.Named, error) {
 	return nil, named, err
 }
 
-func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, remote registry.RemoteOptions) (items []*CacheItem, err error) {
+// check refuses what the library would read from a directory whatever its size: the
+// index, and the manifest with the digest d, or that of ref.
+func (r CacheRef) check(ref types.ImageReference, d digest.Digest) error {
+	if r.Dir == "" {
+		return nil
+	}
+	if err := ocidir.CheckIndex(r.Dir); err != nil {
+		return err
+	}
+	if d == "" {
+		found, err := ocilayout.LoadManifestDescriptor(ref)
+		if err != nil {
+			return err
+		}
+		d = found.Digest
+	}
+	return ocidir.CheckManifest(r.Dir, d)
+}
+
+func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *types.SystemContext, r CacheRef) (items []*CacheItem, err error) {
+	if err := r.check(ref, ""); err != nil {
+		return nil, err
+	}
 	policy, err := guard.Policy(sys)
 	if err != nil {
 		return nil, err
@@ -160,7 +182,12 @@ func (s *Store) openCache(ctx context.Context, ref types.ImageReference, sys *ty
 		}
 	}
 	for _, d := range instances {
-		item := &CacheItem{s: s, src: src, remote: remote}
+		if d != nil {
+			if err = r.check(ref, *d); err != nil {
+				return nil, err
+			}
+		}
+		item := &CacheItem{s: s, src: src, remote: r.Remote}
 		if err = registry.Within(ctx, func(ctx context.Context) error { return item.read(ctx, policy, d) }); err != nil {
 			return nil, err
 		}

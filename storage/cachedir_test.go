@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/blob"
 	"github.com/proa-containers/proa/storage/ocidir"
 )
 
@@ -166,4 +170,64 @@ func TestReadCacheWhileWritten(t *testing.T) {
 	}
 	close(stop)
 	<-ended
+}
+
+// A directory of others neither fills the memory nor is waited for for ever.
+func TestHostileCacheDir(t *testing.T) {
+	s := newStore(t, "")
+	ctx := context.Background()
+	r := CacheRef{Dir: filepath.Join(t.TempDir(), "cache"), Tag: "latest"}
+	write := func() error {
+		return s.WriteCache(ctx, r, "application/json", nil, func([]CacheBlob) ([]byte, error) { return []byte(`"x"`), nil })
+	}
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	items, err := s.OpenCache(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	items[0].Close()
+	ix, err := ocidir.ReadIndex(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := filepath.Join(r.Dir, "index.json")
+	manifest := filepath.Join(r.Dir, "blobs/sha256", ix.Manifests[0].Digest.Encoded())
+	for _, file := range []string{manifest, index} {
+		for what, replace := range map[string]func() error{
+			"huge": func() error { return os.Truncate(file, blob.MaxManifest+1) },
+			"fifo": func() error { return errors.Join(os.Remove(file), unix.Mkfifo(file, 0o600)) },
+		} {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := replace(); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 2)
+			go func() {
+				_, err := s.OpenCache(ctx, r)
+				done <- err
+				if file == index {
+					err = write()
+				}
+				done <- err
+			}()
+			for range 2 {
+				select {
+				case err := <-done:
+					if !errs.Is(err, errs.Invalid) {
+						t.Errorf("%s %s: %v", what, filepath.Base(file), err)
+					}
+				case <-time.After(10 * time.Second):
+					t.Fatalf("%s %s: it is waited for", what, filepath.Base(file))
+				}
+			}
+			if err := errors.Join(os.Remove(file), os.WriteFile(file, text, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

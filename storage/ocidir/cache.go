@@ -54,12 +54,12 @@ func Lock(dir string) (unlock func(), err error) {
 const keptIndex = ".index.json.kept"
 
 func keepIndex(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, imgspec.ImageIndexFile))
+	text, err := indexText(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return errs.OfFile(err)
+		return err
 	}
 	if err := atomicfile.Write(filepath.Join(dir, keptIndex), text, 0o644, atomicfile.Volatile); err != nil {
 		return errs.OfFile(err)

@@ -20,10 +20,10 @@ import (
 )
 
 // ReadIndex reads the index.json of an OCI directory, which may be empty
-// or not there.
+// or not there. Kinds Corrupt and Invalid: it is none.
 func ReadIndex(dir string) (*imgspec.Index, error) {
 	ix := &imgspec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: imgspec.MediaTypeImageIndex}
-	text, err := os.ReadFile(filepath.Join(dir, imgspec.ImageIndexFile))
+	text, err := indexText(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ix, nil
 	}
@@ -36,6 +36,19 @@ func ReadIndex(dir string) (*imgspec.Index, error) {
 	return ix, nil
 }
 
+// indexText is what CheckIndex lets pass.
+func indexText(dir string) ([]byte, error) {
+	if err := CheckIndex(dir); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(dir, imgspec.ImageIndexFile))
+	if err != nil {
+		return nil, errs.OfFile(err)
+	}
+	return text, nil
+}
+
+// WriteIndex replaces the index.json of an OCI directory.
 func WriteIndex(dir string, ix *imgspec.Index) error {
 	raw, err := json.Marshal(ix)
 	if err != nil {
