@@ -53,7 +53,7 @@ func TestHostileBlobLength(t *testing.T) {
 			c := craft(g, tarOf(t, file("a", "b")))
 			c.serve(t, g)
 			var sent atomic.Int64
-			g.Before = on(c.man.Layers[0].Digest.String(), func(w http.ResponseWriter, _ *http.Request) {
+			g.SetBefore(on(c.man.Layers[0].Digest.String(), func(w http.ResponseWriter, _ *http.Request) {
 				junk := []byte(strings.Repeat("x", 64<<10))
 				for sent.Load() < sends {
 					n, err := w.Write(junk)
@@ -62,7 +62,7 @@ func TestHostileBlobLength(t *testing.T) {
 						return
 					}
 				}
-			})
+			}))
 			err := copied(s, g)
 			t.Log(sent.Load(), err)
 			if !errs.Is(err, errs.Corrupt) || !strings.Contains(err.Error(), "longer than") {
@@ -96,13 +96,13 @@ func TestCopiedPartsFromElsewhere(t *testing.T) {
 	}
 	// Its name leads to a registry that takes it.
 	to := newRegistry(t)
-	g.Before = func(w http.ResponseWriter, r *http.Request) bool {
+	g.SetBefore(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet {
 			return false
 		}
 		to.Config.Handler.ServeHTTP(w, r)
 		return true
-	}
+	})
 	if _, err := a.Push(ctx, g.Host()+"/bad/image", fast(0), nil); err != nil {
 		t.Errorf("artifact push: %v", err)
 	}

@@ -80,13 +80,13 @@ func TestPullGoesOnWhereItWasCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			var cuts atomic.Int32
-			g.Around = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+			g.SetAround(func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 				if strings.HasSuffix(r.URL.Path, big) {
 					cuts.Add(1)
 					return spoil(w)
 				}
 				return w
-			}
+			})
 			got, err := s.Pull(context.Background(), "alpine", PullOptions{RemoteOptions: fast(3)})
 			if err != nil {
 				t.Fatal(err)
@@ -123,12 +123,12 @@ func TestPullFromAServerWithoutRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	var n atomic.Int32
-	g.Around = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	g.SetAround(func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 		if strings.HasSuffix(r.URL.Path, big) && n.Add(1) <= 2 {
 			return wild.Cut(w, 2<<20)
 		}
 		return w
-	}
+	})
 	got, err := s.Pull(context.Background(), "alpine", PullOptions{RemoteOptions: fast(3)})
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestPullVerifiesResumedLayers(t *testing.T) {
 	if err := g.Add("library/alpine:latest", img); err != nil {
 		t.Fatal(err)
 	}
-	g.Around = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	g.SetAround(func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 		if strings.HasSuffix(r.URL.Path, big) {
 			if r.Header.Get("Range") != "" {
 				r.Header.Set("Range", "bytes=5-")
@@ -155,7 +155,7 @@ func TestPullVerifiesResumedLayers(t *testing.T) {
 			return wild.Cut(w, 1<<20)
 		}
 		return w
-	}
+	})
 	_, err := s.Pull(context.Background(), "alpine", PullOptions{RemoteOptions: fast(3)})
 	if !errs.Is(err, errs.Corrupt) && !errs.Is(err, errs.Unavailable) {
 		t.Errorf("got %v (%v)", err, errs.KindOf(err))
@@ -177,12 +177,12 @@ func TestPullGivesUp(t *testing.T) {
 			if err := g.Add("library/alpine:latest", img); err != nil {
 				t.Fatal(err)
 			}
-			g.Around = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+			g.SetAround(func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 				if strings.HasSuffix(r.URL.Path, big) {
 					return spoil(w)
 				}
 				return w
-			}
+			})
 			_, err := s.Pull(context.Background(), "alpine", PullOptions{RemoteOptions: fast(2)})
 			if !errs.Is(err, errs.Unavailable) {
 				t.Errorf("got %v (%v)", err, errs.KindOf(err))

@@ -71,12 +71,12 @@ func TestSignedIsWhatWasRead(t *testing.T) {
 	shown, inShown := listed(t, g, "me/app:1", "shown")
 	swapped, inSwapped := listed(t, g, "me/app:2", "swapped")
 	tag := "/v2/me/app/manifests/1"
-	g.Before = func(w http.ResponseWriter, r *http.Request) bool {
+	g.SetBefore(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == tag && g.Requests(tag) > 1 || strings.HasSuffix(r.URL.Path, shown.String()) {
 			r.URL.Path = "/v2/me/app/manifests/2"
 		}
 		return false
-	}
+	})
 	dir := t.TempDir()
 	name := host + "/me/app:1"
 	s, err := NewGPGSigner(context.Background(), Options{GPGKey: "me@example.com"}, dir, name)
@@ -93,12 +93,12 @@ func TestSignedIsWhatWasRead(t *testing.T) {
 		}
 	}
 	// An image that is not the one of the list is signed neither.
-	g.Before = func(w http.ResponseWriter, r *http.Request) bool {
+	g.SetBefore(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, inShown.String()) {
 			r.URL.Path = "/v2/me/app/manifests/" + inSwapped.String()
 		}
 		return false
-	}
+	})
 	if list, err := s.SignRemote(context.Background(), name, true, registry.RemoteOptions{}); err == nil || len(list) > 0 {
 		t.Errorf("%v %v", list, err)
 	}
@@ -109,13 +109,13 @@ func TestSignRemoteSilence(t *testing.T) {
 	t.Setenv("PROA_REGISTRY_SILENCE", "50ms")
 	g, host := wildRegistry(t)
 	_, image := listed(t, g, "me/app:1", "x")
-	g.Before = func(w http.ResponseWriter, r *http.Request) bool {
+	g.SetBefore(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, image.String()) {
 			wild.Hang(w)
 			return true
 		}
 		return false
-	}
+	})
 	s := &GPGSigner{sys: &types.SystemContext{}, dir: t.TempDir()}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

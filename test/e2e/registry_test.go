@@ -51,7 +51,8 @@ func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 		b.values[k] = v
 	}
 	ts.Check(b.fill(ts.Getenv("CONTAINERS_REGISTRIES_CONF")))
-	g.Before, g.Around = b.before, b.around
+	g.SetBefore(b.before)
+	g.SetAround(b.around)
 	srv, host := g.Start()
 	ts.Defer(func() {
 		srv.CloseClientConnections()

@@ -19,16 +19,14 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Registry is a handler. Before is asked first and answers what it wants to
-// spoil; requests come at the same time.
+// Registry is a handler. Requests come at the same time.
 type Registry struct {
-	Before func(w http.ResponseWriter, r *http.Request) (answered bool)
-	// Around changes how an answer goes out, for instance with Cut.
-	Around   func(w http.ResponseWriter, r *http.Request) http.ResponseWriter
 	NoRanges bool
 
 	host      string
 	mu        sync.Mutex
+	before    func(w http.ResponseWriter, r *http.Request) (answered bool)
+	around    func(w http.ResponseWriter, r *http.Request) http.ResponseWriter
 	manifests map[string]document // by REPOSITORY:TAG and REPOSITORY@DIGEST
 	blobs     map[string][]byte
 	sent      map[string]int64
@@ -114,6 +112,21 @@ func (g *Registry) Manifest(name, mime string, raw []byte) digest.Digest {
 	return d
 }
 
+// SetBefore sets what is asked before each answer, and answers what it wants to
+// spoil itself.
+func (g *Registry) SetBefore(f func(w http.ResponseWriter, r *http.Request) (answered bool)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.before = f
+}
+
+// SetAround sets what changes how an answer goes out, for instance with Cut.
+func (g *Registry) SetAround(f func(w http.ResponseWriter, r *http.Request) http.ResponseWriter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.around = f
+}
+
 // Sent is how many bytes of a blob went out, over all requests.
 func (g *Registry) Sent(d string) int64 {
 	g.mu.Lock()
@@ -132,8 +145,9 @@ func (g *Registry) Requests(path string) int {
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.requests[r.URL.Path]++
+	before, around := g.before, g.around
 	g.mu.Unlock()
-	if g.Before != nil && g.Before(w, r) {
+	if before != nil && before(w, r) {
 		return
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/v2/")
@@ -143,8 +157,8 @@ func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.sent[blob] += int64(n)
 		g.mu.Unlock()
 	}}
-	if g.Around != nil {
-		w = g.Around(w, r)
+	if around != nil {
+		w = around(w, r)
 	}
 	switch {
 	case path == "":
