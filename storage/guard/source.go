@@ -29,6 +29,7 @@ type Source struct {
 	What   string // is copied: for messages
 }
 
+// NewImageSource implements types.ImageReference.
 func (b Source) NewImageSource(ctx context.Context, sys *types.SystemContext) (types.ImageSource, error) {
 	src, err := b.ImageReference.NewImageSource(ctx, sys)
 	if err != nil {
@@ -88,6 +89,7 @@ func (s source) GetBlob(ctx context.Context, info types.BlobInfo, cache types.Bl
 // says that it can be had.
 type OwnBlobs struct{ types.ImageSource }
 
+// GetBlob implements types.ImageSource.
 func (s OwnBlobs) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
 	info.URLs = nil
 	return s.ImageSource.GetBlob(ctx, info, cache)

@@ -26,8 +26,10 @@ type Directory struct {
 	DiffID  digest.Digest // of that archive, once it is in
 }
 
+// Close implements drivers.Differ.
 func (d *Directory) Close() error { return nil }
 
+// ApplyDiff implements drivers.Differ.
 func (d *Directory) ApplyDiff(dest string, _ *archive.TarOptions, do *drivers.DifferOptions) (drivers.DriverWithDifferOutput, error) {
 	out := drivers.DriverWithDifferOutput{Differ: d, Target: dest}
 	// os.Rename refuses to replace even an empty directory.

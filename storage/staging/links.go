@@ -28,8 +28,10 @@ type Links struct {
 	Layer *storage.Layer
 }
 
+// Close implements drivers.Differ.
 func (d *Links) Close() error { return nil }
 
+// ApplyDiff implements drivers.Differ.
 func (d *Links) ApplyDiff(dest string, _ *archive.TarOptions, do *drivers.DifferOptions) (drivers.DriverWithDifferOutput, error) {
 	out := drivers.DriverWithDifferOutput{Differ: d, Target: dest}
 	split, err := copySplit(d.Split, do.StagingDirectory)

@@ -33,8 +33,10 @@ func Fill(st storage.Store, d drivers.Differ) (*drivers.DriverWithDifferOutput, 
 // Archive unpacks an uncompressed archive, which is not trusted.
 type Archive struct{ R io.Reader }
 
+// Close implements drivers.Differ.
 func (d *Archive) Close() error { return nil }
 
+// ApplyDiff implements drivers.Differ.
 func (d *Archive) ApplyDiff(dest string, o *archive.TarOptions, do *drivers.DifferOptions) (drivers.DriverWithDifferOutput, error) {
 	split, err := openUnnamed(do.StagingDirectory)
 	if err != nil {
