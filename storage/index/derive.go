@@ -76,16 +76,29 @@ func readRecords(path string) ([]json.RawMessage, error) {
 	return raw, nil
 }
 
+// known is what the index on disk has of an image, nil where that is of another
+// record.
 func (x *Index) known(id, key string) *Image {
 	data, err := os.ReadFile(x.imageFile(id))
 	if err != nil {
 		return nil
 	}
 	var f imageFile
-	if json.Unmarshal(data, &f) != nil || f.Key != key {
+	if json.Unmarshal(data, &f) != nil || f.Key != key || x.remade(&f.Image) {
 		return nil
 	}
 	return &f.Image
+}
+
+// remade says whether the image's layers have other short names than the index
+// took down: it was removed and made again, with the same record, before anybody
+// wrote the index.
+func (x *Index) remade(img *Image) bool {
+	if len(img.Lowers) == 0 {
+		return false
+	}
+	link, err := os.ReadFile(filepath.Join(x.Home(), img.TopLayer, "link"))
+	return err == nil && "l/"+string(link) != img.Lowers[0]
 }
 
 // Layers reads the records of all layers, by id.
