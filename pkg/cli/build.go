@@ -250,9 +250,9 @@ func (o *buildFlags) fill(a *app) error {
 	o.o.Getenv = a.std.Lookup
 	if o.progress == "" {
 		o.progress = "auto"
-	}
-	if v, ok := a.std.Lookup("BUILDKIT_PROGRESS"); ok && v != "" && o.progress == "auto" {
-		o.progress = v
+		if v, ok := a.std.Lookup("BUILDKIT_PROGRESS"); ok && v != "" {
+			o.progress = v
+		}
 	}
 	switch o.progress {
 	case "auto", "plain", "tty", "json", "rawjson":
