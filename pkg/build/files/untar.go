@@ -136,6 +136,9 @@ func (x *extractor) one(hdr *tar.Header) error {
 	if err != nil {
 		return err
 	}
+	if name == "" && hdr.Typeflag != tar.TypeDir {
+		return nil // as in Docker nothing takes the place of the destination itself
+	}
 	e := Entry{Path: name, Rel: name, Link: hdr.Linkname}
 	e.Stat.Uid, e.Stat.Gid = uint32(hdr.Uid), uint32(hdr.Gid)
 	e.Stat.Mode = uint32(hdr.Mode & 0o7777)

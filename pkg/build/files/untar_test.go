@@ -5,6 +5,7 @@ package files
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +87,37 @@ func TestExtractXattrs(t *testing.T) {
 		slices.Sort(got)
 		if strings.Join(got, " ") != attrs {
 			t.Errorf("%s: %q, want %s", name, got, attrs)
+		}
+	}
+}
+
+// An entry for the destination itself can set its mode, and not put something else
+// in its place.
+func TestExtractKeepsTheDestination(t *testing.T) {
+	for _, name := range []string{".", "./."} {
+		for _, h := range []tar.Header{{Typeflag: tar.TypeReg}, {Typeflag: tar.TypeSymlink, Linkname: "/etc"}, {Typeflag: tar.TypeFifo}, {Typeflag: tar.TypeLink, Linkname: "kept"}} {
+			var b bytes.Buffer
+			w := tar.NewWriter(&b)
+			h.Name, h.Mode = name, 0o644
+			h.Uid, h.Gid = os.Getuid(), os.Getgid()
+			if err := errors.Join(w.WriteHeader(&h), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			if err := os.MkdirAll(filepath.Join(dir, "to", "kept"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			root, err := OpenRoot(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Extract(root, "/to", &b, ExtractOptions{}); err != nil {
+				t.Errorf("%q of type %q: %v", name, h.Typeflag, err)
+			}
+			if fi, err := os.Lstat(filepath.Join(dir, "to", "kept")); err != nil || !fi.IsDir() {
+				t.Errorf("%q of type %q took the destination away: %v", name, h.Typeflag, err)
+			}
+			root.Close()
 		}
 	}
 }
