@@ -3,6 +3,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -258,14 +259,14 @@ func (s *Store) removeOrphans(st storage.Store) error {
 			mark(l.ID)
 		}
 	}
-	_, err = s.deleteLayers(st, layers, keep)
+	_, err = s.deleteLayers(context.Background(), st, layers, keep)
 	return err
 }
 
 // deleteLayers deletes all layers but those to keep, children first, and returns the
 // bytes given back (unpacked). One that another command has begun to need since
 // they were listed stays, with those below it.
-func (s *Store) deleteLayers(st storage.Store, layers []storage.Layer, keep map[string]bool) (size int64, err error) {
+func (s *Store) deleteLayers(ctx context.Context, st storage.Store, layers []storage.Layer, keep map[string]bool) (size int64, err error) {
 	children := map[string]int{}
 	for _, l := range layers {
 		children[l.Parent]++
@@ -275,6 +276,9 @@ func (s *Store) deleteLayers(st storage.Store, layers []storage.Layer, keep map[
 		for _, l := range layers {
 			if keep[l.ID] || children[l.ID] > 0 {
 				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return size, err
 			}
 			keep[l.ID] = true
 			switch err := s.deleteLayer(st, l.ID); {

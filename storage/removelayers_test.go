@@ -5,6 +5,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -44,7 +45,12 @@ func TestDeleteLayersMeanwhile(t *testing.T) {
 	if _, err := s.RemoveLayers(ctx, gone.ID); err != nil {
 		t.Fatal(err)
 	}
-	size, err := s.deleteLayers(o.store, layers, map[string]bool{})
+	stopped, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := s.RemoveLayers(stopped, free.ID); !errors.Is(err, context.Canceled) || !s.LayerExists(free.ID) {
+		t.Errorf("called off: %v", err)
+	}
+	size, err := s.deleteLayers(ctx, o.store, layers, map[string]bool{})
 	if err != nil || size != free.Size+alone.Size {
 		t.Errorf("%d bytes given back, want %d (%v)", size, free.Size+alone.Size, err)
 	}

@@ -205,7 +205,7 @@ func (s *Store) CreateImage(ctx context.Context, c CreateOptions) (id string, er
 // RemoveLayers deletes those of the layers that neither an image nor another layer
 // needs, with the layers of former images below them, and returns the bytes given
 // back (unpacked).
-func (s *Store) RemoveLayers(_ context.Context, ids ...string) (size int64, err error) {
+func (s *Store) RemoveLayers(ctx context.Context, ids ...string) (size int64, err error) {
 	o, err := s.begin(false)
 	if err != nil {
 		return 0, err
@@ -219,7 +219,7 @@ func (s *Store) RemoveLayers(_ context.Context, ids ...string) (size int64, err 
 	if err != nil {
 		return 0, err
 	}
-	return s.deleteLayers(o.store, layers, allBut(ids, layers, images))
+	return s.deleteLayers(ctx, o.store, layers, allBut(ids, layers, images))
 }
 
 // allBut are all layers but those to go, and but those of former images on which
