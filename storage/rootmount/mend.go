@@ -16,7 +16,8 @@ import (
 // is a symbolic link to ../ID/diff. Lower directories are named by it.
 
 // Mend makes links to layers again that r needs and that are gone: the kernel
-// would only say "no such file or directory". It is called before each mount.
+// would only say "no such file or directory". A command calls it before it mounts r,
+// or has a monitor mount it.
 func Mend(r spec.Rootfs) error {
 	for _, l := range r.Lowers {
 		if filepath.IsAbs(l) {
