@@ -5,6 +5,7 @@ package source
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/url"
 	"os"
 	"os/exec"
@@ -12,6 +13,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/build/files"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -89,6 +94,9 @@ func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) 
 	}
 	g := &gitClone{ctx: ctx, program: program, arg: redact.URL(arg), dir: dir}
 	ref.repo, g.account = cutAccount(ref.repo)
+	for _, scheme := range []string{"http://", "https://", "git://"} {
+		g.noTerminal = g.noTerminal || strings.HasPrefix(ref.repo, scheme)
+	}
 	if err := g.checkout(ref); err != nil {
 		return "", err
 	}
@@ -114,6 +122,7 @@ type gitClone struct {
 	program, dir string
 	arg          string // as messages show it
 	account      *gitAccount
+	noTerminal   bool // nobody is asked for a password
 }
 
 func (g *gitClone) git(args ...string) (string, error) {
@@ -121,11 +130,29 @@ func (g *gitClone) git(args ...string) (string, error) {
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.Env = slices.Concat(slices.DeleteFunc(os.Environ(), isRepository), []string{"GIT_TERMINAL_PROMPT=0"}, g.account.env())
-	if err := cmd.Run(); err != nil {
+	g.endTogether(cmd)
+	// A connection that ssh keeps for later may hold the pipes: git itself is done.
+	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		if g.ctx.Err() != nil {
+			return "", g.ctx.Err() // what git said last is not the reason
+		}
 		said := redact.Text(strings.TrimSpace(errOut.String())) // it may name the repository, or one of its submodules
 		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", said)}
 	}
 	return strings.TrimSpace(out.String()), nil
+}
+
+// endTogether lets a cancelled command take along the programs that it has started:
+// git leaves them, and one that waits for a silent server would go on for ever. They
+// are a process group of their own then, which may not ask anything at the terminal.
+// Only ssh does, and has the terminal's group.
+func (g *gitClone) endTogether(cmd *exec.Cmd) {
+	cmd.WaitDelay = 2 * time.Second
+	if !g.noTerminal {
+		return
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 }
 
 // isRepository says whether a variable leads git to a repository in spite of
