@@ -48,6 +48,11 @@ func (e *Engine) holdImage(ctx context.Context, img *storage.Image) error {
 	return errs.Wrap(err, "write", e.held.name)
 }
 
+// HoldLayers keeps all layers that are here, also those of images that are removed
+// meanwhile, until release is called or the process ends: the build cache may lead
+// to any of them.
+func (e *Engine) HoldLayers() (release func() error, err error) { return e.images.HoldLayers() }
+
 // lockedFile makes a file that is locked before it has the name that others look
 // for.
 func lockedFile(dir string) (*heldFile, error) {

@@ -65,11 +65,13 @@ func (s *Store) begin(clearLate bool) (*op, error) {
 		o.forget()
 		return nil, err
 	}
-	if !clearLate {
-		if err := o.clear(); err != nil {
-			o.forget()
-			return nil, err
-		}
+	err = s.dropPins(o.store)
+	if err == nil && !clearLate {
+		err = o.clear()
+	}
+	if err != nil {
+		o.forget()
+		return nil, err
 	}
 	return o, nil
 }
@@ -192,7 +194,7 @@ func (s *Store) removeDebris(st storage.Store) error {
 		return err
 	}
 	for _, i := range images {
-		if !index.Complete(i.Names, i.NamesHistory, i.BigDataNames, i.Flags) {
+		if i.Flags[flagPin] == nil && !index.Complete(i.Names, i.NamesHistory, i.BigDataNames, i.Flags) {
 			if _, err := s.deleteImage(st, i.ID); err != nil {
 				return err
 			}

@@ -171,7 +171,7 @@ func (o *op) remove(img *Image, ro RemoveOptions, out *Removal) error {
 	for _, d := range img.RepoDigests {
 		out.Untagged = append(out.Untagged, imagename.Familiar(d))
 	}
-	gone, err := o.s.deleteImage(o.store, img.ID)
+	gone, err := o.deleteImage(img)
 	if err != nil {
 		return errs.Wrap(err, "delete image", img.ID[:12])
 	}

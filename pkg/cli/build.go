@@ -135,7 +135,7 @@ func parseCall(s string) (string, error) {
 	return "", errs.WithHint(errs.New(errs.Unsupported, "method %q is not implemented", s), "use build or check")
 }
 
-func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
+func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error) {
 	if err := o.fill(a); err != nil {
 		return err
 	}
@@ -174,6 +174,11 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) error {
 		pulls = nil
 	}
 	defer pod.ReleaseImages()
+	freeLayers, err := pod.HoldLayers()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, freeLayers()) }()
 	if o.debug { // the shell comes after the build, on layers that nobody else may know
 		release, err := cache.Hold(pod.BuildCacheDir())
 		if err != nil {

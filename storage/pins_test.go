@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storage
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The layers of an image that goes during a build stay until the build is done.
+func TestHeldLayers(t *testing.T) {
+	for name, kill := range map[string]bool{"released": false, "killed": true} {
+		t.Run(name, func(t *testing.T) {
+			s, img := pulled(t)
+			top := s.TopLayer(img)
+			release, err := s.HoldLayers()
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := s.HoldLayers()
+			if err != nil {
+				t.Fatal(err)
+			}
+			remove(t, s, "many")
+			if _, err := s.Resolve("many"); err == nil {
+				t.Error("the image is still there")
+			}
+			// Debris of others is cleared away meanwhile, and prune looks around.
+			if err := os.WriteFile(filepath.Join(s.opsDir(), "op-1"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			checkClean(t, s)
+			if _, err := s.Prune(context.Background(), PruneOptions{All: true}); err != nil {
+				t.Fatal(err)
+			}
+			if err := second(); err != nil {
+				t.Fatal(err)
+			}
+			if !s.LayerExists(top.ID) {
+				t.Fatal("a layer went under a build")
+			}
+			if kill {
+				// The kernel gives the lock of a killed process back.
+				holds, _ := filepath.Glob(filepath.Join(s.opsDir(), "hold-*"))
+				if len(holds) != 1 {
+					t.Fatalf("files %v", holds)
+				}
+				if err := os.Rename(holds[0], holds[0]+".moved"); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(holds[0], nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Remove(holds[0] + ".moved"); err != nil {
+					t.Fatal(err)
+				}
+				checkClean(t, s)
+			} else if err := release(); err != nil {
+				t.Fatal(err)
+			}
+			if s.LayerExists(top.ID) {
+				t.Error("the layers are still there")
+			}
+			noLeftovers(t, s)
+			if left, _ := filepath.Glob(filepath.Join(s.opsDir(), "[^hlm]*")); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+			images, err := s.store.Images()
+			if err != nil || len(images) > 0 {
+				t.Errorf("records are left: %v %v", images, err)
+			}
+			_ = release()
+		})
+	}
+}
