@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 	"github.com/proa-containers/proa/storage"
 )
 
@@ -64,7 +65,7 @@ func lockedFile(dir string) (*heldFile, error) {
 		return nil, err
 	}
 	name := filepath.Join(dir, "build-"+strings.TrimPrefix(filepath.Base(f.Name()), "new-"))
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = filelock.Flock(f, unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
 		err = os.Rename(f.Name(), name)
 	}
@@ -123,7 +124,7 @@ func (e *Engine) heldImages() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+		if filelock.Flock(f, unix.LOCK_SH|unix.LOCK_NB) == nil {
 			_ = os.Remove(p)
 			f.Close()
 			continue

@@ -42,6 +42,7 @@ func (s *Store) HoldLayers() (release func() error, err error) {
 		return nil, err
 	}
 	if err := filelock.Flock(f, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = os.Remove(f.Name())
 		f.Close()
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/proa-containers/proa/network/rtnl"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 )
 
 // Options say how an uplink is started when there is none.
@@ -84,7 +85,7 @@ func (f files) find() (h *Hold, used bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if flock(w, unix.LOCK_EX|unix.LOCK_NB) == nil {
+	if filelock.Flock(w, unix.LOCK_EX|unix.LOCK_NB) == nil {
 		w.Close()
 		return nil, false, nil
 	}
@@ -93,7 +94,7 @@ func (f files) find() (h *Hold, used bool, err error) {
 		w.Close()
 		return nil, true, nil
 	}
-	if err := flock(w, unix.LOCK_SH); err != nil {
+	if err := filelock.Flock(w, unix.LOCK_SH); err != nil {
 		w.Close()
 		return nil, false, err
 	}
@@ -216,7 +217,7 @@ func (o Options) launch(ctx context.Context, f files, d Driver, old *os.File) (*
 	if o.HostLoopback && d != None {
 		h.Info.Host = c.host()
 	}
-	if err = flock(w, unix.LOCK_SH); err == nil {
+	if err = filelock.Flock(w, unix.LOCK_SH); err == nil {
 		err = o.run(ctx, f, string(arg), []*os.File{r, old}, &h.Info)
 	}
 	if err != nil {

@@ -41,6 +41,7 @@ import (
 	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/network/netns"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 )
 
 // Names and numbers that the bridges' side must know.
@@ -117,20 +118,11 @@ func (f files) acquire(how int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(l, how); err != nil {
+	if err := filelock.Flock(l, how); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 // openFIFO opens the write end without waiting; errors.Is(err, unix.ENXIO)
@@ -212,7 +204,7 @@ func hold(path string) (f *os.File, dead bool, err error) {
 	if err != nil {
 		return nil, dead, err
 	}
-	return f, dead, flock(f, unix.LOCK_SH)
+	return f, dead, filelock.Flock(f, unix.LOCK_SH)
 }
 
 // fromHolders finds the namespace through any live monitor on a bridge.

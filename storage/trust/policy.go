@@ -23,6 +23,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 )
 
 // Types of a setting, in podman's words.
@@ -163,7 +164,7 @@ func lockDir(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+	if err := filelock.Flock(f, unix.LOCK_EX); err != nil {
 		f.Close()
 		return nil, err
 	}

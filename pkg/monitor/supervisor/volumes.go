@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 	"github.com/proa-containers/proa/pkg/monitor"
 )
 
@@ -46,7 +47,7 @@ func copyUp(root *os.File, v monitor.VolumeMount) error {
 	}
 	defer dst.Close()
 	// Two containers may start on the same new volume at once.
-	if err := unix.Flock(int(dst.Fd()), unix.LOCK_EX); err != nil {
+	if err := filelock.Flock(dst, unix.LOCK_EX); err != nil {
 		return err
 	}
 	if _, err := dst.Readdirnames(1); !errors.Is(err, io.EOF) {
