@@ -212,7 +212,7 @@ func (e *Engine) lostMonitor(ctx context.Context, c *container, cause error) err
 	if !errs.Is(cause, errs.Unavailable) {
 		return cause
 	}
-	if err := waitUnlocked(ctx, e.dirs.ContainerRun(c.ID)); err != nil {
+	if err := waitUnlocked(ctx, e.paths(c.ID)); err != nil {
 		return err
 	}
 	db, err := e.db()
@@ -227,7 +227,7 @@ func (e *Engine) lostMonitor(ctx context.Context, c *container, cause error) err
 		return cause
 	}
 	code := 128 + int(syscall.SIGKILL)
-	if x := readExit(e.dirs.Container(c.ID)); x != nil && x.FinishedAt.After(c.FinishedAt) {
+	if x := readExit(e.dirs.Container(c.ID)); x != nil && lifecycle.Fresh(c.Record, observedExit(x)) {
 		code = x.Code // it died after its work was done
 	}
 	now, err := e.reconcile(ctx, row)

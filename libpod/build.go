@@ -315,7 +315,7 @@ func (e *Engine) RunStep(ctx context.Context, s Step) (code int, err error) {
 	}
 	id := hex.EncodeToString(raw)
 	run := e.dirs.ContainerRun(id)
-	lock, err := monitor.Lock(run)
+	lock, err := monitor.Lock(monitor.Paths{Run: run})
 	if err != nil {
 		return 0, err
 	}

@@ -19,7 +19,13 @@ import (
 
 // dial connects to a container's monitor.
 func (e *Engine) dial(c *container) (*monitor.Client, error) {
-	m, err := monitor.Dial(e.dirs.ContainerRun(c.ID))
+	if err := c.away(); err != nil {
+		return nil, err
+	}
+	if c.run == "" {
+		return nil, c.unseen()
+	}
+	m, err := monitor.Dial(c.run)
 	if errs.Is(err, errs.State) {
 		return nil, notRunning(c.Container)
 	}
@@ -36,19 +42,22 @@ func (e *Engine) loadRunning(ctx context.Context, ref string) (*container, error
 	if err != nil {
 		return nil, err
 	}
+	if err := c.away(); err != nil {
+		return nil, err
+	}
 	if !c.running() {
 		return nil, notRunning(c.Container)
 	}
 	return c, nil
 }
 
-// waitUnlocked waits until nobody holds the lock of a runtime directory. Whoever
-// has it is about to let go: a monitor that has told its end, a front end that
+// waitUnlocked waits until nobody holds the locks of a container. Whoever has
+// them is about to let go: a monitor that has told its end, a front end that
 // starts or removes the container.
-func waitUnlocked(ctx context.Context, run string) error {
+func waitUnlocked(ctx context.Context, p monitor.Paths) error {
 	const patience = 30 * time.Second
 	begin := time.Now()
-	for wait := 200 * time.Microsecond; monitor.Alive(run); wait = min(2*wait, 20*time.Millisecond) {
+	for wait := 200 * time.Microsecond; monitor.Alive(p); wait = min(2*wait, 20*time.Millisecond) {
 		if time.Since(begin) > patience {
 			return errs.New(errs.InUse, "another command has held the container for %s", patience)
 		}
@@ -70,6 +79,9 @@ type StopOptions struct {
 // Stop ends a container's process. A container that is not running is no error.
 func (e *Engine) Stop(ctx context.Context, ref string, o StopOptions) error {
 	c, err := e.load(ctx, ref)
+	if err == nil {
+		err = c.away()
+	}
 	if err != nil || !c.locked {
 		return err
 	}
@@ -104,7 +116,7 @@ func (e *Engine) stop(ctx context.Context, c *container, o StopOptions) error {
 
 // settleGone reconciles a container whose monitor has gone without a word.
 func (e *Engine) settleGone(ctx context.Context, c *container) error {
-	if err := waitUnlocked(ctx, e.dirs.ContainerRun(c.ID)); err != nil {
+	if err := waitUnlocked(ctx, e.paths(c.ID)); err != nil {
 		return err
 	}
 	_, err := e.load(ctx, c.ID)
@@ -126,6 +138,9 @@ func (e *Engine) Kill(ctx context.Context, ref, signal string) error {
 	}
 	c, err := e.load(ctx, ref)
 	if err != nil {
+		return err
+	}
+	if err := c.away(); err != nil {
 		return err
 	}
 	refused := errs.WithHint(errs.New(errs.State, "cannot kill container: %s: container %s is not running", ref, c.ID), "proa start %s", c.Name)
@@ -210,6 +225,9 @@ func (e *Engine) freeze(ctx context.Context, c *container, do func(*monitor.Clie
 // "stopped", "running"), and returns its exit code.
 func (e *Engine) Wait(ctx context.Context, ref, condition string) (code int, err error) {
 	c, err := e.load(ctx, ref)
+	if err == nil {
+		err = c.away()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -346,8 +364,11 @@ func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions, stdout, std
 		path = p
 	}
 	p := &read.Printer{Out: stdout, Err: stderr, Timestamps: o.Timestamps}
-	run := e.dirs.ContainerRun(c.ID)
-	err = read.Read(ctx, read.Source{Driver: l.Driver, Path: path, Alive: func() bool { return monitor.Alive(run) }},
+	if err := c.away(); err != nil && o.Follow {
+		return err
+	}
+	paths := e.paths(c.ID)
+	err = read.Read(ctx, read.Source{Driver: l.Driver, Path: path, Alive: func() bool { return monitor.Alive(paths) }},
 		read.Options{Tail: o.Tail, Since: o.Since, Until: o.Until, Stdout: stdout != nil, Stderr: stderr != nil, Follow: o.Follow}, p.Emit)
 	if o.Follow && ctx.Err() != nil {
 		return nil // Ctrl-C is how one leaves
@@ -359,6 +380,9 @@ func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions, stdout, std
 // empty where it does not run.
 func (e *Engine) Ports(ctx context.Context, ref string) ([]spec.Port, error) {
 	c, err := e.load(ctx, ref)
+	if err == nil {
+		err = c.away()
+	}
 	if err != nil || !c.running() || c.status == nil {
 		return nil, err
 	}

@@ -66,31 +66,31 @@ func (e *Engine) Create(ctx context.Context, c *spec.Container, o CreateOptions)
 	return d.row.ID, os.RemoveAll(e.dirs.ContainerRun(d.row.ID))
 }
 
-// draft is a container that is being made by this process: it holds the lock
-// of its runtime directory.
+// draft is a container that is being made by this process: it holds its locks.
 type draft struct {
 	row     *state.Container
 	body    state.Body
 	image   *storage.Image
 	volumes []*state.Volume
-	lock    *os.File
+	lock    *monitor.Hold
 	images  *os.File // shared lock against rmi, until the record names the image
 	// reserved says that there is a record.
 	reserved bool
 }
 
 func (d *draft) close() {
-	for _, f := range []*os.File{d.lock, d.images} {
-		if f != nil {
-			_ = f.Close()
-		}
+	if d.lock != nil {
+		_ = d.lock.Close()
+	}
+	if d.images != nil {
+		_ = d.images.Close()
 	}
 	d.lock, d.images = nil, nil
 }
 
 // draft finds the image, pulling it where that is wanted, and works out what
-// the container will be. Nothing is on disk yet but the locked runtime
-// directory.
+// the container will be. Nothing is on disk yet but the two locked
+// directories.
 func (e *Engine) draft(ctx context.Context, c *spec.Container, pull PullOptions) (*draft, error) {
 	if err := checkRequest(c); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (e *Engine) draft(ctx context.Context, c *spec.Container, pull PullOptions)
 		return nil, err
 	}
 	var err error
-	if d.lock, err = monitor.Lock(e.dirs.ContainerRun(d.row.ID)); err != nil {
+	if d.lock, err = monitor.LockNew(e.paths(d.row.ID)); err != nil {
 		d.close()
 		return nil, err
 	}
@@ -220,9 +220,10 @@ func withTag(name string) string {
 }
 
 // lockImages holds off rmi (LOCK_SH) or everybody who makes a container
-// (LOCK_EX). It is held for some milliseconds only.
+// (LOCK_EX). It is held for some milliseconds only. It lies where the images
+// are: whoever shares them may have another runtime directory.
 func (e *Engine) lockImages(ctx context.Context, how int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(e.dirs.Run, "images.lock"), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(filepath.Join(e.dirs.Data, "images.lock"), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, errs.Wrap(err, "lock the images", "")
 	}
@@ -269,7 +270,7 @@ func (e *Engine) fill(ctx context.Context, d *draft) error {
 		ID: id, Name: c.Name, Created: time.Now().UTC(), Image: c.Image, ImageID: d.image.ID, Command: args,
 		Labels: mergeLabels(d.body.Image.Labels, c.Labels), Ports: c.Network.Ports, Exposed: exposed(c, &d.body.Image),
 		Networks: networkNames(&c.Network), AutoRemove: c.Lifecycle.AutoRemove, Restart: c.Lifecycle.Restart.Name,
-		Record: lifecycle.Record{State: lifecycle.Creating},
+		Record: lifecycle.Record{State: lifecycle.Creating, Place: e.here(&monitor.Status{})},
 	}
 	for _, m := range d.body.Spec.Mounts {
 		if m.Type != spec.MountTmpfs {
@@ -398,10 +399,6 @@ func (e *Engine) reserve(ctx context.Context, d *draft) error {
 	d.images = nil
 	if err := failpoint.Hit(FailpointCreateReserved); err != nil {
 		return err
-	}
-	data := e.dirs.Container(d.row.ID)
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return errs.Wrap(err, "create", data)
 	}
 	if d.body.Rootfs, err = e.rootfs(ctx, d.image, d.row.ID); err != nil {
 		return err

@@ -334,7 +334,7 @@ func (e *Engine) removeUsers(ctx context.Context, imageID string) (gone []Remove
 		if c == nil {
 			continue
 		}
-		if c.locked {
+		if c.locked || c.host != "" {
 			return nil, nil // the store's refusal tells about it
 		}
 		stopped = append(stopped, RemovedContainer{ID: c.ID, Name: c.Name})
@@ -366,7 +366,7 @@ func (e *Engine) imageUsers(ctx context.Context) (map[string]string, error) {
 	for _, c := range list {
 		var how string
 		switch {
-		case c.running():
+		case c.running(), c.host != "":
 			how = "image is being used by running container " + c.ID[:12]
 		case use[c.ImageID] == "":
 			how = "image is being used by stopped container " + c.ID[:12]

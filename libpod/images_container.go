@@ -54,6 +54,9 @@ func (e *Engine) withBody(ctx context.Context, ref string) (*container, *state.B
 // Commit makes an image of a container, running or not, and returns its id.
 func (e *Engine) Commit(ctx context.Context, ref string, o CommitOptions) (id string, err error) {
 	c, b, err := e.withBody(ctx, ref)
+	if err == nil {
+		err = c.away()
+	}
 	if err != nil {
 		return "", err
 	}
@@ -100,7 +103,7 @@ func (e *Engine) pauseForCommit(ctx context.Context, c *container, must bool) (r
 		return nothing, &errs.Error{Op: "pause container", Kind: errs.KindOf(err), Object: c.Name, Err: err, Hint: "proa commit --pause=false " + c.Name}
 	}
 	return func() {
-		if m, err := monitor.Dial(e.dirs.ContainerRun(c.ID)); err == nil {
+		if m, err := monitor.Dial(c.run); err == nil {
 			_ = m.Unpause(context.WithoutCancel(ctx))
 		}
 	}, nil

@@ -41,6 +41,9 @@ func (e *Engine) joinPID(ctx context.Context, ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := c.away(); err != nil {
+		return "", err
+	}
 	if !c.running() || c.status == nil || c.status.PID == 0 {
 		return "", errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name), "proa start %s", c.Name)
 	}

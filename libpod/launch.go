@@ -42,9 +42,9 @@ type launching struct {
 	uplink *uplink.Hold
 }
 
-// launch starts a monitor for the container whose lock is given, and returns as
+// launch starts a monitor for the container whose locks are given, and returns as
 // soon as the process exists. After an error there is nothing to release.
-func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock *os.File, attach bool) (*launching, error) {
+func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, hold *monitor.Hold, attach bool) (*launching, error) {
 	l := &launching{e: e, id: id}
 	var err error
 	if l.join, err = e.joins(ctx, c); err != nil {
@@ -55,7 +55,7 @@ func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, lock 
 		return nil, err
 	}
 	l.handle, err = monitor.Launch(ctx, monitor.LaunchOptions{
-		RunDir: e.dirs.ContainerRun(id), Lock: lock, Attach: attach,
+		RunDir: e.dirs.ContainerRun(id), Hold: hold, Attach: attach,
 		Start: l.startInside,
 		Env:   e.settleEnv(),
 	})
@@ -253,7 +253,7 @@ func (e *Engine) config(ctx context.Context, row *state.Container, b *state.Body
 	}
 	cfg.Logging, cfg.LogPath = e.logging(row.ID, c)
 	cfg.LogTag = map[string]string{"image": c.Image, "imageId": row.ImageID, "id": row.ID, "name": row.Name}
-	cfg.Restart, cfg.RestartCount = c.Lifecycle.Restart, 0
+	cfg.Restart, cfg.RestartCount, cfg.Run = c.Lifecycle.Restart, 0, row.Run
 	cfg.StopSignal, cfg.StopTimeout = out.StopSignal, stopTimeout(c)
 	cfg.Health = health(c, &b.Image)
 	cfg.AutoRemove = c.Lifecycle.AutoRemove
@@ -377,7 +377,7 @@ func (e *Engine) commitStart(row *state.Container, cfg *monitor.Config, st *moni
 		if r.State != lifecycle.Creating && !r.Starting() {
 			return // as the other command has seen it
 		}
-		*r = lifecycle.Record{State: lifecycle.Running, StartedAt: st.StartedAt, FinishedAt: r.FinishedAt}
+		*r = lifecycle.Record{State: lifecycle.Running, StartedAt: st.StartedAt, FinishedAt: r.FinishedAt, Run: r.Run, Place: e.here(st)}
 		if r.StartedAt.IsZero() {
 			r.StartedAt = time.Now().UTC()
 		}
@@ -409,6 +409,9 @@ func (e *Engine) rewrite(row *state.Container, root *spec.Rootfs, ev state.Event
 		}
 		if now == nil {
 			return noSuchContainer(row.ID)
+		}
+		if host := elsewhere(now); host != "" {
+			return (&container{Container: now, host: host}).away()
 		}
 		*row = *now
 	}

@@ -40,8 +40,8 @@ func testEngine(t *testing.T) (e *Engine, notices *[]string) {
 	return e, notices
 }
 
-// place puts a container into the database with its data directory.
-func place(t *testing.T, e *Engine, name string, r lifecycle.Record, change func(*state.Container)) *state.Container {
+// stored puts a container into the database with its data directory.
+func stored(t *testing.T, e *Engine, name string, r lifecycle.Record, change func(*state.Container)) *state.Container {
 	t.Helper()
 	db, err := e.db()
 	if err != nil {
@@ -78,7 +78,7 @@ var running = lifecycle.Record{State: lifecycle.Running, StartedAt: time.Unix(10
 
 func TestKilledMonitorIsToldOnce(t *testing.T) {
 	e, notices := testEngine(t)
-	c := place(t, e, "web", running, nil)
+	c := stored(t, e, "web", running, nil)
 	run := e.dirs.ContainerRun(c.ID)
 	write(t, filepath.Join(run, monitor.LockFile), "")
 	write(t, filepath.Join(run, monitor.StatusFile), `{"state":"running","startedAt":"1970-01-01T00:16:40Z"}`)
@@ -106,9 +106,9 @@ func TestKilledMonitorIsToldOnce(t *testing.T) {
 
 func TestHalfMadeContainersVanish(t *testing.T) {
 	e, _ := testEngine(t)
-	made := place(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
-	removed := place(t, e, "gone", lifecycle.Record{State: lifecycle.Removing}, nil)
-	ended := place(t, e, "rm", running, func(c *state.Container) { c.AutoRemove = true })
+	made := stored(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
+	removed := stored(t, e, "gone", lifecycle.Record{State: lifecycle.Removing}, nil)
+	ended := stored(t, e, "rm", running, func(c *state.Container) { c.AutoRemove = true })
 	write(t, filepath.Join(e.dirs.Container(ended.ID), monitor.ExitFile), `{"code":3,"startedAt":"1970-01-01T00:16:40Z","finishedAt":"1970-01-01T01:00:00Z"}`)
 	stray := strings.Repeat("ab", 32)
 	write(t, filepath.Join(e.dirs.ContainerRun(stray), monitor.LockFile), "")
@@ -133,7 +133,7 @@ func TestHalfMadeContainersVanish(t *testing.T) {
 // when that is done, must not take the container for an abandoned one.
 func TestFinishedInBetween(t *testing.T) {
 	e, _ := testEngine(t)
-	c := place(t, e, "new", lifecycle.Record{State: lifecycle.Creating}, nil)
+	c := stored(t, e, "new", lifecycle.Record{State: lifecycle.Creating}, nil)
 	db, err := e.db()
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestFinishedInBetween(t *testing.T) {
 // those that act.
 func TestRecordChangedMeanwhile(t *testing.T) {
 	e, _ := testEngine(t)
-	c := place(t, e, "web", lifecycle.Record{State: lifecycle.Creating}, nil)
+	c := stored(t, e, "web", lifecycle.Record{State: lifecycle.Creating}, nil)
 	db, err := e.db()
 	if err != nil {
 		t.Fatal(err)
@@ -194,9 +194,9 @@ func TestRecordChangedMeanwhile(t *testing.T) {
 // the container that was recorded as ended does not come back to life.
 func TestClearedMeanwhile(t *testing.T) {
 	e, _ := testEngine(t)
-	c := place(t, e, "web", lifecycle.Record{State: lifecycle.Exited, ExitCode: 137, StartedAt: running.StartedAt, FinishedAt: time.Unix(2000, 0)}, nil)
+	c := stored(t, e, "web", lifecycle.Record{State: lifecycle.Exited, ExitCode: 137, StartedAt: running.StartedAt, FinishedAt: time.Unix(2000, 0)}, nil)
 	run := e.dirs.ContainerRun(c.ID)
-	lock, err := monitor.Lock(run)
+	lock, err := monitor.Lock(e.paths(c.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,8 +210,8 @@ func TestClearedMeanwhile(t *testing.T) {
 
 func TestOneAtWorkIsLeftAlone(t *testing.T) {
 	e, _ := testEngine(t)
-	c := place(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
-	lock, err := monitor.Lock(e.dirs.ContainerRun(c.ID))
+	c := stored(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
+	lock, err := monitor.Lock(e.paths(c.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,14 +270,14 @@ func TestAnonymousVolumesGoWithTheContainer(t *testing.T) {
 
 func TestFilters(t *testing.T) {
 	e, _ := testEngine(t)
-	old := place(t, e, "old", lifecycle.Record{State: lifecycle.Exited, ExitCode: 3, FinishedAt: time.Now()}, func(c *state.Container) {
+	old := stored(t, e, "old", lifecycle.Record{State: lifecycle.Exited, ExitCode: 3, FinishedAt: time.Now()}, func(c *state.Container) {
 		c.Created = time.Now().Add(-time.Hour)
 		c.Labels = map[string]string{"a": "1", "b": "2"}
 		c.Mounts = []string{"data"}
 		c.Networks = []string{"bridge"}
 		c.Exposed = []string{"80/tcp"}
 	})
-	place(t, e, "new", lifecycle.Record{State: lifecycle.Created}, func(c *state.Container) {
+	stored(t, e, "new", lifecycle.Record{State: lifecycle.Created}, func(c *state.Container) {
 		c.Labels = map[string]string{"a": "9"}
 		c.Networks = []string{"net1"}
 		c.Ports = []spec.Port{{ContainerPort: 8080, HostPort: 80, Protocol: "udp"}}

@@ -50,8 +50,9 @@ type Summary struct {
 	Mounts     []string // volume names and host paths
 	Networks   []string
 	AutoRemove bool
-	SizeRw     int64 // bytes, with Size
-	SizeRoot   int64 // bytes, with Size
+	Host       string // the other host that it runs on; empty: this one, or none
+	SizeRw     int64  // bytes, with Size
+	SizeRoot   int64  // bytes, with Size
 }
 
 // List returns containers, the newest first.
@@ -161,7 +162,7 @@ func settled(row *state.Container) bool {
 func summary(c *container) Summary {
 	s := Summary{ID: c.ID, Name: c.Name, Image: c.Image, ImageID: c.ImageID, Command: c.Command, Created: c.Created, State: c.State,
 		StartedAt: c.StartedAt, FinishedAt: c.FinishedAt, ExitCode: c.ExitCode, Labels: c.Labels, Mounts: c.Mounts, Networks: c.Networks,
-		AutoRemove: c.AutoRemove}
+		AutoRemove: c.AutoRemove, Host: c.host}
 	if c.State == lifecycle.Creating || c.Starting() {
 		s.State = lifecycle.Created
 	}

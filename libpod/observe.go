@@ -18,6 +18,7 @@ import (
 	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/hostid"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/rootless/userns"
 )
@@ -26,6 +27,8 @@ import (
 type container struct {
 	*state.Container
 	locked bool            // a monitor, or a front end, is at work
+	run    string          // the runtime directory where the monitor is reached; "": it cannot be seen from here
+	host   string          // the other host that has it under way; "": none
 	status *monitor.Status // of a live monitor; nil: none, or not yet
 	exit   *monitor.Exit   // of the last run; nil: not read, or none
 }
@@ -66,7 +69,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 	if act == 0 {
 		return c, nil
 	}
-	if act&lifecycle.Clear != 0 && !monitor.Alive(e.dirs.ContainerRun(c.ID)) {
+	if act&lifecycle.Clear != 0 && !monitor.Alive(e.paths(c.ID)) {
 		e.clearDead(c.ID)
 	}
 	if act&lifecycle.Notify != 0 {
@@ -84,7 +87,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 		return e.discard(ctx, c)
 	}
 	if act&lifecycle.Clear != 0 {
-		if _, err := monitor.Clear(e.dirs.ContainerRun(c.ID)); err != nil {
+		if _, err := monitor.Clear(e.paths(c.ID)); err != nil {
 			return nil, err
 		}
 	}
@@ -154,7 +157,7 @@ func (e *Engine) save(ctx context.Context, c *container, next lifecycle.Record, 
 // discard ends what a --rm or a dead creator left. It returns the container
 // where that stays after all, or where somebody else is at it.
 func (e *Engine) discard(ctx context.Context, c *container) (*container, error) {
-	lock, err := monitor.Lock(e.dirs.ContainerRun(c.ID))
+	lock, err := monitor.Lock(e.paths(c.ID))
 	if errs.Is(err, errs.State) {
 		return c, nil
 	}
@@ -198,31 +201,48 @@ func (e *Engine) observe(row *state.Container) (*container, lifecycle.Observed) 
 
 // look is observe; ours says that it is the caller who holds the lock.
 func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Observed) {
-	c := &container{Container: row}
+	c := &container{Container: row, run: e.dirs.ContainerRun(row.ID)}
 	o := lifecycle.Observed{Now: time.Now().UTC()}
-	run := e.dirs.ContainerRun(row.ID)
-	if _, err := os.Lstat(run); err == nil {
+	var st *monitor.Status
+	if _, err := os.Lstat(c.run); err == nil {
 		o.RunDir = true
 		// The status before the lock: a monitor that is gone between the two
 		// is then taken for dead, never a dead one's status for a live one's.
-		st := readStatus(run)
-		o.Locked = !ours && monitor.Alive(run)
+		st = readStatus(c.run)
+		o.Locked = !ours && monitor.Locked(c.run)
 		if !o.Locked {
-			_, err := os.Lstat(run)
+			_, err := os.Lstat(c.run)
 			o.RunDir = err == nil
 		}
-		if o.Locked && st != nil && !row.State.Live() && !wroteIt(st) {
-			// Whoever clears up after a dead monitor holds the lock, too, while
-			// what that one said is still there.
-			st = nil
+	}
+	if !o.Locked {
+		c.host = elsewhere(row)
+		o.Elsewhere = c.host != ""
+		if !ours && monitor.Locked(e.dirs.Container(row.ID)) {
+			// Alive, and not where this process would look.
+			c.run = e.reach(row)
+			st = readStatus(c.run)
+			// Once more: it may have ended meanwhile.
+			o.Locked = monitor.Alive(e.paths(row.ID))
 		}
-		if st != nil {
-			o.Status = &lifecycle.Status{State: liveState(st.State), StartedAt: st.StartedAt, RestartCount: st.RestartCount}
+	}
+	if o.Locked && st != nil && !row.State.Live() && !wroteIt(st) {
+		// Whoever clears up after a dead monitor holds the lock, too, while
+		// what that one said is still there.
+		st = nil
+	}
+	if st != nil {
+		o.Status = &lifecycle.Status{State: liveState(st.State), StartedAt: st.StartedAt, RestartCount: st.RestartCount, Run: st.Run}
+	}
+	if o.Locked {
+		c.locked, c.status = true, st
+		if p, _ := placeOf(&row.Record); st != nil && c.run == e.dirs.ContainerRun(row.ID) && (p.PID != st.MonitorPID || p.Start != st.MonitorStart) {
+			o.Place = e.here(st) // its front end died before it could say so
 		}
-		if o.Locked {
-			c.locked, c.status = true, st
-			return c, o
-		}
+		return c, o
+	}
+	if p, known := placeOf(&row.Record); known {
+		o.Rebooted = !p.Host.SameBoot(hostid.Self())
 	}
 	data := e.dirs.Container(row.ID)
 	if _, err := os.Lstat(data); err == nil {
@@ -242,7 +262,7 @@ func wroteIt(st *monitor.Status) bool {
 
 func observedExit(x *monitor.Exit) *lifecycle.Exit {
 	return &lifecycle.Exit{Code: x.Code, OOMKilled: x.OOMKilled, StartedAt: x.StartedAt, FinishedAt: x.FinishedAt,
-		Error: x.Error, RestartCount: x.RestartCount, StoppedByUser: x.StoppedByUser}
+		Error: x.Error, RestartCount: x.RestartCount, StoppedByUser: x.StoppedByUser, Run: x.Run}
 }
 
 func liveState(s monitor.State) lifecycle.State {
@@ -304,7 +324,7 @@ func (e *Engine) clearStrays(ctx context.Context, ids []string) error {
 		return err
 	}
 	for _, id := range ids {
-		lock, err := monitor.Lock(e.dirs.ContainerRun(id))
+		lock, err := monitor.Lock(e.paths(id))
 		if errs.Is(err, errs.State) {
 			continue // somebody is at work
 		}

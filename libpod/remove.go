@@ -38,6 +38,9 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 		return err
 	}
 	for {
+		if err := c.away(); err != nil {
+			return err
+		}
 		if c.locked {
 			if err := e.endForRemoval(ctx, c, o); err != nil {
 				return err
@@ -110,6 +113,9 @@ func (e *Engine) removeLocked(ctx context.Context, c *container, o RemoveOptions
 		// A --rm, or another rm, was faster.
 		return nil, os.RemoveAll(e.dirs.ContainerRun(c.ID))
 	}
+	if now, _ := e.look(row, true); now.host != "" {
+		return now, nil // another host was faster, where locks do not reach it
+	}
 	if err := failpoint.Hit(FailpointRemoveLocked); err != nil {
 		return nil, err
 	}
@@ -118,20 +124,22 @@ func (e *Engine) removeLocked(ctx context.Context, c *container, o RemoveOptions
 
 // lockEnded takes a container's lock, waiting for a monitor that has reported
 // its end to be gone.
-func (e *Engine) lockEnded(ctx context.Context, id string) (*os.File, error) {
-	run := e.dirs.ContainerRun(id)
-	if err := waitUnlocked(ctx, run); err != nil {
+func (e *Engine) lockEnded(ctx context.Context, id string) (*monitor.Hold, error) {
+	p := e.paths(id)
+	if err := waitUnlocked(ctx, p); err != nil {
 		return nil, err
 	}
-	return monitor.Lock(run)
+	return monitor.Lock(p)
 }
 
 // destroy removes everything of a container and its record. The caller holds
-// the lock of the runtime directory, which goes last: while it stands, what is
-// left can be found.
+// the locks; the runtime directory goes last: while it stands, what is left can
+// be found.
 func (e *Engine) destroy(ctx context.Context, row *state.Container, volumes bool) error {
 	if row.State != lifecycle.Removing {
-		err := e.rewrite(row, nil, state.Event{}, func(r *lifecycle.Record) { r.State = lifecycle.Removing })
+		err := e.rewrite(row, nil, state.Event{}, func(r *lifecycle.Record) {
+			r.State, r.Place = lifecycle.Removing, e.here(&monitor.Status{})
+		})
 		if errs.Is(err, errs.NotFound) {
 			return os.RemoveAll(e.dirs.ContainerRun(row.ID))
 		}

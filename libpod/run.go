@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
@@ -59,6 +58,7 @@ func (e *Engine) Run(ctx context.Context, c *spec.Container, o RunOptions) (id s
 		return "", err
 	}
 	defer d.close()
+	d.row.Run = 1
 	l, err := e.launch(ctx, d.row.ID, &d.body.Spec, d.lock, n != nil)
 	if err != nil {
 		return "", errors.Join(err, e.abandon(ctx, d))
@@ -122,7 +122,7 @@ type foreground struct {
 // connected before it runs, so that not a byte is missed. The result is never
 // nil.
 func (e *Engine) start(ctx context.Context, row *state.Container, l *launching, cfg *monitor.Config, n *session) (*foreground, error) {
-	f := &foreground{e: e, c: &container{Container: row, locked: true}, n: n}
+	f := &foreground{e: e, c: &container{Container: row, locked: true, run: e.dirs.ContainerRun(row.ID)}, n: n}
 	if n == nil {
 		return f, errors.Join(e.begin(ctx, l, row, cfg, nil, nil), ctx.Err())
 	}
@@ -176,6 +176,9 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
 		if err != nil {
 			return err
 		}
+		if err := c.away(); err != nil {
+			return err
+		}
 		if c.State.Live() && c.locked && !c.Starting() {
 			if c.State == lifecycle.Paused {
 				return errs.WithHint(errs.New(errs.State, "cannot start a paused container, try unpause instead"), "proa unpause %s", c.Name)
@@ -199,8 +202,8 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
 	}
 }
 
-// startLocked starts a container whose lock is held; it closes lock.
-func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o StartOptions) error {
+// startLocked starts a container whose locks are held; it closes them.
+func (e *Engine) startLocked(ctx context.Context, c *container, lock *monitor.Hold, o StartOptions) error {
 	defer lock.Close()
 	db, err := e.db()
 	if err != nil {
@@ -213,6 +216,9 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 	}
 	if row == nil {
 		return errors.Join(noSuchContainer(c.ID), os.RemoveAll(e.dirs.ContainerRun(c.ID)))
+	}
+	if now, _ := e.look(row, true); now.host != "" {
+		return errors.Join(now.away(), os.RemoveAll(e.dirs.ContainerRun(row.ID)))
 	}
 	body, err := db.Body(row.ID)
 	if err != nil {
@@ -245,18 +251,14 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *os.File, o
 }
 
 func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *state.Body, l *launching, n *session) (*foreground, error) {
-	// The intention first, then the old exit file goes: without it, whoever
-	// looks would take the next end for the last one.
 	err := e.rewrite(row, nil, state.Event{}, func(r *lifecycle.Record) {
 		r.State, r.StartedAt, r.Error, r.StoppedByUser = lifecycle.Running, time.Time{}, "", false
+		r.Run, r.Place = r.Run+1, e.here(&monitor.Status{})
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := failpoint.Hit(FailpointStartIntended); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(filepath.Join(e.dirs.Container(row.ID), monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	if body.Rootfs.Driver == "" {
@@ -281,6 +283,9 @@ func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *sta
 func (e *Engine) Attach(ctx context.Context, ref string, s Streams) error {
 	c, err := e.load(ctx, ref)
 	if err != nil {
+		return err
+	}
+	if err := c.away(); err != nil {
 		return err
 	}
 	if !c.running() {

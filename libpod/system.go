@@ -268,7 +268,7 @@ func (e *Engine) Leaks(_ context.Context) (list []string, err error) {
 		return nil, err
 	}
 	for _, id := range ids {
-		if !monitor.Alive(e.dirs.ContainerRun(id)) {
+		if !monitor.Alive(e.paths(id)) {
 			list = append(list, fmt.Sprintf("runtime directory %s has no live monitor", e.dirs.ContainerRun(id)))
 		}
 	}

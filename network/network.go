@@ -67,8 +67,9 @@ type Attached struct {
 	att      spec.Attachment
 	warnings []string
 
-	mu   sync.Mutex
-	undo []func()
+	mu      sync.Mutex
+	undo    []func()
+	restore []func() error
 }
 
 // Attachment is what the container got.
@@ -88,6 +89,20 @@ func (a *Attached) Close() error {
 		f()
 	}
 	return nil
+}
+
+// Restore writes uplink and leases down again after the directory of their files
+// was removed: other containers go on finding this one by its names, and new
+// ones come to the same bridges.
+func (a *Attached) Restore() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.undo == nil {
+		return // closed
+	}
+	for _, restore := range a.restore {
+		_ = restore()
+	}
 }
 
 func (a *Attached) onClose(f func()) {
@@ -206,6 +221,7 @@ func (a *Attached) join(plan spec.NetworkPlan, env Env) (*uplink.Session, error)
 		return nil, err
 	}
 	a.onClose(s.Close)
+	a.restore = append(a.restore, func() error { return s.Restore(plan.StateDir) })
 	a.warn(s.Info.Warning)
 	if s.Dead {
 		a.warn("the process that connects bridges with the outside was killed; the next container that starts brings it back")
@@ -247,12 +263,13 @@ func (a *Attached) lease(plan spec.NetworkPlan, env Env, s *uplink.Session) ([]*
 			Dir: leaseDir(plan, b), Network: b.Network, Subnets: b.Subnets, Gateways: b.Gateways,
 			IP: b.IP, IP6: b.IP6, MAC: b.MAC,
 			Owner: ipam.Record{ID: plan.ID, Name: plan.Name, Hostname: plan.Hostname, Aliases: b.Aliases,
-				RunDir: env.RunDir, PID: pid, NetnsFD: int(s.Netns.Fd())},
+				RunDir: env.RunDir, PID: pid, NetnsFD: int(s.Netns.Fd()), FIFO: s.FIFO()},
 		})
 		if err != nil {
 			return nil, err
 		}
 		a.onClose(l.Release)
+		a.restore = append(a.restore, l.Restore)
 		leases = append(leases, l)
 	}
 	return leases, nil

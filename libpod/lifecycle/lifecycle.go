@@ -32,6 +32,10 @@ func States() []State {
 	return []State{Creating, Created, Running, Paused, Restarting, Removing, Exited, Dead}
 }
 
+// UnderWay reports that a process is expected to be at work on it: a monitor,
+// or a command that creates or removes it.
+func (s State) UnderWay() bool { return s.Live() || s == Creating || s == Removing }
+
 // Live reports whether a monitor is expected to be there.
 func (s State) Live() bool { return s == Running || s == Paused || s == Restarting }
 
@@ -133,6 +137,12 @@ type Record struct {
 	FinishedAt    time.Time
 	RestartCount  int
 	StoppedByUser bool
+	// Run counts the starts of the container. What a monitor leaves says of
+	// which one it is: a clock may step back between two of them.
+	Run int
+	// Place says where the last start, or the removal, takes place: host, runtime
+	// directory and monitor, in the words of package libpod.
+	Place string
 }
 
 // Starting reports that a start was intended, and that its outcome has not

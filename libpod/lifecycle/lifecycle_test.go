@@ -69,6 +69,7 @@ func TestReconcile(t *testing.T) {
 	running := Record{State: Running, StartedAt: t1}
 	again := Record{State: Exited, ExitCode: 3, StartedAt: t0, FinishedAt: t1}
 	exit := &Exit{Code: 7, StartedAt: t1, FinishedAt: t2}
+	placed := Record{State: Running, StartedAt: t1, Run: 2, Place: "n1"}
 	for _, tt := range []struct {
 		name string
 		r    Record
@@ -137,6 +138,35 @@ func TestReconcile(t *testing.T) {
 		{"removal interrupted", Record{State: Removing}, false, Observed{Data: true}, Record{State: Removing}, Discard},
 		{"dead", Record{State: Dead}, false, Observed{Data: true}, Record{State: Dead}, 0},
 		{"data directory lost", again, false, Observed{}, again, 0},
+		{"running elsewhere", placed, false, Observed{Elsewhere: true, Data: true}, placed, 0},
+		{"running elsewhere, --rm", placed, true, Observed{Elsewhere: true, Data: true}, placed, 0},
+		{"ended elsewhere", placed, false, Observed{Elsewhere: true, Data: true, Exit: &Exit{Code: 7, StartedAt: t1, FinishedAt: t2, Run: 2}},
+			Record{State: Exited, ExitCode: 7, StartedAt: t1, FinishedAt: t2, Run: 2, Place: "n1"}, Save | Died},
+		{"ended elsewhere, --rm", placed, true, Observed{Elsewhere: true, Data: true, Exit: &Exit{Code: 7, StartedAt: t1, FinishedAt: t2, Run: 2}},
+			Record{State: Exited, ExitCode: 7, StartedAt: t1, FinishedAt: t2, Run: 2, Place: "n1"}, Save | Died},
+		{"being created elsewhere", Record{State: Creating, Place: "n1"}, false, Observed{Elsewhere: true}, Record{State: Creating, Place: "n1"}, 0},
+		{"being removed elsewhere", Record{State: Removing, Place: "n1"}, false, Observed{Elsewhere: true}, Record{State: Removing, Place: "n1"}, 0},
+		{"ended elsewhere and waiting for its removal", Record{State: Exited, Place: "n1"}, true, Observed{Elsewhere: true},
+			Record{State: Exited, Place: "n1"}, 0},
+		{"runtime directory gone, monitor dead", placed, false, Observed{Data: true},
+			Record{State: Exited, ExitCode: 137, Error: MonitorKilled, StartedAt: t1, FinishedAt: now, Run: 2, Place: "n1"}, Save | Died | Notify},
+		{"reboot of a known place", placed, false, Observed{Data: true, Rebooted: true},
+			Record{State: Exited, ExitCode: 255, Error: HostRestarted, StartedAt: t1, FinishedAt: now, Run: 2, Place: "n1"}, Save | Died},
+		{"reboot where the runtime directory is no tmpfs", placed, false, Observed{RunDir: true, Data: true, Rebooted: true},
+			Record{State: Exited, ExitCode: 255, Error: HostRestarted, StartedAt: t1, FinishedAt: now, Run: 2, Place: "n1"}, Save | Died | Clear},
+		// The clock went back a day between two runs: only the number counts.
+		{"ended before the last end", Record{State: Running, StartedAt: t0, FinishedAt: now, Run: 2}, false,
+			Observed{Data: true, Exit: &Exit{Code: 7, StartedAt: t0, FinishedAt: t1, Run: 2}},
+			Record{State: Exited, ExitCode: 7, StartedAt: t0, FinishedAt: t1, Run: 2}, Save | Died},
+		{"the last run's exit file from the future", Record{State: Running, StartedAt: t1, FinishedAt: t0, Run: 2, Place: "n1"}, false,
+			Observed{RunDir: true, Data: true, Exit: &Exit{Code: 3, StartedAt: t0, FinishedAt: now, Run: 1}},
+			Record{State: Exited, ExitCode: 137, Error: MonitorKilled, StartedAt: t1, FinishedAt: now, Run: 2, Place: "n1"}, Save | Died | Notify | Clear},
+		{"a run that the record does not know", Record{State: Exited, StartedAt: t1, FinishedAt: now, Run: 1}, false,
+			Observed{Data: true, Exit: &Exit{Code: 7, StartedAt: t0, FinishedAt: t1, Run: 2}},
+			Record{State: Exited, ExitCode: 7, StartedAt: t0, FinishedAt: t1, Run: 2}, Save | Died},
+		{"its monitor is found", Record{State: Running, StartedAt: t1, Run: 2, Place: "n1"}, false,
+			Observed{Locked: true, RunDir: true, Place: "n1 with pid", Status: &Status{State: Running, StartedAt: t1, Run: 2}},
+			Record{State: Running, StartedAt: t1, Run: 2, Place: "n1 with pid"}, Save},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.o.Now = now

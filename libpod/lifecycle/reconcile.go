@@ -11,6 +11,13 @@ type Observed struct {
 	// Locked: somebody holds the runtime directory's lock: a monitor, or a
 	// front end on its way to one (then Status is nil).
 	Locked bool
+	// Elsewhere: the record's place is another host. What cannot be seen from
+	// here proves nothing then; only an exit file, which all hosts share, does.
+	Elsewhere bool
+	// Rebooted: the record's place is an earlier boot of this host.
+	Rebooted bool
+	// Place is where the live monitor is found to be; empty: as the record says.
+	Place  string
 	RunDir bool    // the runtime directory exists
 	Data   bool    // the data directory exists
 	Status *Status // RunDir/status.json
@@ -22,6 +29,7 @@ type Status struct {
 	State        State // Creating, Running, Paused, Restarting or Exited
 	StartedAt    time.Time
 	RestartCount int
+	Run          int
 }
 
 // Exit is the part of an exit file that matters here.
@@ -33,6 +41,7 @@ type Exit struct {
 	Error         string
 	RestartCount  int
 	StoppedByUser bool
+	Run           int
 }
 
 // Action is a bit set of what Reconcile asks for beside storing the record.
@@ -66,6 +75,9 @@ func Reconcile(r Record, autoRemove bool, o Observed) (Record, Action) {
 	if o.Locked {
 		return locked(r, o)
 	}
+	if o.Elsewhere && (r.State.UnderWay() || autoRemove) {
+		return elsewhere(r, o)
+	}
 	next, act := unlocked(r, o)
 	if o.RunDir {
 		act |= Clear
@@ -93,7 +105,10 @@ func locked(r Record, o Observed) (Record, Action) {
 		if !o.Status.StartedAt.IsZero() {
 			next.StartedAt = o.Status.StartedAt
 		}
-		next.RestartCount = o.Status.RestartCount
+		next.RestartCount, next.Run = o.Status.RestartCount, max(r.Run, o.Status.Run)
+		if o.Place != "" {
+			next.Place = o.Place
+		}
 	default:
 		// Setting up, or about to end: its exit file speaks next.
 		return r, 0
@@ -104,9 +119,41 @@ func locked(r Record, o Observed) (Record, Action) {
 	return r, 0
 }
 
+// elsewhere: another host's container. That it has ended is told by its exit
+// file; its directories are that host's to clear away.
+func elsewhere(r Record, o Observed) (Record, Action) {
+	if !r.State.Live() || !Fresh(r, o.Exit) {
+		return r, 0
+	}
+	return ended(r, o.Exit), died(o.Exit) | Save
+}
+
+// Fresh reports that an exit file is of the run that the record speaks of, or
+// of a later one that it does not know yet.
+func Fresh(r Record, e *Exit) bool {
+	switch {
+	case e == nil:
+		return false
+	case e.Run == 0: // written by a proa that did not count
+		return e.FinishedAt.After(r.FinishedAt)
+	case r.State.UnderWay():
+		return e.Run >= r.Run
+	}
+	return e.Run > r.Run
+}
+
+// newer reports the same of a monitor's status, for a record that says that
+// nothing runs.
+func newer(r Record, s *Status) bool {
+	if s.Run == 0 {
+		return s.StartedAt.After(r.FinishedAt)
+	}
+	return s.Run > r.Run && !s.StartedAt.IsZero()
+}
+
 // unlocked: nobody is at work; the files left behind decide.
 func unlocked(r Record, o Observed) (Record, Action) {
-	fresh := o.Exit != nil && o.Exit.FinishedAt.After(r.FinishedAt)
+	fresh := Fresh(r, o.Exit)
 	switch r.State {
 	case Creating:
 		switch {
@@ -124,7 +171,7 @@ func unlocked(r Record, o Observed) (Record, Action) {
 		switch {
 		case fresh:
 			return ended(r, o.Exit), died(o.Exit)
-		case o.Exit == nil && o.Status != nil && o.Status.StartedAt.After(r.FinishedAt):
+		case o.Exit == nil && o.Status != nil && newer(r, o.Status):
 			return killed(r, o), Died | Notify
 		}
 		return r, 0
@@ -134,7 +181,7 @@ func unlocked(r Record, o Observed) (Record, Action) {
 			return ended(r, o.Exit), died(o.Exit)
 		case r.Starting() && (o.Status == nil || o.Status.StartedAt.IsZero()):
 			return neverStarted(r), 0
-		case o.RunDir:
+		case !o.Rebooted && (o.RunDir || r.Place != ""):
 			return killed(r, o), Died | Notify
 		}
 		return lost(r, o), Died
@@ -155,11 +202,11 @@ func ended(r Record, e *Exit) Record {
 		// It could not be started: Docker leaves it created, or exited as
 		// before, with the code and the reason.
 		r = neverStarted(r)
-		r.ExitCode, r.Error = e.Code, e.Error
+		r.ExitCode, r.Error, r.Run = e.Code, e.Error, max(r.Run, e.Run)
 		return r
 	}
 	return Record{State: Exited, ExitCode: e.Code, Error: e.Error, OOMKilled: e.OOMKilled, StartedAt: e.StartedAt,
-		FinishedAt: e.FinishedAt, RestartCount: e.RestartCount, StoppedByUser: e.StoppedByUser}
+		FinishedAt: e.FinishedAt, RestartCount: e.RestartCount, StoppedByUser: e.StoppedByUser, Run: max(r.Run, e.Run), Place: r.Place}
 }
 
 // neverStarted undoes an intended start.
@@ -171,12 +218,12 @@ func neverStarted(r Record) Record {
 	return r
 }
 
-// killed: the runtime directory is there and its monitor is not. Nobody knows
-// when it happened.
+// killed: its monitor is gone, in this boot, and left no word. Nobody knows when
+// it happened.
 func killed(r Record, o Observed) Record {
 	r.State, r.ExitCode, r.Error, r.FinishedAt = Exited, codeKilled, MonitorKilled, o.Now
 	if o.Status != nil {
-		r.RestartCount = o.Status.RestartCount
+		r.RestartCount, r.Run = o.Status.RestartCount, max(r.Run, o.Status.Run)
 		if !o.Status.StartedAt.IsZero() {
 			r.StartedAt = o.Status.StartedAt
 		}
@@ -184,7 +231,8 @@ func killed(r Record, o Observed) Record {
 	return r
 }
 
-// lost: not even the runtime directory is left, as after a restart of the host.
+// lost: the host was restarted; of a record without a place, at least its
+// runtime directory is gone.
 func lost(r Record, o Observed) Record {
 	r.State, r.ExitCode, r.Error, r.FinishedAt = Exited, codeRestart, HostRestarted, o.Now
 	return r

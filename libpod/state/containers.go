@@ -41,14 +41,14 @@ type Body struct {
 }
 
 const insertColumns = `id, name, created, image, image_id, command, labels, ports, exposed, mounts, networks, auto_remove, restart,
- state, exit_code, error, oom, started, finished, restarts, stopped, rev`
+ state, exit_code, error, oom, started, finished, restarts, stopped, run, place, rev`
 
-// columns is a row in two values instead of twenty-two: each value that
+// columns is a row in two values instead of twenty-four: each value that
 // crosses from SQLite to Go costs an allocation or two, and a list has a
 // thousand rows. The first holds what cannot contain the separator, and the
 // lengths of the parts of the second. See scan.
 const columns = `id||char(31)||name||char(31)||image||char(31)||image_id||char(31)||restart||char(31)||state||char(31)||created||char(31)||
- auto_remove||char(31)||exit_code||char(31)||oom||char(31)||started||char(31)||finished||char(31)||restarts||char(31)||stopped||char(31)||rev||char(31)||
+ auto_remove||char(31)||exit_code||char(31)||oom||char(31)||started||char(31)||finished||char(31)||restarts||char(31)||stopped||char(31)||run||char(31)||place||char(31)||rev||char(31)||
  length(command)||char(31)||length(labels)||char(31)||ifnull(length(ports),0)||char(31)||length(exposed)||char(31)||length(mounts)||char(31)||
  length(networks)||char(31)||length(CAST(error AS BLOB)),
  CAST(command||labels||ifnull(ports,'')||exposed||mounts||networks||error AS BLOB)`
@@ -90,10 +90,10 @@ func (d *DB) Insert(c *Container, b *Body, volumes []*Volume, e Event) error {
 			taken = &NameTaken{c.Name, other}
 			return nil
 		}
-		if err := d.exec("INSERT INTO containers("+insertColumns+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,1)",
+		if err := d.exec("INSERT INTO containers("+insertColumns+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,1)",
 			c.ID, c.Name, nanos(c.Created), c.Image, c.ImageID, pack(c.Command), packMap(c.Labels), ports, pack(c.Exposed),
 			pack(c.Mounts), pack(c.Networks), flag(c.AutoRemove), c.Restart, string(c.State), int64(c.ExitCode), c.Error, flag(c.OOMKilled),
-			nanos(c.StartedAt), nanos(c.FinishedAt), int64(c.RestartCount), flag(c.StoppedByUser)); err != nil {
+			nanos(c.StartedAt), nanos(c.FinishedAt), int64(c.RestartCount), flag(c.StoppedByUser), int64(c.Run), c.Place); err != nil {
 			return err
 		}
 		if err := d.exec("INSERT INTO specs(id, spec, image, rootfs) VALUES(?,?,?,?)", c.ID, spc, img, root); err != nil {
@@ -136,9 +136,10 @@ func (d *DB) Commit(c *Container, r lifecycle.Record, root *spec.Rootfs, e Event
 	}
 	var n int64
 	err := d.write("write", func() (err error) {
-		n, err = d.change(`UPDATE containers SET state=?, exit_code=?, error=?, oom=?, started=?, finished=?, restarts=?, stopped=?, rev=rev+1
+		n, err = d.change(`UPDATE containers SET state=?, exit_code=?, error=?, oom=?, started=?, finished=?, restarts=?, stopped=?, run=?, place=?,
+ rev=rev+1
  WHERE id=? AND rev=?`, string(r.State), int64(r.ExitCode), r.Error, flag(r.OOMKilled), nanos(r.StartedAt), nanos(r.FinishedAt),
-			int64(r.RestartCount), flag(r.StoppedByUser), c.ID, c.rev)
+			int64(r.RestartCount), flag(r.StoppedByUser), int64(r.Run), r.Place, c.ID, c.rev)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -345,6 +346,7 @@ func scan(v []driver.Value) (*Container, error) {
 	c.StartedAt, c.FinishedAt = head.time(), head.time()
 	c.RestartCount = int(head.number())
 	c.StoppedByUser = head.number() != 0
+	c.Run, c.Place = int(head.number()), head.text()
 	c.rev = head.number()
 	data := str(v[1])
 	part := func() string {

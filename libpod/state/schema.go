@@ -24,6 +24,9 @@ CREATE TABLE volumes(name TEXT PRIMARY KEY, driver TEXT, created INT, labels BLO
 CREATE TABLE uses(container TEXT, volume TEXT, PRIMARY KEY(volume, container)) WITHOUT ROWID;
 CREATE TABLE networks(name TEXT PRIMARY KEY, id TEXT, created INT, config BLOB) WITHOUT ROWID;
 CREATE TABLE events(seq INTEGER PRIMARY KEY, time INT, type TEXT, action TEXT, actor TEXT, attributes BLOB);`,
+	// Which start of the container it is, and where that takes place.
+	`ALTER TABLE containers ADD COLUMN run INT NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN place TEXT NOT NULL DEFAULT '';`,
 }
 
 // migrate brings an older or new file to the present schema. A file of the

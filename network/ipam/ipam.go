@@ -37,6 +37,8 @@ type Record struct {
 	// found: /proc/PID/fd/NetnsFD, in the host's pid namespace.
 	PID     int `json:"pid,omitempty"`
 	NetnsFD int `json:"netnsFd,omitempty"`
+	// FIFO is likewise the monitor's descriptor of the uplink's FIFO.
+	FIFO int `json:"fifo,omitempty"`
 }
 
 // Request asks for one address in each subnet.
@@ -288,6 +290,28 @@ func (l *Lease) write() error {
 		l.files = append(l.files, name)
 	}
 	return nil
+}
+
+// Restore writes the lease again where its file is gone. An address that
+// somebody else has taken meanwhile stays his, in the files and in the answers
+// to names.
+func (l *Lease) Restore() error {
+	unlock, err := lockDir(l.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	t, err := load(l.dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range l.Addrs {
+		if _, taken := t.owner(a); taken {
+			return nil
+		}
+	}
+	l.files = nil
+	return l.write()
 }
 
 func (l *Lease) remove() {

@@ -58,26 +58,31 @@ func Ensure(ctx context.Context, o Options) (*Hold, error) {
 		return nil, errs.Wrap(err, "start the uplink in", o.StateDir)
 	}
 	f := files{o.StateDir}
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, errs.Wrap(err, "start the uplink in", o.StateDir)
+	}
+	defer proc.Close()
 	l, err := f.acquire(unix.LOCK_EX)
 	if err != nil {
 		return nil, errs.Wrap(err, "start the uplink in", o.StateDir)
 	}
 	defer l.Close()
-	h, used, err := f.find()
+	h, used, err := f.find(proc)
 	if err != nil || h != nil {
 		return h, errs.Wrap(err, "find the uplink in", o.StateDir)
 	}
-	h, err = o.start(ctx, f, used)
+	h, err = o.start(ctx, f, proc, used)
 	return h, errs.Wrap(err, "start the uplink", "")
 }
 
 // find returns the live uplink. used says that it is dead but has users: it
 // must be replaced in its place.
-func (f files) find() (h *Hold, used bool, err error) {
-	w, err := openFIFO(f.fifo(), unix.O_WRONLY)
+func (f files) find(proc *os.File) (h *Hold, used bool, err error) {
+	w, err := f.openFIFO(proc, unix.O_WRONLY)
 	alive := err == nil
 	if errors.Is(err, unix.ENXIO) {
-		w, err = openFIFO(f.fifo(), unix.O_RDWR)
+		w, err = f.openFIFO(proc, unix.O_RDWR)
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, false, nil
@@ -101,14 +106,14 @@ func (f files) find() (h *Hold, used bool, err error) {
 	return &Hold{Info: info, fifo: w}, false, nil
 }
 
-func (o Options) start(ctx context.Context, f files, used bool) (*Hold, error) {
+func (o Options) start(ctx context.Context, f files, proc *os.File, used bool) (*Hold, error) {
 	drivers, warning, err := o.choose()
 	if err != nil {
 		return nil, err
 	}
 	var old *os.File
 	if used {
-		old = o.oldNamespace(f)
+		old = o.oldNamespace(f, proc)
 		if old != nil {
 			defer old.Close()
 		}
@@ -122,7 +127,7 @@ func (o Options) start(ctx context.Context, f files, used bool) (*Hold, error) {
 	}
 	var failed error
 	for _, d := range drivers {
-		h, err := o.launch(ctx, f, d, old)
+		h, err := o.launch(ctx, f, proc, d, old)
 		if err == nil {
 			if d != drivers[0] || d == None {
 				h.Info.Warning = joinText(strings.TrimPrefix(h.Info.Warning+"; "+warning, "; "), failed)
@@ -144,17 +149,12 @@ func joinText(warning string, err error) string {
 	return warning
 }
 
-func (o Options) oldNamespace(f files) *os.File {
+func (o Options) oldNamespace(f files, proc *os.File) *os.File {
 	info, err := f.readInfo()
 	if err != nil {
 		return nil
 	}
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer proc.Close()
-	return fromHolders(o.StateDir, proc, info.Inode)
+	return f.fromHolders(proc, info.Inode)
 }
 
 // choose lists the drivers to try, and says what is missing when only "none"
@@ -197,19 +197,19 @@ func (o Options) choose() ([]Driver, string, error) {
 }
 
 // launch starts one process with one driver and waits until the network is up.
-func (o Options) launch(ctx context.Context, f files, d Driver, old *os.File) (*Hold, error) {
+func (o Options) launch(ctx context.Context, f files, proc *os.File, d Driver, old *os.File) (*Hold, error) {
 	c := config{Driver: d, HostLoopback: o.HostLoopback, Netstack: o.Netstack, Old: old != nil}
 	c.Subnet, c.IPv6 = hostFacts()
 	arg, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
-	r, err := openFIFO(f.fifo(), unix.O_RDONLY)
+	r, err := f.openFIFO(proc, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	w, err := openFIFO(f.fifo(), unix.O_WRONLY)
+	w, err := f.openFIFO(proc, unix.O_WRONLY)
 	if err != nil {
 		return nil, err
 	}

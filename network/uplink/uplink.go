@@ -32,6 +32,7 @@ package uplink
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -125,8 +126,26 @@ func (f files) acquire(how int) (*os.File, error) {
 	return l, nil
 }
 
-// openFIFO opens the write end without waiting; errors.Is(err, unix.ENXIO)
-// says that no process reads it.
+// openFIFO opens an end of the FIFO without waiting; errors.Is(err, unix.ENXIO)
+// says that no process reads it. Where somebody has removed its name, any live
+// monitor on a bridge leads to it. proc is a descriptor of the host's /proc.
+func (f files) openFIFO(proc *os.File, flags int) (*os.File, error) {
+	fifo, err := openFIFO(f.fifo(), flags)
+	if !errors.Is(err, os.ErrNotExist) {
+		return fifo, err
+	}
+	f.eachHolder(func(r ipam.Record) bool {
+		var st unix.Stat_t
+		path := fmt.Sprintf("/proc/self/fd/%d/%d/fd/%d", proc.Fd(), r.PID, r.FIFO)
+		if r.FIFO == 0 || unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+			return true
+		}
+		fifo, err = openFIFO(path, flags)
+		return false
+	})
+	return fifo, err
+}
+
 func openFIFO(path string, flags int) (*os.File, error) {
 	fd, err := unix.Open(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -169,18 +188,39 @@ func Join(stateDir string, proc *os.File) (*Session, error) {
 		return nil, gone(err)
 	}
 	s := &Session{Info: info}
-	if s.fifo, s.Dead, err = hold(f.fifo()); err != nil {
+	if s.fifo, s.Dead, err = f.hold(proc); err != nil {
 		return nil, gone(err)
 	}
 	s.Netns, err = netns.OpenOf(proc, info.PID, info.NetnsFD, info.Inode)
 	if err != nil {
-		s.Netns = fromHolders(stateDir, proc, info.Inode)
+		s.Netns = f.fromHolders(proc, info.Inode)
 	}
 	if s.Netns == nil {
 		s.fifo.Close()
 		return nil, gone(err)
 	}
 	return s, nil
+}
+
+// FIFO is the descriptor that counts as this share.
+func (s *Session) FIFO() int { return int(s.fifo.Fd()) }
+
+// Restore lets others find the uplink again after the directory of its files
+// was removed. Where another one has been started meanwhile it does nothing.
+func (s *Session) Restore(stateDir string) error {
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return err
+	}
+	f := files{stateDir}
+	l, err := f.acquire(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if _, err := os.Lstat(f.info()); err == nil {
+		return nil
+	}
+	return f.writeInfo(s.Info)
 }
 
 func gone(err error) error {
@@ -190,38 +230,48 @@ func gone(err error) error {
 
 // hold opens the write end and locks it shared. Called under the lock: for a
 // moment it may make itself a reader.
-func hold(path string) (f *os.File, dead bool, err error) {
-	f, err = openFIFO(path, unix.O_WRONLY)
+func (f files) hold(proc *os.File) (w *os.File, dead bool, err error) {
+	w, err = f.openFIFO(proc, unix.O_WRONLY)
 	if errors.Is(err, unix.ENXIO) {
-		r, rerr := openFIFO(path, unix.O_RDONLY)
+		r, rerr := f.openFIFO(proc, unix.O_RDONLY)
 		if rerr != nil {
 			return nil, true, rerr
 		}
 		defer r.Close()
 		dead = true
-		f, err = openFIFO(path, unix.O_WRONLY)
+		w, err = f.openFIFO(proc, unix.O_WRONLY)
 	}
 	if err != nil {
 		return nil, dead, err
 	}
-	return f, dead, filelock.Flock(f, unix.LOCK_SH)
+	return w, dead, filelock.Flock(w, unix.LOCK_SH)
 }
 
 // fromHolders finds the namespace through any live monitor on a bridge.
-func fromHolders(stateDir string, proc *os.File, inode uint64) *os.File {
-	entries, err := os.ReadDir(stateDir)
+func (f files) fromHolders(proc *os.File, inode uint64) (ns *os.File) {
+	f.eachHolder(func(r ipam.Record) bool {
+		var err error
+		ns, err = netns.OpenOf(proc, r.PID, r.NetnsFD, inode)
+		return err != nil
+	})
+	return ns
+}
+
+// eachHolder calls yield with every live monitor on a bridge until it returns
+// false.
+func (f files) eachHolder(yield func(ipam.Record) bool) {
+	entries, err := os.ReadDir(f.dir)
 	if err != nil {
-		return nil
+		return
 	}
 	for _, e := range entries {
 		if !e.IsDir() {
 			continue
 		}
-		for _, r := range ipam.NewNames(filepath.Join(stateDir, e.Name())).All() {
-			if ns, err := netns.OpenOf(proc, r.PID, r.NetnsFD, inode); err == nil {
-				return ns
+		for _, r := range ipam.NewNames(filepath.Join(f.dir, e.Name())).All() {
+			if !yield(r) {
+				return
 			}
 		}
 	}
-	return nil
 }

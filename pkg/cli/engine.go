@@ -67,6 +67,7 @@ type Engine interface {
 
 	DiskUsage(context.Context) (*libpod.Disk, error)
 	Check(context.Context, libpod.CheckOptions) ([]libpod.CheckFinding, error)
+	ForgetHost(ctx context.Context, host string) (names []string, err error)
 
 	VolumeCreate(context.Context, libpod.Volume) (*libpod.Volume, error)
 	Volumes(ctx context.Context, filters map[string][]string) ([]libpod.Volume, error)

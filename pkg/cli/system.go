@@ -98,12 +98,31 @@ func systemCheckCommand() *command {
 		long: "Each layer is read and compared with its digest. It fails where something is broken and stays so.",
 		setup: func(f *flagSet) action {
 			var o libpod.CheckOptions
+			var host string
+			f.text(&host, "forget-host", "", "Give up the containers of another host that shares this data directory and will not come back; check nothing")
 			f.boolean(&o.Quick, "quick", "q", "Look at the records only, read no layer")
 			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again")
 			f.refuse("broken images are removed by --repair unless containers use them", "remove the container first", "force|f!", "max|m")
-			return func(ctx context.Context, a *app, args []string) error { return systemCheck(ctx, a, o) }
+			return func(ctx context.Context, a *app, args []string) error {
+				if host != "" {
+					return forgetHost(ctx, a, host)
+				}
+				return systemCheck(ctx, a, o)
+			}
 		},
 	}
+}
+
+func forgetHost(ctx context.Context, a *app, host string) error {
+	e, err := a.engine(ctx)
+	if err != nil {
+		return err
+	}
+	names, err := e.ForgetHost(ctx, host)
+	for _, name := range names {
+		a.out.Println("container " + name + ": given up")
+	}
+	return err
 }
 
 func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {

@@ -36,11 +36,13 @@ type Config struct {
 	LogTag    map[string]string `json:"logTag,omitempty"` // image name, id, labels: what drivers print
 	Restart   spec.Restart      `json:"restart"`
 	// RestartCount is the number of restarts so far.
-	RestartCount int          `json:"restartCount,omitempty"`
-	StopSignal   string       `json:"stopSignal"`
-	StopTimeout  int          `json:"stopTimeout"` // seconds
-	Health       *spec.Health `json:"health,omitempty"`
-	AutoRemove   bool         `json:"autoRemove,omitempty"`
+	RestartCount int `json:"restartCount,omitempty"`
+	// Run is the number of this start, which status and exit file repeat.
+	Run         int          `json:"run,omitempty"`
+	StopSignal  string       `json:"stopSignal"`
+	StopTimeout int          `json:"stopTimeout"` // seconds
+	Health      *spec.Health `json:"health,omitempty"`
+	AutoRemove  bool         `json:"autoRemove,omitempty"`
 	// Tethered ends the container when an attached client leaves: a step of a
 	// build must not outlive the build.
 	Tethered bool `json:"tethered,omitempty"`
@@ -116,6 +118,7 @@ type Status struct {
 	ExitCode     int             `json:"exitCode,omitempty"`  // of the previous run
 	OOMKilled    bool            `json:"oomKilled,omitempty"`
 	RestartCount int             `json:"restartCount,omitempty"`
+	Run          int             `json:"run,omitempty"`     // Config.Run
 	NetnsFD      int             `json:"netnsFd,omitempty"` // descriptor number in the monitor: /proc/MonitorPID/fd/N
 	Attachment   spec.Attachment `json:"attachment"`
 	Health       *HealthStatus   `json:"health,omitempty"`
@@ -148,6 +151,7 @@ type Exit struct {
 	FinishedAt   time.Time `json:"finishedAt"`
 	Error        string    `json:"error,omitempty"` // why it could not be started
 	RestartCount int       `json:"restartCount,omitempty"`
+	Run          int       `json:"run,omitempty"` // Config.Run
 	// StoppedByUser says that stop or kill ended it: unless-stopped and
 	// on-failure must not bring it back.
 	StoppedByUser bool `json:"stoppedByUser,omitempty"`

@@ -24,9 +24,9 @@ import (
 // The launch, seen from both sides:
 //
 //	front end                                proa-monitor
-//	  Lock(RunDir)                             .
+//	  Lock(RunDir, DataDir)                    .
 //	  Launch: fork, exec ------------------->  (C constructor: namespaces)
-//	     [lock, config, answer, proc, attach]  Go program starts,
+//	     [lock, datalock, config, answer, ...] Go program starts,
 //	  ... its own database work ...            opens RunDir/sock
 //	  Send(Config) -- one JSON value, EOF -->  mounts, network, create
 //	  Attach(...)  -- request on "attach" -->  subscribed before the start
@@ -48,9 +48,9 @@ const Program = "proa-monitor"
 type LaunchOptions struct {
 	// RunDir is the runtime directory that Lock was taken in.
 	RunDir string
-	// Lock is the locked file; the monitor inherits it. Launch does not close
+	// Hold is what Lock returned; the monitor inherits it. Launch does not close
 	// it: the caller does, after Launch.
-	Lock *os.File
+	Hold *Hold
 	// Start starts the command inside the user's namespaces and returns at
 	// once; ready waits until the monitor is there and tells its pid as the
 	// caller sees it, which need not be the child's. It fits the Start and
@@ -162,7 +162,10 @@ func (h *Handle) command(program string, o LaunchOptions) (*exec.Cmd, []*os.File
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		names = append(names, name+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
 	}
-	add("lock", o.Lock)
+	add("lock", o.Hold.Run)
+	if o.Hold.Data != nil {
+		add("datalock", o.Hold.Data)
+	}
 
 	configR, configW, err := os.Pipe()
 	if err != nil {

@@ -3,6 +3,8 @@
 package monitor
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -13,7 +15,7 @@ import (
 // A look at whether somebody lives in a directory must not keep others from
 // moving in.
 func TestLockBesideProbes(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run")
+	dir := Paths{Run: filepath.Join(t.TempDir(), "run"), Data: t.TempDir()}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 4 {
@@ -41,4 +43,56 @@ func TestLockBesideProbes(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// The lock in the data directory stands for the other one where that has
+// vanished, and whoever is refused by it leaves nothing behind.
+func TestLockOutlivesRunDir(t *testing.T) {
+	p := Paths{Run: filepath.Join(t.TempDir(), "run"), Data: t.TempDir()}
+	h, err := Lock(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(p.Run); err != nil {
+		t.Fatal(err)
+	}
+	other := Paths{Run: filepath.Join(t.TempDir(), "other"), Data: p.Data}
+	for _, q := range []Paths{p, other} {
+		if !Alive(q) {
+			t.Error("a live container is taken for dead")
+		}
+		if _, err := Lock(q); !errs.Is(err, errs.State) {
+			t.Errorf("locked twice: %v", err)
+		}
+		if _, err := os.Lstat(q.Run); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s was made: %v", q.Run, err)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if Alive(p) || Alive(other) {
+		t.Error("alive after its end")
+	}
+	if h, err = Lock(other); err != nil {
+		t.Fatal(err)
+	}
+	_ = h.Close()
+}
+
+// A data directory that is gone is not made again by whoever locks what is left.
+func TestLockWithoutDataDir(t *testing.T) {
+	p := Paths{Run: filepath.Join(t.TempDir(), "run"), Data: filepath.Join(t.TempDir(), "gone")}
+	h, err := Lock(p)
+	if err != nil || h.Data != nil {
+		t.Fatal(h, err)
+	}
+	_ = h.Close()
+	if _, err := os.Lstat(p.Data); !errors.Is(err, os.ErrNotExist) {
+		t.Error("made again")
+	}
+	if h, err = LockNew(p); err != nil || h.Data == nil {
+		t.Fatal(h, err)
+	}
+	_ = h.Close()
 }

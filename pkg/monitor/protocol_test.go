@@ -194,7 +194,7 @@ func TestWireError(t *testing.T) {
 }
 
 func TestLock(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "c", strings.Repeat("long", 30))
+	dir := Paths{Run: filepath.Join(t.TempDir(), "c", strings.Repeat("long", 30))}
 	if Alive(dir) {
 		t.Error("alive before it was born")
 	}
@@ -215,13 +215,13 @@ func TestLock(t *testing.T) {
 	if Alive(dir) {
 		t.Error("alive after the end")
 	}
-	if _, err := Dial(dir); !errs.Is(err, errs.State) {
+	if _, err := Dial(dir.Run); !errs.Is(err, errs.State) {
 		t.Errorf("dial: %v", err)
 	}
 	if ok, err := Clear(dir); !ok || err != nil {
 		t.Errorf("clear: %v %v", ok, err)
 	}
-	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(dir.Run); !errors.Is(err, os.ErrNotExist) {
 		t.Error("still there")
 	}
 }
@@ -229,12 +229,12 @@ func TestLock(t *testing.T) {
 // TestLockOfUnlinkedFile: the monitor removes the lock file while it holds the
 // lock; whoever had opened it by then must not believe to have locked.
 func TestLockOfUnlinkedFile(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "c")
+	dir := Paths{Run: filepath.Join(t.TempDir(), "c")}
 	first, err := Lock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = os.RemoveAll(dir)
+	_ = os.RemoveAll(dir.Run)
 	second, err := Lock(dir)
 	if err != nil {
 		t.Fatal(err)

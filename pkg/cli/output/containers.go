@@ -123,6 +123,13 @@ func commandLine(argv []string, noTrunc bool) string {
 
 // Status is Docker's sentence about a container's state.
 func Status(s *libpod.Summary, now time.Time) string {
+	if s.Host != "" {
+		return state(s, now) + " (on " + s.Host + ")"
+	}
+	return state(s, now)
+}
+
+func state(s *libpod.Summary, now time.Time) string {
 	up := "Up " + units.HumanDuration(now.Sub(s.StartedAt))
 	switch s.State {
 	case lifecycle.Running:

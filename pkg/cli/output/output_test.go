@@ -61,6 +61,7 @@ func TestStatus(t *testing.T) {
 		{libpod.Summary{State: lifecycle.Running, StartedAt: ago(90 * time.Second), Health: "starting"}, "Up About a minute (health: starting)"},
 		{libpod.Summary{State: lifecycle.Running, StartedAt: ago(2 * time.Hour), Health: "healthy"}, "Up 2 hours (healthy)"},
 		{libpod.Summary{State: lifecycle.Paused, StartedAt: ago(2 * time.Minute)}, "Up 2 minutes (Paused)"},
+		{libpod.Summary{State: lifecycle.Running, StartedAt: ago(2 * time.Hour), Host: "n2"}, "Up 2 hours (on n2)"},
 		{libpod.Summary{State: lifecycle.Exited, FinishedAt: ago(3 * time.Minute), ExitCode: 137}, "Exited (137) 3 minutes ago"},
 		{libpod.Summary{State: lifecycle.Restarting, FinishedAt: ago(time.Second), ExitCode: 1}, "Restarting (1) 1 second ago"},
 		{libpod.Summary{State: lifecycle.Created}, "Created"},

@@ -23,7 +23,7 @@ import (
 //	exit.json          the durable truth
 //	network, log       addresses and ports are free, the log is whole
 //	writable layer     AutoRemove only
-//	RunDir, lock       from here on the container counts as ended
+//	RunDir, locks      from here on the container counts as ended
 //	clients            get Exited; one of them may say that it settles the record
 //	Settle             otherwise the command that does
 func (s *supervisor) finish(e monitor.Exit) error {
@@ -84,10 +84,13 @@ func (s *supervisor) removeLayer() {
 	}
 }
 
-// leave removes the runtime directory and lets the lock go: from here on
+// leave removes the runtime directory and lets the locks go: from here on
 // everybody sees a container without a monitor. The lock file goes while it is
 // still held; monitor.Lock knows about that.
 func (s *supervisor) leave() {
+	s.runDir.mu.Lock()
+	defer s.runDir.mu.Unlock()
+	s.runDir.left = true
 	if s.server != nil {
 		s.server.close()
 	}
@@ -95,7 +98,7 @@ func (s *supervisor) leave() {
 		_ = os.Remove(filepath.Join(s.o.RunDir, name))
 	}
 	_ = os.RemoveAll(s.o.RunDir)
-	_ = s.in.lock.Close()
+	_ = s.in.hold.Close()
 }
 
 // settleTime bounds the command that settles the record; what it leaves

@@ -110,6 +110,9 @@ func cleanTree(dir string) {
 	_ = exec.Command("unshare", "-r", "rm", "-rf", dir).Run()
 }
 
+// paths are the container's directories.
+func (b *box) paths() monitor.Paths { return monitor.Paths{Run: b.cfg.RunDir, Data: b.cfg.DataDir} }
+
 // box is one container under test.
 type box struct {
 	t       testing.TB
@@ -240,14 +243,14 @@ func (b *box) launch() error {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	lock, err := monitor.Lock(b.cfg.RunDir)
+	lock, err := monitor.Lock(b.paths())
 	if err != nil {
 		ns.Close()
 		return err
 	}
 	defer lock.Close()
 	b.h, err = monitor.Launch(context.Background(), monitor.LaunchOptions{
-		RunDir: b.cfg.RunDir, Lock: lock, Attach: b.cfg.WaitAttach, Program: program, Env: b.env,
+		RunDir: b.cfg.RunDir, Hold: lock, Attach: b.cfg.WaitAttach, Program: program, Env: b.env,
 		Start: func(c *exec.Cmd) (func(context.Context) (int, error), error) {
 			child, err := ns.Start(c, userns.Options{NewPID: true})
 			if err != nil {
@@ -436,7 +439,7 @@ func (b *box) gone() {
 		_, err := os.Lstat(b.cfg.RunDir)
 		return errors.Is(err, os.ErrNotExist)
 	})
-	if monitor.Alive(b.cfg.RunDir) {
+	if monitor.Alive(b.paths()) {
 		b.t.Error("the monitor counts as alive")
 	}
 }

@@ -22,7 +22,7 @@ import (
 // drawing in monitor/launch.go. Every one is close-on-exec from here on: the
 // container must not even see the lock.
 type inherited struct {
-	lock   *os.File
+	hold   monitor.Hold
 	config *os.File
 	answer *os.File
 	proc   *os.File // /proc of the front end's pid namespace; may be nil
@@ -38,7 +38,7 @@ func inherit() (*inherited, error) {
 	_ = os.Unsetenv(monitor.EnvFDs)
 	in := &inherited{}
 	byName := map[string]**os.File{
-		"lock": &in.lock, "config": &in.config, "answer": &in.answer, "proc": &in.proc, "attach": &in.attach,
+		"lock": &in.hold.Run, "datalock": &in.hold.Data, "config": &in.config, "answer": &in.answer, "proc": &in.proc, "attach": &in.attach,
 	}
 	for _, item := range strings.Split(text, ",") {
 		name, num, _ := strings.Cut(item, "=")
@@ -50,7 +50,7 @@ func inherit() (*inherited, error) {
 		unix.CloseOnExec(fd)
 		*slot = os.NewFile(uintptr(fd), name)
 	}
-	if in.lock == nil || in.config == nil || in.answer == nil {
+	if in.hold.Run == nil || in.config == nil || in.answer == nil {
 		return nil, errs.New(errs.Invalid, "%s: a descriptor is missing", monitor.EnvFDs)
 	}
 	return in, nil

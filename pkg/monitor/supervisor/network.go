@@ -142,7 +142,7 @@ func loopbackUp() error {
 // joinNetns opens the network namespace of another live container.
 func joinNetns(runDir string, host hostView) (*os.File, error) {
 	notRunning := errs.New(errs.State, "cannot join the network of a container that is not running")
-	if !monitor.Alive(runDir) {
+	if !monitor.Locked(runDir) {
 		return nil, notRunning
 	}
 	data, err := os.ReadFile(filepath.Join(runDir, monitor.StatusFile))

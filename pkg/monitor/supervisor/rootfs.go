@@ -32,9 +32,11 @@ type rootfs struct {
 // for all, since each sees only its own mount there. A directory per container
 // could not be removed without unmounting first, and unmounting waits some
 // milliseconds for the other processors (RCU); this way the kernel does it
-// after the monitor's end, when nobody waits any more.
-func mountPoint(runDir string) string {
-	return filepath.Join(filepath.Dir(filepath.Dir(runDir)), "rootfs")
+// after the monitor's end, when nobody waits any more. It lies in the data
+// directory: who removes a mount point takes the mount away in every namespace,
+// and the runtime directory may be removed under a live container.
+func mountPoint(cfg *monitor.Config) string {
+	return filepath.Join(filepath.Dir(filepath.Dir(cfg.DataDir)), "rootfs")
 }
 
 // nestedPlaces are directories that every host has and everybody may enter.

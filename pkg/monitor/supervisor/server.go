@@ -19,10 +19,10 @@ import (
 // server answers on RunDir/sock.
 type server struct {
 	s    *supervisor
-	l    *os.File
 	over chan struct{} // closed when the container has ended for good
 
 	mu       sync.Mutex
+	l        *os.File
 	watchers map[*watcher]bool
 	sessions sync.WaitGroup // exec'd processes whose end somebody waits for
 	settled  chan struct{}  // closed when a client settles the record
@@ -40,9 +40,17 @@ const (
 	farewell    = 2 * time.Second  // for a client to take in the end
 )
 
+func newServer(s *supervisor) (*server, error) {
+	l, err := listen(s.o.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	return &server{s: s, l: l, over: make(chan struct{}), settled: make(chan struct{}), watchers: map[*watcher]bool{}}, nil
+}
+
 // listen binds the socket through a descriptor of its directory: the path may
 // be longer than a socket address.
-func listen(s *supervisor, runDir string) (*server, error) {
+func listen(runDir string) (*os.File, error) {
 	dir, err := unix.Open(runDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, errs.Wrap(err, "open runtime directory", runDir)
@@ -62,10 +70,21 @@ func listen(s *supervisor, runDir string) (*server, error) {
 		unix.Close(fd)
 		return nil, errs.Wrap(err, "listen in", runDir)
 	}
-	return &server{
-		s: s, l: os.NewFile(uintptr(fd), "listener"),
-		over: make(chan struct{}), settled: make(chan struct{}), watchers: map[*watcher]bool{},
-	}, nil
+	return os.NewFile(uintptr(fd), "listener"), nil
+}
+
+// listenAgain answers on a new socket instead of one whose name is gone.
+func (v *server) listenAgain() error {
+	l, err := listen(v.s.o.RunDir)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.l, l = l, v.l
+	v.mu.Unlock()
+	_ = l.Close()
+	go v.accept()
+	return nil
 }
 
 // serve begins to answer; private is the connection that came with the launch.
@@ -80,7 +99,9 @@ func (v *server) serve(private *os.File) {
 }
 
 func (v *server) accept() {
+	v.mu.Lock()
 	raw, err := v.l.SyscallConn()
+	v.mu.Unlock()
 	if err != nil {
 		return
 	}
@@ -106,7 +127,11 @@ func (v *server) accept() {
 	}
 }
 
-func (v *server) close() { _ = v.l.Close() }
+func (v *server) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_ = v.l.Close()
+}
 
 // handle answers one connection. The private one may wait as long as it likes.
 func (v *server) handle(c *monitor.Conn, private bool) {

@@ -93,10 +93,7 @@ func (s *supervisor) openHub() error {
 // mount makes the root file system and everything in it that has to be there
 // before the container is created.
 func (s *supervisor) mount() error {
-	if err := createFiles(s.cfg.Files); err != nil {
-		return err
-	}
-	target, err := mountPoint(s.o.RunDir), error(nil)
+	target, err := mountPoint(s.cfg), error(nil)
 	if len(s.cfg.Container.UIDMappings) > 0 {
 		if target, err = nestedMountPoint(s.cfg); err != nil {
 			return err
@@ -147,6 +144,9 @@ func (s *supervisor) prepare() {
 func (s *supervisor) begin() (*run, error) {
 	parts, err := findSubpaths(s.cfg.Volumes)
 	if err != nil {
+		return nil, err
+	}
+	if err := createFiles(s.cfg.Files); err != nil {
 		return nil, err
 	}
 	r, err := s.create()

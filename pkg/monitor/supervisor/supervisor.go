@@ -57,6 +57,7 @@ type supervisor struct {
 	stopped  chan struct{}
 	rest     *time.Timer
 	late     func() // repeats a stop that came while the process was starting
+	runDir   runDir
 }
 
 // Run is the whole life of a monitor. An error that the front end was told
@@ -85,7 +86,7 @@ func watch(o Options) error {
 	go s.reap.watch()
 	go s.signals()
 	go warmUp()
-	if s.server, err = listen(s, o.RunDir); err == nil {
+	if s.server, err = newServer(s); err == nil {
 		s.cfg, err = in.readConfig()
 	}
 	if err != nil {
@@ -108,6 +109,7 @@ func (s *supervisor) life() error {
 		s.finish(s.failed(err))
 		return err
 	}
+	s.watchRunDir()
 	s.mu.Lock()
 	s.rest = time.AfterFunc(restAfter, slim)
 	s.mu.Unlock()
@@ -156,7 +158,7 @@ func (s *supervisor) ended(r *run) monitor.Exit {
 	s.mu.Lock()
 	s.run = nil
 	s.mu.Unlock()
-	e := monitor.Exit{Code: r.code, Signal: r.signal, OOMKilled: r.oom, StartedAt: r.started, FinishedAt: time.Now().UTC()}
+	e := monitor.Exit{Code: r.code, Signal: r.signal, OOMKilled: r.oom, StartedAt: r.started, FinishedAt: time.Now().UTC(), Run: s.cfg.Run}
 	s.mark(&e)
 	r.destroy()
 	return e
@@ -170,7 +172,7 @@ func (s *supervisor) mark(e *monitor.Exit) {
 
 // failed is the end of a container whose process could not be started.
 func (s *supervisor) failed(err error) monitor.Exit {
-	e := monitor.Exit{Code: errs.ExitCode(err), FinishedAt: time.Now().UTC(), Error: err.Error()}
+	e := monitor.Exit{Code: errs.ExitCode(err), FinishedAt: time.Now().UTC(), Error: err.Error(), Run: s.cfg.Run}
 	if e.Code == 125 {
 		e.Code = 128 // as Docker records it
 	}
@@ -191,6 +193,7 @@ func (s *supervisor) update(change func(*monitor.Status)) monitor.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.status)
+	s.status.Run = s.cfg.Run
 	_ = atomicfile.WriteJSON(filepath.Join(s.o.RunDir, monitor.StatusFile), &s.status, 0o600, atomicfile.Volatile)
 	return s.status
 }
@@ -206,9 +209,16 @@ func (s *supervisor) snapshot() monitor.Status {
 // back.
 func (s *supervisor) signals() {
 	ch := make(chan os.Signal, 4)
-	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	for range ch {
-		s.stop(0, nil, false)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGIO, monitor.SignalRestore)
+	for sig := range ch {
+		switch sig {
+		case unix.SIGIO:
+			s.runDirChanged()
+		case monitor.SignalRestore:
+			s.restoreRunDir()
+		default:
+			s.stop(0, nil, false)
+		}
 	}
 }
 

@@ -390,18 +390,18 @@ func TestMonitorKilled(t *testing.T) {
 		defer s.Close()
 	}
 	st := b.status()
-	if !alive(st.PID) || !alive(st.MonitorPID) || !monitor.Alive(b.cfg.RunDir) {
+	if !alive(st.PID) || !alive(st.MonitorPID) || !monitor.Alive(b.paths()) {
 		t.Fatalf("not running: %+v", st)
 	}
 	if err := syscall.Kill(st.MonitorPID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the process dies", func() bool { return !alive(st.PID) })
-	eventually(t, "the lock is free", func() bool { return !monitor.Alive(b.cfg.RunDir) })
+	eventually(t, "the lock is free", func() bool { return !monitor.Alive(b.paths()) })
 	if _, err := monitor.Dial(b.cfg.RunDir); !errs.Is(err, errs.State) {
 		t.Errorf("dial: %v", err)
 	}
-	if ok, err := monitor.Clear(b.cfg.RunDir); !ok || err != nil {
+	if ok, err := monitor.Clear(b.paths()); !ok || err != nil {
 		t.Errorf("clear: %v %v", ok, err)
 	}
 	b.gone()
@@ -568,13 +568,13 @@ func TestLaunchCanceled(t *testing.T) {
 	if _, err := b.h.Ready(c); !errs.Is(err, errs.Timeout) {
 		t.Errorf("%v", err)
 	}
-	eventually(t, "the monitor dies", func() bool { return !monitor.Alive(b.cfg.RunDir) })
+	eventually(t, "the monitor dies", func() bool { return !monitor.Alive(b.paths()) })
 }
 
 func TestSecondStartRefused(t *testing.T) {
 	b := newBox(t, []string{"sleep", "100"})
 	b.mustStart()
-	if _, err := monitor.Lock(b.cfg.RunDir); !errs.Is(err, errs.State) {
+	if _, err := monitor.Lock(b.paths()); !errs.Is(err, errs.State) {
 		t.Errorf("%v", err)
 	}
 }

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/monitor"
+)
+
+// The runtime directory can vanish under a live container: the last logout of
+// a user without lingering empties it, a cleaner of /tmp finds it old. The lock
+// in the data directory still says that the container lives; the monitor makes
+// the rest again: soon after the kernel has told it (dnotify, which unlike
+// inotify has no small number per user), and at once when a command asks for it
+// with monitor.SignalRestore.
+
+// runDir is the state of the runtime directory.
+type runDir struct {
+	mu    sync.Mutex // held while it is made again, or removed
+	watch *os.File   // the directory, while the kernel tells about it
+	left  bool       // it is given up
+	again *time.Timer
+}
+
+// restoreDelay lets whoever removes a whole tree come to its end.
+const restoreDelay = time.Second
+
+// Of fcntl(2)'s F_NOTIFY.
+const (
+	dnDelete    = 0x8
+	dnMultishot = 0x80000000
+)
+
+// watchRunDir has the kernel send SIGIO when a file of the runtime directory is
+// removed. Nothing removes one there in a container's life. A kernel without
+// dnotify costs the promptness only.
+func (s *supervisor) watchRunDir() {
+	dir, err := os.Open(s.o.RunDir)
+	if err != nil {
+		return
+	}
+	if s.runDir.watch != nil {
+		_ = s.runDir.watch.Close()
+	}
+	s.runDir.watch = dir
+	_, _ = unix.FcntlInt(dir.Fd(), unix.F_NOTIFY, dnDelete|dnMultishot)
+}
+
+// runDirChanged is called for each file that is removed. It is the only caller
+// of its timer.
+func (s *supervisor) runDirChanged() {
+	if s.runDir.again == nil {
+		s.runDir.again = time.AfterFunc(restoreDelay, s.restoreRunDir)
+		return
+	}
+	s.runDir.again.Reset(restoreDelay)
+}
+
+// restoreRunDir makes again what is missing of the runtime directory.
+func (s *supervisor) restoreRunDir() {
+	s.runDir.mu.Lock()
+	defer s.runDir.mu.Unlock()
+	if s.runDir.left || s.snapshot().StartedAt.IsZero() || s.runDirWhole() {
+		return // no more, not yet, or no need
+	}
+	hold, err := monitor.Lock(monitor.Paths{Run: s.o.RunDir})
+	if err != nil {
+		return // somebody clears it away just now: the next look asks again
+	}
+	s.in.hold.Run, hold.Run = hold.Run, s.in.hold.Run
+	_ = hold.Close() // the lock of the file that is gone
+	_ = s.server.listenAgain()
+	if r, ok := s.net.link.(interface{ Restore() }); ok {
+		r.Restore()
+	}
+	s.update(func(*monitor.Status) {}) // last: who sees it finds the rest
+	s.watchRunDir()
+}
+
+// runDirWhole reports that the lock in the runtime directory is the one that we
+// hold, and that socket and status are beside it.
+func (s *supervisor) runDirWhole() bool {
+	if !monitor.SameFile(s.in.hold.Run, filepath.Join(s.o.RunDir, monitor.LockFile)) {
+		return false
+	}
+	for _, name := range []string{monitor.SocketFile, monitor.StatusFile} {
+		if _, err := os.Lstat(filepath.Join(s.o.RunDir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
