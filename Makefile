@@ -5,6 +5,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BINDIR  ?= $(PREFIX)/bin
 MANDIR  ?= $(PREFIX)/share/man
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR  ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -33,6 +34,7 @@ build: ## build bin/proa and bin/proa-monitor
 install: build ## install binaries, man pages and completions below PREFIX
 	install -D -m 0755 bin/proa $(DESTDIR)$(BINDIR)/proa
 	install -D -m 0755 bin/proa-monitor $(DESTDIR)$(BINDIR)/proa-monitor
+	install -D -m 0644 hack/tmpfiles.conf $(DESTDIR)$(TMPFILESDIR)/proa.conf
 	@for page in docs/man/*.[1-8]; do \
 	  [ -e "$$page" ] || continue; \
 	  install -D -m 0644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; \
@@ -42,7 +44,7 @@ install: build ## install binaries, man pages and completions below PREFIX
 	done
 
 uninstall: ## remove what install put below PREFIX
-	rm -f $(DESTDIR)$(BINDIR)/proa $(DESTDIR)$(BINDIR)/proa-monitor \
+	rm -f $(DESTDIR)$(BINDIR)/proa $(DESTDIR)$(BINDIR)/proa-monitor $(DESTDIR)$(TMPFILESDIR)/proa.conf \
 	  $(DESTDIR)$(BASHCOMPDIR)/proa $(DESTDIR)$(ZSHCOMPDIR)/_proa $(DESTDIR)$(FISHCOMPDIR)/proa.fish \
 	  $(DESTDIR)$(MANDIR)/man*/proa*.[1-8]
 
