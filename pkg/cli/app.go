@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 	ucli "github.com/urfave/cli/v2"
@@ -192,6 +193,13 @@ func (a *app) applyGlobals() error {
 		return &usageError{path: a.root.name, text: "unable to parse logging level: " + level, code: 125}
 	}
 	logrus.SetLevel(l)
+	// Such a directory is to be ignored. The library would look for policy.json
+	// and registries.conf below the working directory.
+	if dir := os.Getenv("XDG_CONFIG_HOME"); !filepath.IsAbs(dir) {
+		if err := os.Unsetenv("XDG_CONFIG_HOME"); err != nil {
+			return err
+		}
+	}
 	for name, dir := range map[string]string{"PROA_DATA_DIR": a.globals.dataDir, "PROA_RUN_DIR": a.globals.runDir} {
 		if dir == "" {
 			continue

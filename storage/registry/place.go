@@ -23,6 +23,9 @@ type Place struct {
 // file says, and the credentials that belong to the name where the place has
 // none of its own. Kind Denied: registries.conf blocks the registry.
 func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
+	if err := checkConf(); err != nil {
+		return nil, err
+	}
 	reg, err := sysregistriesv2.FindRegistry(sys, named.Name())
 	if err != nil {
 		return nil, errs.Wrap(err, "read", "registries.conf")

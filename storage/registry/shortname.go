@@ -6,9 +6,19 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 	"go.podman.io/image/v5/types"
+	"go.podman.io/storage/pkg/configfile"
+	"go.podman.io/storage/pkg/unshare"
 
+	"github.com/proa-containers/proa/storage/conffile"
 	"github.com/proa-containers/proa/storage/imagename"
 )
+
+// checkConf refuses a registries.conf that has gone missing: it may block
+// registries and say where names lead.
+func checkConf() error {
+	return conffile.Check(&configfile.File{Name: "registries", Extension: "conf",
+		EnvironmentName: "CONTAINERS_REGISTRIES_CONF", UserId: unshare.GetRootlessUID()})
+}
 
 // Candidates are the complete names that a name without a registry can
 // stand for, the likeliest first: an alias of registries.conf alone, else its
@@ -16,6 +26,9 @@ import (
 func Candidates(sys *types.SystemContext, name string) ([]reference.Named, error) {
 	named, err := imagename.Parse(name)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkConf(); err != nil {
 		return nil, err
 	}
 	if !imagename.IsShort(name) {

@@ -24,6 +24,7 @@ import (
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/filelock"
+	"github.com/proa-containers/proa/storage/conffile"
 )
 
 // Types of a setting, in podman's words.
@@ -53,14 +54,12 @@ func files(explicit string) ([]string, error) {
 	if explicit != "" {
 		return []string{explicit}, nil
 	}
-	p, err := configfile.GetSearchPaths(&configfile.File{
-		Name: "policy", Extension: "json", DoNotLoadDropInFiles: true, EnvironmentName: "CONTAINERS_POLICY_JSON",
-	})
+	p, err := configfile.GetSearchPaths(conffile.Policy(""))
 	return p.MainFiles, err
 }
 
 // InForce is the policy file that decides, "" where there is none, and its
-// content.
+// content. A link that leads nowhere is an error, not an absent policy.
 func InForce(explicit string) (path string, data []byte, err error) {
 	list, err := files(explicit)
 	if err != nil {
@@ -70,6 +69,9 @@ func InForce(explicit string) (path string, data []byte, err error) {
 		data, err := os.ReadFile(f)
 		if err == nil {
 			return f, data, nil
+		}
+		if err := conffile.Exists(f); err != nil {
+			return "", nil, err
 		}
 		if !errors.Is(err, fs.ErrNotExist) || len(list) == 1 {
 			return "", nil, errs.Wrap(readError(err), "read the signature policy", f)
@@ -148,6 +150,9 @@ func before(path, explicit string) (from string, data []byte, mode fs.FileMode, 
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", nil, 0, errs.Wrap(readError(err), "read the signature policy", path)
+	}
+	if err := conffile.Exists(path); err != nil {
+		return "", nil, 0, err
 	}
 	if explicit == "" && os.Getenv("CONTAINERS_POLICY_JSON") == "" {
 		from, data, err = InForce("")

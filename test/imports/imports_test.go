@@ -170,6 +170,9 @@ func checkImport(t *testing.T, f file, from group, to string) {
 var storageEdges = map[string]string{
 	"storage/foreign -> storage/imagename":  "an image of another store is asked for by name",
 	"storage/foreign -> storage/registry":   "as in the index: a short name may mean several",
+	"storage/guard -> storage/conffile":     "a policy.json that has gone missing forbids nothing any more",
+	"storage/registry -> storage/conffile":  "nor does such a registries.conf block anything",
+	"storage/trust -> storage/conffile":     "the policy is shown as it would be enforced",
 	"storage/guard -> storage/blob":         "a blob ends where the manifest says",
 	"storage/index -> storage/imagename":    "images are looked up by name",
 	"storage/index -> storage/manifestlist": "a list names images of the store",

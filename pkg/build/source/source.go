@@ -247,6 +247,24 @@ func (t *Tree) open(name string) (*os.File, error) {
 	return f, nil
 }
 
+// isLink reports whether name is a symbolic link.
+func (t *Tree) isLink(name string) bool {
+	if filepath.IsAbs(name) || !t.foreign {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(t.Root, name)
+		}
+		fi, err := os.Lstat(name)
+		return err == nil && fi.Mode()&fs.ModeSymlink != 0
+	}
+	root, err := files.OpenRoot(t.Root)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	st, err := root.Lstat(name)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
+}
+
 // LoadIgnore reads the first of NAME.containerignore and NAME.dockerignore
 // beside the Dockerfile, .containerignore and .dockerignore at the top of the
 // context.
@@ -254,6 +272,10 @@ func (t *Tree) LoadIgnore(dockerfile string) error {
 	for _, name := range []string{dockerfile + ".containerignore", dockerfile + ".dockerignore", ".containerignore", ".dockerignore"} {
 		f, err := t.open(name)
 		if errors.Is(err, fs.ErrNotExist) {
+			if t.isLink(name) {
+				err := errs.New(errs.Invalid, "cannot read the ignore file: %s is a symbolic link that leads nowhere", name)
+				return errs.WithHint(err, "restore the file, or remove the link to send the whole context")
+			}
 			continue
 		}
 		if err != nil {
