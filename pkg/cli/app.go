@@ -22,16 +22,14 @@ import (
 type Std struct {
 	In       io.Reader
 	Out, Err io.Writer
-	Dir      string // relative paths start here
+	Dir      string // relative paths start here; empty: nobody can tell where that is
 	Lookup   func(string) (string, bool)
 }
 
 // Process is the Std of this process.
 func Process() Std {
-	dir, err := os.Getwd()
-	if err != nil {
-		dir = "/"
-	}
+	// In a directory that was deleted this fails. Commands that need no path go on.
+	dir, _ := os.Getwd()
 	return Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Dir: dir, Lookup: os.LookupEnv}
 }
 
@@ -204,7 +202,11 @@ func (a *app) applyGlobals() error {
 		if dir == "" {
 			continue
 		}
-		if err := os.Setenv(name, a.abs(dir)); err != nil {
+		dir, err := a.abs(dir)
+		if err != nil {
+			return err
+		}
+		if err := os.Setenv(name, dir); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,10 @@ func (o *artifactAddFlags) run(ctx context.Context, a *app, args []string) (err 
 	}
 	var files []string
 	for _, p := range args[1:] {
-		files = append(files, a.abs(p))
+		if err := a.absolute(&p); err != nil {
+			return err
+		}
+		files = append(files, p)
 	}
 	e, err := a.engine(ctx)
 	if err != nil {

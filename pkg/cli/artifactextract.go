@@ -22,7 +22,10 @@ func artifactExtractCommand() *command {
 				if o.Digest != "" && o.Title != "" {
 					return errs.WithHint(errs.New(errs.Invalid, "--digest and --title cannot be used together"), "leave one of the two away")
 				}
-				path := a.abs(args[1])
+				path, err := a.abs(args[1])
+				if err != nil {
+					return err
+				}
 				dir := filepath.Dir(path)
 				if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
 					return errs.WithHint(errs.New(errs.NotFound, "directory %q does not exist", dir), "mkdir -p %s", dir)

@@ -18,7 +18,11 @@ func artifactPullCommand() *command {
 			f.boolean(&quiet, "quiet", "q", "Print only the digest")
 			f.refuse("the files of an artifact are kept as the registry has them", "leave it away", "decryption-key")
 			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
-				d, err := e.ArtifactPull(ctx, args[0], r.options(a), a.progressTo(quiet))
+				remote, err := r.options(a)
+				if err != nil {
+					return err
+				}
+				d, err := e.ArtifactPull(ctx, args[0], remote, a.progressTo(quiet))
 				if err == nil {
 					a.out.Println(hexOf(d))
 				}
@@ -41,7 +45,14 @@ func artifactPushCommand() *command {
 			f.boolean(&quiet, "quiet", "q", "Print only the digest")
 			f.refuse("artifacts are not signed", "sign it at the registry, for example with cosign", "sign-by", "sign-by-sigstore", "sign-by-sigstore-private-key", "sign-by-sq-fingerprint", "sign-passphrase-file")
 			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
-				d, err := e.ArtifactPush(ctx, args[0], r.options(a), a.progressTo(quiet))
+				remote, err := r.options(a)
+				if err == nil {
+					err = a.absolute(&digestFile)
+				}
+				if err != nil {
+					return err
+				}
+				d, err := e.ArtifactPush(ctx, args[0], remote, a.progressTo(quiet))
 				if err != nil {
 					return err
 				}

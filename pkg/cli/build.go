@@ -186,7 +186,11 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 		}
 		defer release()
 	}
-	engine := local.New(pod, pulls, o.out.remote.options(a))
+	remote, err := o.out.remote.options(a)
+	if err != nil {
+		return err
+	}
+	engine := local.New(pod, pulls, remote)
 	r, err := build.Build(ctx, o.o, engine, rep)
 	var failed *runner.Failed
 	if errors.As(err, &failed) {
@@ -200,7 +204,7 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 		return err
 	}
 	if r.ImageID == "" { // a directory or an archive of files
-		return o.out.writeDocument(a, nil)
+		return o.out.writeDocument(nil)
 	}
 	return o.deliver(ctx, a, pod, r)
 }

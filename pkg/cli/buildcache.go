@@ -4,7 +4,6 @@ package cli
 
 import (
 	"encoding/csv"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -132,7 +131,10 @@ func setCacheOption(a *app, c *cache.Spec, dir, k, v string) error {
 		}
 		c.Name = v
 	case k == "src" && c.Kind == cache.KindLocal && dir == "from", k == "dest" && c.Kind == cache.KindLocal && dir == "to":
-		c.Dir = filepath.Clean(a.abs(v))
+		var err error
+		if c.Dir, err = a.abs(v); err != nil {
+			return err
+		}
 	case k == "tag" && c.Kind == cache.KindLocal:
 		c.Tag = v
 	case k == "mode" && dir == "to":

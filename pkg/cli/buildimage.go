@@ -45,8 +45,8 @@ func (i *buildImageFlags) fill(a *app, o *build.Options) (err error) {
 	if o.Edits.Env, err = spec.ParseEnv(i.env, a.std.Lookup); err != nil {
 		return err
 	}
-	if o.IgnoreFile != "" {
-		o.IgnoreFile = a.abs(o.IgnoreFile)
+	if err := a.absolute(&o.IgnoreFile); err != nil {
+		return err
 	}
 	o.Edits.DropLabels, o.AllStages = !i.inheritLabels, !i.skipUnused
 	if i.timestamp != nil && i.epoch != nil {

@@ -26,8 +26,8 @@ func (o *buildFlags) fillContext(a *app, args []string) error {
 		}
 		o.o.Inline = text
 	}
-	if where != "-" && !strings.Contains(where, "://") && !strings.HasPrefix(where, "git@") && !strings.HasPrefix(where, "github.com/") {
-		where = a.abs(where)
+	if err := a.absoluteContext(&where); err != nil {
+		return err
 	}
 	src, inline, err := source.Parse(where, a.std.In, stdinFile)
 	if err != nil {
@@ -42,18 +42,36 @@ func (o *buildFlags) fillContext(a *app, args []string) error {
 	}
 	o.o.Dockerfile = o.file
 	// Docker looks for -f from the current directory, then in the context.
-	if p := a.abs(o.file); src.Dir != "" {
-		if _, err := os.Stat(p); err == nil {
-			o.o.Dockerfile = p
-		}
+	if src.Dir == "" {
+		return nil
+	}
+	p, err := a.abs(o.file)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(p); err == nil {
+		o.o.Dockerfile = p
 	}
 	return nil
+}
+
+// absoluteContext is absolute for a context, where that is a path.
+func (a *app) absoluteContext(where *string) error {
+	if *where == "-" || strings.Contains(*where, "://") || strings.HasPrefix(*where, "git@") ||
+		strings.HasPrefix(*where, "github.com/") {
+		return nil
+	}
+	return a.absolute(where)
 }
 
 func (o *buildFlags) fillArgs(a *app) error {
 	o.o.Args = map[string]*string{}
 	for _, file := range o.argFiles {
-		text, err := os.ReadFile(a.abs(file))
+		path, err := a.abs(file)
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return errs.New(errs.NotFound, "cannot read %q: %v", file, err)
 		}
@@ -78,7 +96,7 @@ func (o *buildFlags) fillArgs(a *app) error {
 	return nil
 }
 
-func (o *buildFlags) fillMaps(*app) (err error) {
+func (o *buildFlags) fillMaps(a *app) (err error) {
 	if o.o.Labels, err = spec.ParseKeyValues("label", o.labels); err != nil {
 		return err
 	}
@@ -87,6 +105,11 @@ func (o *buildFlags) fillMaps(*app) (err error) {
 	}
 	if o.o.Contexts, err = spec.ParseKeyValues("build-context", o.contexts); err != nil {
 		return err
+	}
+	for _, where := range o.o.Contexts { // messages quote them as they were given
+		if err := a.absoluteContext(&where); err != nil {
+			return err
+		}
 	}
 	for _, f := range o.filters {
 		o.o.NoCacheFilter = append(o.o.NoCacheFilter, strings.Split(f, ",")...)
@@ -111,7 +134,9 @@ func (o *buildFlags) fillSecrets(a *app) error {
 				return errs.WithHint(errs.New(errs.Invalid, "invalid empty ssh agent socket: SSH_AUTH_SOCK is not set"), "start an agent with: eval $(ssh-agent)")
 			}
 		}
-		sock = a.abs(sock)
+		if err := a.absolute(&sock); err != nil {
+			return err
+		}
 		if fi, err := os.Stat(sock); err != nil {
 			return errs.New(errs.NotFound, "ssh %q: %v", id, err)
 		} else if fi.Mode()&os.ModeSocket == 0 {
@@ -131,7 +156,7 @@ func parseSecret(a *app, s string) (id string, sec runner.Secret, err error) {
 		case "id":
 			id = v
 		case "src", "source":
-			sec.File = a.abs(v)
+			sec.File = v
 		case "env":
 			sec.Env = v
 		case "type":
@@ -148,8 +173,11 @@ func parseSecret(a *app, s string) (id string, sec runner.Secret, err error) {
 		if _, ok := a.std.Lookup(id); ok || kind == "env" {
 			sec.Env = id
 		} else {
-			sec.File = a.abs(id)
+			sec.File = id
 		}
+	}
+	if err := a.absolute(&sec.File); err != nil {
+		return "", sec, err
 	}
 	if sec.File != "" {
 		if _, err := os.Stat(sec.File); err != nil {

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -102,7 +101,11 @@ func (o *buildFlags) reporter(a *app) (rep buildReporter, closeLog func() error,
 	closeLog = func() error { return nil }
 	terminal := o.progress == "auto" && !o.out.stdout && output.IsTerminal(a.std.Out)
 	if o.logFile != "" {
-		f, err := os.Create(a.abs(o.logFile))
+		path, err := a.abs(o.logFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		f, err := os.Create(path)
 		if err != nil {
 			return nil, nil, errs.WithHint(errs.New(errs.Invalid, "cannot write the log: %v", err), "check the path of --logfile")
 		}
@@ -145,6 +148,9 @@ func (r *buildOutputFlags) fill(a *app, o *build.Options) error {
 		}
 	}
 	if err := r.joinPlatform(o); err != nil {
+		return err
+	}
+	if err := a.absolute(&r.iidFile, &r.iidRaw, &r.metadata); err != nil {
 		return err
 	}
 	if o.AllPlatforms && len(o.Platforms) > 0 {
@@ -201,8 +207,8 @@ func (r *buildOutputFlags) addOutput(a *app, o *build.Options, text string) erro
 			return errs.WithHint(errs.New(errs.Invalid, "cannot write an archive to a terminal"), "write dest=FILE, or redirect the output")
 		}
 		r.stdout, out.dest = true, "-"
-	} else if out.dest != "" {
-		out.dest = filepath.Clean(a.abs(out.dest))
+	} else if err := a.absolute(&out.dest); err != nil {
+		return err
 	}
 	o.Tags = append(o.Tags, out.names...)
 	switch out.kind {
@@ -338,7 +344,7 @@ func (o *buildFlags) deliver(ctx context.Context, a *app, pod *libpod.Engine, r 
 		if w.file == "" {
 			continue
 		}
-		if err := atomicfile.Write(a.abs(w.file), []byte(w.text), 0o644, atomicfile.Volatile); err != nil {
+		if err := atomicfile.Write(w.file, []byte(w.text), 0o644, atomicfile.Volatile); err != nil {
 			return err
 		}
 	}
@@ -358,7 +364,10 @@ func (o *buildFlags) pushAll(ctx context.Context, a *app, pod *libpod.Engine, r 
 	if o.out.pushAll {
 		names = r.Names
 	}
-	remote := o.out.remote.options(a)
+	remote, err := o.out.remote.options(a)
+	if err != nil {
+		return nil, err
+	}
 	var last *libpod.Pushed
 	for _, n := range names {
 		po := libpod.PushOptions{RemoteOptions: remote, Quiet: o.quiet}
@@ -398,11 +407,11 @@ func (r *buildOutputFlags) writeMetadata(ctx context.Context, a *app, pod *libpo
 		}
 		doc["image.name"] = strings.Join(full, ",")
 	}
-	return r.writeDocument(a, doc)
+	return r.writeDocument(doc)
 }
 
 // writeDocument writes the file of --metadata-file, if one is wanted.
-func (r *buildOutputFlags) writeDocument(a *app, doc map[string]any) error {
+func (r *buildOutputFlags) writeDocument(doc map[string]any) error {
 	if r.metadata == "" {
 		return nil
 	}
@@ -413,5 +422,5 @@ func (r *buildOutputFlags) writeDocument(a *app, doc map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(a.abs(r.metadata), append(text, '\n'), 0o644, atomicfile.Volatile)
+	return atomicfile.Write(r.metadata, append(text, '\n'), 0o644, atomicfile.Volatile)
 }

@@ -44,6 +44,9 @@ func (o *commitFlags) run(ctx context.Context, a *app, args []string) error {
 	if len(args) > 1 {
 		o.Name = args[1]
 	}
+	if err := a.absolute(&o.iidfile); err != nil {
+		return err
+	}
 	if o.config != "" {
 		text, err := a.readFile(o.config)
 		if err != nil {

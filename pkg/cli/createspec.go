@@ -273,7 +273,14 @@ func (f *securityFlags) security(a *app) (sec spec.Security, err error) {
 	if sec.CapDrop, err = spec.ParseCaps(f.capDrop); err != nil {
 		return sec, err
 	}
-	host := spec.SecurityHost{ReadFile: func(p string) ([]byte, error) { return os.ReadFile(a.abs(p)) }, SELinux: selinux()}
+	read := func(p string) ([]byte, error) {
+		p, err := a.abs(p)
+		if err != nil {
+			return nil, err
+		}
+		return os.ReadFile(p)
+	}
+	host := spec.SecurityHost{ReadFile: read, SELinux: selinux()}
 	for _, o := range f.opts {
 		if err := sec.ApplySecurityOpt(o, host); err != nil {
 			return sec, err
@@ -291,7 +298,9 @@ func (c *createFlags) fillLife(a *app, s *spec.Container) (err error) {
 	l := &c.life
 	s.Lifecycle = spec.Lifecycle{AutoRemove: l.remove, Restart: l.restart, StopSignal: l.stopSignal, StopTimeout: l.stopTimeout}
 	if l.cidfile != "" {
-		s.Lifecycle.CIDFile = a.abs(l.cidfile)
+		if s.Lifecycle.CIDFile, err = a.abs(l.cidfile); err != nil {
+			return err
+		}
 		if _, err := os.Lstat(s.Lifecycle.CIDFile); err == nil {
 			return &errs.Error{Kind: errs.Exists, Hint: "remove it, or name another file",
 				Err: errs.New(errs.Exists, "container ID file found, make sure the other container isn't running or delete %s", l.cidfile)}
@@ -345,7 +354,11 @@ func (c *createFlags) conflicts(s *spec.Container) error {
 
 // readFile reads a file named on the command line; - is standard input.
 func (a *app) readFile(name string) ([]byte, error) {
-	b, err := os.ReadFile(a.abs(name))
+	path, err := a.abs(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &errs.Error{Kind: errs.NotFound, Err: err, Hint: "check the path: it starts at the current directory"}
 	}

@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"io"
-	"path/filepath"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -81,9 +80,18 @@ type Engine interface {
 }
 
 // abs makes a path of the command line absolute.
-func (a *app) abs(p string) string {
-	if filepath.IsAbs(p) {
-		return filepath.Clean(p)
+func (a *app) abs(p string) (string, error) { return spec.FromDir(a.std.Dir, p) }
+
+// absolute makes those paths absolute that are given: not empty.
+func (a *app) absolute(paths ...*string) error {
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		var err error
+		if *p, err = a.abs(*p); err != nil {
+			return err
+		}
 	}
-	return filepath.Join(a.std.Dir, p)
+	return nil
 }

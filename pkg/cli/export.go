@@ -46,5 +46,9 @@ func export(ctx context.Context, a *app, ref, file string) error {
 
 // writeFile writes a small file that a flag names.
 func (a *app) writeFile(name string, text []byte, mode os.FileMode) error {
-	return errs.Wrap(os.WriteFile(a.abs(name), text, mode), "write", name)
+	path, err := a.abs(name)
+	if err != nil {
+		return err
+	}
+	return errs.Wrap(os.WriteFile(path, text, mode), "write", name)
 }

@@ -36,16 +36,18 @@ func (o *imageSignFlags) run(ctx context.Context, a *app, e Engine, args []strin
 	if o.Sign.GPGKey == "" {
 		return errs.WithHint(errs.New(errs.Invalid, "no key was given"), "add --sign-by KEY; see your keys with \"gpg --list-secret-keys\"")
 	}
-	if o.Directory != "" {
-		o.Directory = a.abs(o.Directory)
+	err := a.absolute(&o.Directory, &o.passphrase)
+	if err != nil {
+		return err
 	}
 	if o.passphrase != "" {
-		var err error
-		if o.Sign.Passphrase, err = readPassphrase(a.abs(o.passphrase)); err != nil {
+		if o.Sign.Passphrase, err = readPassphrase(o.passphrase); err != nil {
 			return err
 		}
 	}
-	o.RemoteOptions = o.registry.options(a)
+	if o.RemoteOptions, err = o.registry.options(a); err != nil {
+		return err
+	}
 	return a.each(args, func(name string) error {
 		paths, err := e.ImageSign(ctx, name, o.ImageSignOptions)
 		for _, p := range paths {

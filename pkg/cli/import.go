@@ -44,7 +44,9 @@ func (o *importFlags) run(ctx context.Context, a *app, args []string) error {
 	case strings.HasPrefix(src, "http://"), strings.HasPrefix(src, "https://"):
 		o.Path = src
 	default:
-		o.Path = a.abs(src)
+		if o.Path, err = a.abs(src); err != nil {
+			return err
+		}
 	}
 	if len(args) > 1 {
 		o.Name = args[1]

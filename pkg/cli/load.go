@@ -35,7 +35,10 @@ func (o *loadFlags) run(ctx context.Context, a *app) error {
 	lo := libpod.LoadOptions{Quiet: o.quiet, Platform: o.platform}
 	switch {
 	case o.input != "" && o.input != "-":
-		lo.Path = a.abs(o.input)
+		var err error
+		if lo.Path, err = a.abs(o.input); err != nil {
+			return err
+		}
 	case output.IsTerminal(a.std.In):
 		return errs.WithHint(errs.New(errs.Invalid, "requested load from stdin, but stdin is empty"), "proa load -i FILE")
 	default:

@@ -92,12 +92,7 @@ func (a *app) authFiles(o *libpod.LoginOptions) error {
 	if o.AuthFile != "" && o.CompatAuthFile != "" {
 		return errs.WithHint(errs.New(errs.Invalid, "--authfile and --compat-auth-file cannot be used together"), "leave one of the two away")
 	}
-	for _, p := range []*string{&o.AuthFile, &o.CompatAuthFile} {
-		if *p != "" {
-			*p = a.abs(*p)
-		}
-	}
-	return nil
+	return a.absolute(&o.AuthFile, &o.CompatAuthFile)
 }
 
 func (o *loginFlags) print(a *app, e Engine) error {

@@ -54,12 +54,12 @@ func (o *remoteFlags) register(f *flagSet) {
 }
 
 // options is what was given.
-func (o *remoteFlags) options(a *app) libpod.RemoteOptions {
-	r := o.registryFlags.options(a)
+func (o *remoteFlags) options(a *app) (libpod.RemoteOptions, error) {
+	r, err := o.registryFlags.options(a)
 	if o.insecure {
 		r.TLSVerify = new(bool)
 	}
-	return r
+	return r, err
 }
 
 // entryFlags say what is different about one image of a list.
@@ -100,7 +100,10 @@ func manifestCreateCommand() *command {
 				if c.Annotations, err = spec.ParseKeyValues("annotation", annotations); err != nil {
 					return err
 				}
-				c.Refs, c.Remote = args[1:], r.options(a)
+				c.Refs = args[1:]
+				if c.Remote, err = r.options(a); err != nil {
+					return err
+				}
 				if _, err := e.ManifestCreate(ctx, args[0], c); err != nil {
 					return err
 				}
@@ -129,8 +132,12 @@ func manifestAddCommand() *command {
 				if err != nil {
 					return err
 				}
+				remote, err := r.options(a)
+				if err != nil {
+					return err
+				}
 				for _, ref := range args[1:] {
-					added, err := e.ManifestAdd(ctx, args[0], ref, m, all, r.options(a))
+					added, err := e.ManifestAdd(ctx, args[0], ref, m, all, remote)
 					if err != nil {
 						return err
 					}
@@ -186,7 +193,11 @@ func manifestInspectCommand() *command {
 			r.register(f)
 			f.boolean(&verbose, "verbose", "v", "With the manifests that the list names")
 			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
-				doc, err := e.ManifestInspect(ctx, args[0], verbose, r.options(a))
+				remote, err := r.options(a)
+				if err != nil {
+					return err
+				}
+				doc, err := e.ManifestInspect(ctx, args[0], verbose, remote)
 				if err != nil {
 					return err
 				}

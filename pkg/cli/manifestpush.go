@@ -48,8 +48,14 @@ func (o *manifestPushFlags) run(ctx context.Context, a *app, e Engine, args []st
 	if len(args) > 1 {
 		o.Destination = args[1]
 	}
-	o.ListOnly, o.RemoteOptions = !o.all, o.remote.options(a)
-	var err error
+	o.ListOnly = !o.all
+	err := a.absolute(&o.digest)
+	if err != nil {
+		return err
+	}
+	if o.RemoteOptions, err = o.remote.options(a); err != nil {
+		return err
+	}
 	if o.Sign, err = o.sign.options(a); err != nil {
 		return err
 	}

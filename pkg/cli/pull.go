@@ -43,8 +43,10 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.Policy == "" {
 		o.Policy = spec.PullAlways
 	}
-	o.RemoteOptions = o.registry.options(a)
 	var err error
+	if o.RemoteOptions, err = o.registry.options(a); err != nil {
+		return err
+	}
 	if o.Platform, err = o.platform.value(); err != nil {
 		return err
 	}

@@ -73,11 +73,16 @@ func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
 	if !o.Quiet {
 		o.Progress = a.out.OutWriter()
 	}
-	o.RemoteOptions = o.registry.options(a)
+	err := a.absolute(&o.digest)
+	if err != nil {
+		return err
+	}
+	if o.RemoteOptions, err = o.registry.options(a); err != nil {
+		return err
+	}
 	if o.Encrypt == nil && o.EncryptOnly != nil {
 		return errs.WithHint(errs.New(errs.Invalid, "--encrypt-layer is for an encrypted image"), "add --encryption-key jwe:PUBLIC.pem")
 	}
-	var err error
 	if o.Sign, err = o.sign.options(a); err != nil {
 		return err
 	}

@@ -64,16 +64,12 @@ func parseDelay(s string) (time.Duration, error) {
 }
 
 // options is what was given.
-func (o *registryFlags) options(a *app) libpod.RemoteOptions {
+func (o *registryFlags) options(a *app) (libpod.RemoteOptions, error) {
 	if o.set.changed("tls-verify") {
 		o.TLSVerify = &o.tlsVerify
 	}
-	for _, p := range []*string{&o.AuthFile, &o.CertDir} {
-		if *p != "" {
-			*p = a.abs(*p)
-		}
-	}
-	return o.RemoteOptions
+	err := a.absolute(&o.AuthFile, &o.CertDir)
+	return o.RemoteOptions, err
 }
 
 // platformFlags are --platform and podman's three for its parts.

@@ -52,7 +52,10 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.detach && len(c.Process.Attach) > 0 {
 		return errs.WithHint(errs.New(errs.Invalid, "Conflicting options: -a and -d"), "leave one of the two away")
 	}
-	opts := libpod.RunOptions{Detach: o.detach, Progress: o.progress(a), Registry: o.registry.options(a)}
+	opts := libpod.RunOptions{Detach: o.detach, Progress: o.progress(a)}
+	if opts.Registry, err = o.registry.options(a); err != nil {
+		return err
+	}
 	c.Process.DetachKeys = o.detachKeys
 	if !o.detach {
 		if opts.Streams, err = o.streams(a, c); err != nil {
@@ -146,6 +149,10 @@ func createCommand() *command {
 				if c.Process.OpenStdin && len(c.Process.Attach) == 0 {
 					c.Process.StdinOnce = true
 				}
+				remote, err := o.registry.options(a)
+				if err != nil {
+					return err
+				}
 				e, err := a.engine(ctx)
 				if err != nil {
 					return err
@@ -153,7 +160,7 @@ func createCommand() *command {
 				if err := o.removeOld(ctx, e, c); err != nil {
 					return err
 				}
-				id, err := e.Create(ctx, c, libpod.CreateOptions{Progress: o.progress(a), Registry: o.registry.options(a)})
+				id, err := e.Create(ctx, c, libpod.CreateOptions{Progress: o.progress(a), Registry: remote})
 				if err == nil {
 					a.out.Println(id)
 				}

@@ -69,7 +69,9 @@ func (a *app) archiveOutput(file string) (path string, w io.Writer, err error) {
 		}
 		return "", a.out.OutWriter(), nil
 	}
-	path = a.abs(file)
+	if path, err = a.abs(file); err != nil {
+		return "", nil, err
+	}
 	dir := filepath.Dir(path)
 	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
 		return "", nil, errs.WithHint(errs.New(errs.NotFound, "invalid output path: directory %q does not exist", dir), "mkdir -p %s", dir)

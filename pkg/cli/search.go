@@ -48,7 +48,9 @@ func (o *searchFlags) run(ctx context.Context, a *app, term string) error {
 	if err != nil {
 		return err
 	}
-	o.RemoteOptions = o.registry.options(a)
+	if o.RemoteOptions, err = o.registry.options(a); err != nil {
+		return err
+	}
 	found, err := e.Search(ctx, term, o.SearchOptions)
 	if err != nil {
 		return err

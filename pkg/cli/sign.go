@@ -33,10 +33,8 @@ func (o *signFlags) register(f *flagSet) {
 // options reads the passphrase, from its file or from the person at the
 // terminal.
 func (o *signFlags) options(a *app) (s libpod.SignOptions, err error) {
-	for _, p := range []*string{&o.sigstore, &o.params, &o.passphrase} {
-		if *p != "" {
-			*p = a.abs(*p)
-		}
+	if err := a.absolute(&o.sigstore, &o.params, &o.passphrase); err != nil {
+		return s, err
 	}
 	file := o.passphrase
 	if o.params != "" {
@@ -47,10 +45,12 @@ func (o *signFlags) options(a *app) (s libpod.SignOptions, err error) {
 		if o.sigstore, own, err = libpod.SigstoreParams(o.params); err != nil {
 			return s, err
 		}
-		if own != "" {
-			file = a.abs(own)
+		if err := a.absolute(&own, &o.sigstore); err != nil {
+			return s, err
 		}
-		o.sigstore = a.abs(o.sigstore)
+		if own != "" {
+			file = own
+		}
 	}
 	s.GPGKey, s.SigstoreKey = o.gpg, o.sigstore
 	switch {
@@ -119,7 +119,9 @@ func trustGenerateCommand() *command {
 }
 
 func generateKey(a *app, prefix, file string) error {
-	prefix = a.abs(prefix)
+	if err := a.absolute(&prefix, &file); err != nil {
+		return err
+	}
 	for _, p := range []string{prefix + ".key", prefix + ".pub"} {
 		if _, err := os.Lstat(p); err == nil {
 			return errs.WithHint(errs.New(errs.Exists, "%s exists", p), "use another prefix")
@@ -128,7 +130,7 @@ func generateKey(a *app, prefix, file string) error {
 	var passphrase *string
 	var err error
 	if file != "" {
-		passphrase, err = readPassphrase(a.abs(file))
+		passphrase, err = readPassphrase(file)
 	} else {
 		passphrase, err = a.askPassphrase("Passphrase for the new key: ")
 	}

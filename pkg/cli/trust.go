@@ -33,11 +33,13 @@ func trustSetCommand() *command {
 			f.text(&s.Type, "type", "t", `"signedBy" (GPG), "sigstoreSigned", "accept" or "reject"`)
 			return func(ctx context.Context, a *app, args []string) error {
 				s.Scope = args[0]
-				if s.PolicyPath != "" {
-					s.PolicyPath = a.abs(s.PolicyPath)
+				if err := a.absolute(&s.PolicyPath); err != nil {
+					return err
 				}
-				for i, k := range s.KeyFiles {
-					s.KeyFiles[i] = a.abs(k)
+				for i := range s.KeyFiles {
+					if err := a.absolute(&s.KeyFiles[i]); err != nil {
+						return err
+					}
 				}
 				e, err := a.engine(ctx)
 				if err != nil {
@@ -75,10 +77,8 @@ func trustShowCommand() *command {
 				if len(args) > 0 {
 					o.Scope = args[0]
 				}
-				for _, p := range []*string{&o.PolicyPath, &o.RegistriesDir} {
-					if *p != "" {
-						*p = a.abs(*p)
-					}
+				if err := a.absolute(&o.PolicyPath, &o.RegistriesDir); err != nil {
+					return err
 				}
 				return o.run(ctx, a)
 			}

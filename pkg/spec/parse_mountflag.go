@@ -181,10 +181,11 @@ func (p *mountParser) finish(value, baseDir string) (Mount, error) {
 		if m.Source == "" {
 			return Mount{}, invalid("add source=/PATH", "invalid mount config for type \"bind\": field Source must not be empty")
 		}
-		if !filepath.IsAbs(m.Source) {
-			m.Source = filepath.Join(baseDir, m.Source)
+		source, err := FromDir(baseDir, m.Source)
+		if err != nil {
+			return Mount{}, err
 		}
-		m.Source = filepath.Clean(m.Source)
+		m.Source = source
 	case MountTmpfs:
 		if p.srcSeen && m.Source != "" {
 			return Mount{}, invalid("leave source= away", "invalid mount config for type \"tmpfs\": field Source must not be specified")

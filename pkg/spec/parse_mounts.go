@@ -11,8 +11,21 @@ import (
 
 const volumeHint = "write [SOURCE:]TARGET[:OPTIONS], SOURCE being a directory (/data, ./data) or the name of a volume"
 
+// FromDir makes a path of the command line absolute. A relative one begins at
+// dir, which is empty where the working directory cannot be told: it was deleted.
+func FromDir(dir, p string) (string, error) {
+	switch {
+	case filepath.IsAbs(p):
+		return filepath.Clean(p), nil
+	case dir == "":
+		return "", invalid("change to a directory that exists, or write an absolute path",
+			"cannot tell the working directory, where %q begins: it was deleted or cannot be read", p)
+	}
+	return filepath.Join(dir, p), nil
+}
+
 // ParseVolume parses one -v value. A source that starts with a dot is taken
-// from baseDir, which is absolute.
+// from baseDir, as in FromDir.
 func ParseVolume(value, baseDir string) (Mount, error) {
 	parts := strings.Split(value, ":")
 	if len(parts) > 3 || value == "" {
@@ -48,7 +61,11 @@ func (m *Mount) setSource(src, baseDir string) error {
 	case strings.HasPrefix(src, "/"):
 		m.Type, m.Source, m.CreateSource = MountBind, filepath.Clean(src), true
 	case src == "." || src == ".." || strings.HasPrefix(src, "./") || strings.HasPrefix(src, "../"):
-		m.Type, m.Source, m.CreateSource = MountBind, filepath.Join(baseDir, src), true
+		p, err := FromDir(baseDir, src)
+		if err != nil {
+			return err
+		}
+		m.Type, m.Source, m.CreateSource = MountBind, p, true
 	default:
 		if err := CheckVolumeName(src); err != nil {
 			return err
