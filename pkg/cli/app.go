@@ -214,12 +214,12 @@ func (a *app) applyGlobals() error {
 }
 
 func openEngine(ctx context.Context, a *app) (Engine, error) {
-	d, notice, err := dirs.Default()
+	d, notices, err := dirs.Default()
 	if err != nil {
 		return nil, err
 	}
-	if notice != "" {
-		a.out.Notice(notice)
+	for _, n := range notices {
+		a.out.Notice(n)
 	}
 	return libpod.Open(ctx, libpod.Options{Dirs: d, Notice: a.out.Notice, NewProgress: output.NewProgress})
 }

@@ -21,9 +21,10 @@ type Dirs struct {
 
 // Default finds the directories of the calling user and creates them with
 // mode 0700. PROA_DATA_DIR and PROA_RUN_DIR override; then XDG_DATA_HOME and
-// XDG_RUNTIME_DIR; real root uses /var/lib/proa and /run/proa. The notice is a
-// sentence to show once where the run directory is a fallback.
-func Default() (d Dirs, notice string, err error) {
+// XDG_RUNTIME_DIR; real root uses /var/lib/proa and /run/proa. The notices are
+// sentences to show once: the run directory is a fallback, or a directory was
+// closed to other users.
+func Default() (d Dirs, notices []string, err error) {
 	d.Data = os.Getenv("PROA_DATA_DIR")
 	d.Run = os.Getenv("PROA_RUN_DIR")
 	uid := os.Getuid()
@@ -36,22 +37,32 @@ func Default() (d Dirs, notice string, err error) {
 		case os.Getenv("HOME") != "":
 			d.Data = filepath.Join(os.Getenv("HOME"), ".local/share/proa")
 		default:
-			return d, "", errs.WithHint(errs.New(errs.Invalid, "cannot tell where to keep images: neither HOME nor XDG_DATA_HOME is set"),
+			return d, nil, errs.WithHint(errs.New(errs.Invalid, "cannot tell where to keep images: neither HOME nor XDG_DATA_HOME is set"),
 				"set PROA_DATA_DIR to a directory of your own")
 		}
 	}
 	if d.Run == "" {
-		d.Run, notice = defaultRun(uid)
-	}
-	for _, p := range []string{d.Data, d.Run} {
-		if !filepath.IsAbs(p) {
-			return d, notice, errs.New(errs.Invalid, "directory %q is not absolute", p)
-		}
-		if err := ensurePrivate(p, uid); err != nil {
-			return d, notice, err
+		notice := ""
+		if d.Run, notice = defaultRun(uid); notice != "" {
+			notices = append(notices, notice)
 		}
 	}
-	return d, notice, nil
+	for _, p := range []struct {
+		path string
+		own  []string
+	}{{d.Data, dataNames}, {d.Run, runNames}} {
+		if !filepath.IsAbs(p.path) {
+			return d, notices, errs.New(errs.Invalid, "directory %q is not absolute", p.path)
+		}
+		notice, err := ensurePrivate(p.path, uid, p.own)
+		if err != nil {
+			return d, notices, err
+		}
+		if notice != "" {
+			notices = append(notices, notice)
+		}
+	}
+	return d, notices, nil
 }
 
 func defaultRun(uid int) (string, string) {
@@ -77,28 +88,6 @@ func owned(p string, uid int) bool {
 		return false
 	}
 	return int(fi.Sys().(*syscall.Stat_t).Uid) == uid
-}
-
-// ensurePrivate makes p and refuses one that somebody else owns: in /tmp
-// another user could have made it first and would then see our sockets.
-func ensurePrivate(p string, uid int) error {
-	if err := os.MkdirAll(p, 0o700); err != nil {
-		return &errs.Error{Op: "create directory", Kind: errs.Denied, Object: p, Err: err}
-	}
-	fi, err := os.Lstat(p)
-	if err != nil {
-		return err
-	}
-	if !fi.IsDir() {
-		return errs.New(errs.Invalid, "%s is not a directory", p)
-	}
-	// Inside the user's namespace the owner appears as uid 0, which is also
-	// what the caller's uid is there.
-	if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != uid {
-		return errs.WithHint(errs.New(errs.Denied, "directory %s belongs to uid %d, not to %d", p, st.Uid, uid),
-			"set PROA_DATA_DIR and PROA_RUN_DIR to directories of your own")
-	}
-	return nil
 }
 
 // DB is the state database.
