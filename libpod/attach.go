@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
@@ -239,23 +240,32 @@ func (e *Engine) lostMonitor(ctx context.Context, c *container, cause error) err
 
 // settleExit brings the record up to date with the end that a monitor has
 // told. It is the tail of every foreground run: two short transactions at most.
+// On a full disk the next command does it; the end is known all the same.
 func (e *Engine) settleExit(ctx context.Context, c *container, x *monitor.Exit) error {
+	err := e.storeExit(ctx, c, x)
+	if ballast.Full(err) {
+		e.notice(err.Error())
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return failpoint.Hit(FailpointExitSettled)
+}
+
+func (e *Engine) storeExit(ctx context.Context, c *container, x *monitor.Exit) error {
 	db, err := e.db()
 	if err != nil {
 		return err
 	}
 	if c.AutoRemove {
-		if err := e.obliterate(ctx, c.Container, true); err != nil {
-			return err
-		}
-		return failpoint.Hit(FailpointExitSettled)
+		return e.obliterate(ctx, c.Container, true)
 	}
 	next, _ := lifecycle.Reconcile(c.Record, false, lifecycle.Observed{Data: true, Exit: observedExit(x)})
-	if next != c.Record {
-		// A record that somebody else has changed is settled already.
-		if _, err := db.Update(c.Container, next, dieEvent(c.Container, next)); err != nil {
-			return err
-		}
+	if next == c.Record {
+		return nil
 	}
-	return failpoint.Hit(FailpointExitSettled)
+	// A record that somebody else has changed is settled already.
+	_, err = db.Update(c.Container, next, dieEvent(c.Container, next))
+	return err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/hostid"
 	"github.com/proa-containers/proa/pkg/monitor"
@@ -84,7 +85,12 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 		}
 	}
 	if act&lifecycle.Discard != 0 {
-		return e.discard(ctx, c)
+		kept, err := e.discard(ctx, c)
+		if ballast.Full(err) {
+			c.Record = next
+			return c, nil // as below: in save
+		}
+		return kept, err
 	}
 	if act&lifecycle.Clear != 0 {
 		if _, err := monitor.Clear(e.paths(c.ID)); err != nil {
@@ -131,6 +137,12 @@ func (e *Engine) save(ctx context.Context, c *container, next lifecycle.Record, 
 		ev = dieEvent(c.Container, next)
 	}
 	ok, err := db.Update(c.Container, next, ev)
+	if ballast.Full(err) {
+		// Whoever only looks goes on with what was found. What it was found by
+		// stays: a later command has to find it, too.
+		c.Record = next
+		return c, nil
+	}
 	if err != nil {
 		return nil, err
 	}

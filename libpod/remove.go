@@ -10,6 +10,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
@@ -143,7 +144,9 @@ func (e *Engine) destroy(ctx context.Context, row *state.Container, volumes bool
 		if errs.Is(err, errs.NotFound) {
 			return os.RemoveAll(e.dirs.ContainerRun(row.ID))
 		}
-		if err != nil {
+		// On a full disk the files go first, which makes room for the rest. A kill
+		// in between leaves a record without files, which is removed like any.
+		if err != nil && !ballast.Full(err) {
 			return err
 		}
 	}

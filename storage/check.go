@@ -36,6 +36,9 @@ type Finding struct {
 // removes broken images and layers: what is then missing can be pulled again.
 // An image in use (see RemoveOptions.InUse) is reported and left.
 func (s *Store) Check(ctx context.Context, o CheckOptions, inUse func(id string) string) (out []Finding, err error) {
+	if o.Repair {
+		s.makeRoom()
+	}
 	op, err := s.begin(false)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"go.podman.io/storage"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/filelock"
 	"github.com/proa-containers/proa/pkg/rmtree"
@@ -95,10 +96,15 @@ func (o *op) end(err *error) {
 	if o.s.UpToDate() {
 		return
 	}
-	if ierr := o.s.Refresh(); ierr != nil && *err == nil {
+	// On a full disk readers derive the index for themselves.
+	if ierr := o.s.Refresh(); ierr != nil && *err == nil && !ballast.Full(ierr) {
 		*err = ierr
 	}
 }
+
+// makeRoom is the first thing that a call does which removes something: on a full
+// disk the library could not write its lists anew. A call that adds does not.
+func (s *Store) makeRoom() { ballast.MakeRoom(filepath.Dir(s.root)) }
 
 // endLate clears up behind a call that could use what a killed one had left. What
 // a failed call brought in goes as well, unless it was the network's fault: the

@@ -39,6 +39,7 @@ func (s *Store) Tag(ctx context.Context, ref, name string) (err error) {
 // Untag takes names (all without any) from an image without deleting it, and
 // returns those taken, familiar.
 func (s *Store) Untag(ctx context.Context, ref string, names ...string) (gone []string, err error) {
+	s.makeRoom()
 	op, err := s.begin(false)
 	if err != nil {
 		return nil, err
@@ -99,6 +100,7 @@ func (r *Removal) Lines() []string {
 // Remove takes a name from an image, and deletes the image with its last name.
 // Kind InUse: InUse said so, or an id was given and there are several names.
 func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *Removal, err error) {
+	s.makeRoom()
 	op, err := s.begin(false)
 	if err != nil {
 		return nil, err
@@ -243,6 +245,7 @@ type PruneOptions struct {
 
 // Prune removes unused images: those without a name, or all.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (out *Removal, err error) {
+	s.makeRoom()
 	op, err := s.begin(false)
 	if err != nil {
 		return nil, err

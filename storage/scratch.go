@@ -206,6 +206,7 @@ func (s *Store) CreateImage(ctx context.Context, c CreateOptions) (id string, er
 // needs, with the layers of former images below them, and returns the bytes given
 // back (unpacked).
 func (s *Store) RemoveLayers(ctx context.Context, ids ...string) (size int64, err error) {
+	s.makeRoom()
 	o, err := s.begin(false)
 	if err != nil {
 		return 0, err

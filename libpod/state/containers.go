@@ -135,7 +135,7 @@ func (d *DB) Commit(c *Container, r lifecycle.Record, root *spec.Rootfs, e Event
 		}
 	}
 	var n int64
-	err := d.write("write", func() (err error) {
+	err := d.settle(func() (err error) {
 		n, err = d.change(`UPDATE containers SET state=?, exit_code=?, error=?, oom=?, started=?, finished=?, restarts=?, stopped=?, run=?, place=?,
  rev=rev+1
  WHERE id=? AND rev=?`, string(r.State), int64(r.ExitCode), r.Error, flag(r.OOMKilled), nanos(r.StartedAt), nanos(r.FinishedAt),
@@ -184,7 +184,7 @@ func (d *DB) Rename(id, name string) error {
 // reports false where there was no such container.
 func (d *DB) Delete(id string, volumes []string, e Event) (bool, error) {
 	var n int64
-	err := d.write("write", func() (err error) {
+	err := d.settle(func() (err error) {
 		if n, err = d.change("DELETE FROM containers WHERE id=?", id); err != nil || n == 0 {
 			return err
 		}

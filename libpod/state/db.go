@@ -19,11 +19,14 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -43,6 +46,8 @@ type DB struct {
 	mu   sync.Mutex
 	conn *sqlite3.SQLiteConn
 	path string
+	// reserved: this process has seen to the ballast.
+	reserved bool
 }
 
 // Open opens the database at path and makes it where it does not exist. The
@@ -52,7 +57,7 @@ func Open(path string) (*DB, error) {
 	if err := d.connect(); err != nil {
 		return nil, d.explain("open", err)
 	}
-	if err := d.retry(d.migrate); err != nil {
+	if err := d.withBallast(d.migrate); err != nil {
 		_ = d.conn.Close()
 		return nil, d.explain("open", err)
 	}
@@ -149,15 +154,45 @@ func (d *DB) explain(op string, err error) error {
 		e.Kind = errs.Timeout
 		e.Err = errors.New("another process has held it for a minute")
 		e.Hint = fmt.Sprintf("find the process with \"fuser -v %s\"", d.path)
-	case errors.As(err, &se) && se.Code == sqlite3.ErrFull:
-		e.Kind = errs.Unavailable
-		e.Hint = "the file system is full: make room, for example with \"proa rmi IMAGE\""
+	case ballast.Full(full(err)):
+		e.Kind, e.Err = errs.Unavailable, full(err)
+		e.Hint = "the file system is full: remove containers and images with \"proa rm -f\", \"proa rmi\" or \"proa system prune\"; " +
+			"where that fails too, delete other files first"
 	case errors.As(err, &se) && (se.Code == sqlite3.ErrReadonly || se.Code == sqlite3.ErrCantOpen || se.Code == sqlite3.ErrPerm),
 		errors.Is(err, fs.ErrPermission):
 		e.Kind = errs.Denied
 		e.Hint = fmt.Sprintf("%s must be a writable directory of your own; PROA_DATA_DIR chooses another", d.path)
 	}
 	return e
+}
+
+// full gives an error of SQLite that means a full file system, or a used up quota,
+// the error number that says so. Others come back as they are.
+func full(err error) error {
+	var se sqlite3.Error
+	switch {
+	case !errors.As(err, &se):
+		return err
+	case se.Code == sqlite3.ErrFull:
+		return &fullError{err, unix.ENOSPC}
+	case se.SystemErrno == unix.ENOSPC || se.SystemErrno == unix.EDQUOT:
+		return &fullError{err, se.SystemErrno}
+	}
+	return err
+}
+
+type fullError struct {
+	err   error
+	errno error
+}
+
+func (e *fullError) Error() string   { return e.err.Error() }
+func (e *fullError) Unwrap() []error { return []error{e.err, e.errno} }
+
+// withBallast is retry for what must be possible on a full disk: reading, whose
+// index SQLite may have to make anew, and the records of ends and removals.
+func (d *DB) withBallast(fn func() error) error {
+	return ballast.Retry(filepath.Dir(d.path), func() error { return full(d.retry(fn)) })
 }
 
 // retry calls fn again while SQLite says busy without having asked its busy
@@ -177,13 +212,26 @@ func (d *DB) retry(fn func() error) error {
 
 // write runs fn in a transaction that holds the write lock from its start, so
 // that what fn reads is still true when it writes.
-func (d *DB) write(op string, fn func() error) error {
+func (d *DB) write(op string, fn func() error) error { return d.writeBy(op, d.retry, fn) }
+
+// settle is write for what says that something has ended or goes: on a full disk
+// it gets the room that was laid aside.
+func (d *DB) settle(fn func() error) error { return d.writeBy("write", d.withBallast, fn) }
+
+func (d *DB) writeBy(op string, try func(func() error) error, fn func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn == nil {
 		return errs.New(errs.Internal, "the database is closed")
 	}
-	return d.explain(op, d.retry(func() error { return d.transaction(fn) }))
+	if err := try(func() error { return d.transaction(fn) }); err != nil {
+		return d.explain(op, err)
+	}
+	if !d.reserved {
+		d.reserved = true
+		ballast.Ensure(filepath.Dir(d.path))
+	}
+	return nil
 }
 
 func (d *DB) transaction(fn func() error) error {
@@ -207,7 +255,7 @@ func (d *DB) read(fn func() error) error {
 	if d.conn == nil {
 		return errs.New(errs.Internal, "the database is closed")
 	}
-	return d.explain("read", d.retry(fn))
+	return d.explain("read", d.withBallast(fn))
 }
 
 func (d *DB) exec(q string, args ...driver.Value) error {

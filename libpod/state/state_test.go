@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -315,6 +316,42 @@ func TestCorruptFile(t *testing.T) {
 				t.Errorf("error %v (kind %v), hint %q", err, errs.KindOf(err), errs.HintOf(err))
 			}
 		})
+	}
+}
+
+// TestFull: on a full file system the room laid aside is given up for what ends
+// or goes, never for what is added, and the error says what it is.
+func TestFull(t *testing.T) {
+	d := open(t)
+	reserve := filepath.Join(filepath.Dir(d.path), "reserve")
+	c, b := sample("web")
+	if err := d.Insert(c, b, nil, Event{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(reserve); err != nil {
+		t.Fatalf("the first write laid nothing aside: %v", err)
+	}
+	if _, err := d.integer("PRAGMA max_page_count=1"); err != nil { // it may not grow any more
+		t.Fatal(err)
+	}
+	more, body := sample("more")
+	body.Spec.Process.Env = []string{strings.Repeat("x", 100_000)}
+	if err := d.Insert(more, body, nil, Event{}); !ballast.Full(err) || !errs.Is(err, errs.Unavailable) || errs.HintOf(err) == "" {
+		t.Errorf("adding: %v", err)
+	}
+	if _, err := os.Stat(reserve); err != nil {
+		t.Errorf("adding gave the room up: %v", err)
+	}
+	r := c.Record
+	r.State, r.Error = lifecycle.Exited, strings.Repeat("x", 100_000)
+	if _, err := d.Update(c, r, Event{}); !ballast.Full(err) {
+		t.Errorf("settling: %v", err)
+	}
+	if _, err := os.Stat(reserve); err == nil {
+		t.Error("settling did not give the room up")
+	}
+	if ok, err := d.Delete(c.ID, nil, Event{}); err != nil || !ok {
+		t.Errorf("deleting: %v %v", ok, err)
 	}
 }
 

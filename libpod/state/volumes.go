@@ -65,7 +65,7 @@ func (d *DB) ContainerVolumes(id string) (list []*Volume, err error) {
 // DeleteVolume removes a volume's record unless a container uses it, in which
 // case it returns that container's id. found is false where there was none.
 func (d *DB) DeleteVolume(name string) (user string, found bool, err error) {
-	err = d.write("write", func() (err error) {
+	err = d.settle(func() (err error) {
 		if user, err = d.text("SELECT container FROM uses WHERE volume=? LIMIT 1", name); err != nil || user != "" {
 			return err
 		}

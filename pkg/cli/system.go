@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -205,28 +206,34 @@ func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
 	if !a.confirm(o.force, o.warning()) {
 		return nil
 	}
-	freed, err := pruneStopped(ctx, a, filters)
-	if err != nil {
-		return err
-	}
+	steps := []func() (int64, error){func() (int64, error) { return pruneStopped(ctx, a, filters) }}
 	if o.volumesToo {
-		n, err := pruneAnonymous(ctx, a)
-		if err != nil {
-			return err
-		}
-		freed += n
+		steps = append(steps, func() (int64, error) { return pruneAnonymous(ctx, a) })
 	}
 	// Before the images: what the cache stands on can only go without it.
-	n, err := pruneBuildCache(ctx, a, o.all, o.filters)
-	if err != nil {
-		return err
+	steps = append(steps, func() (int64, error) { return pruneBuildCache(ctx, a, o.all, o.filters) },
+		func() (int64, error) {
+			return pruneImages(ctx, a, libpod.PruneImagesOptions{All: o.all, Filters: filters})
+		})
+	var freed int64
+	var failed error
+	for _, step := range steps {
+		n, err := step()
+		freed += n
+		var told *errs.ExitError
+		switch {
+		case errors.Is(err, context.Canceled):
+			return err
+		case err != nil:
+			// The others may make room all the same.
+			if !errors.As(err, &told) {
+				a.out.Error(err)
+			}
+			failed = &errs.ExitError{Code: 1}
+		}
 	}
-	freed += n
-	if n, err = pruneImages(ctx, a, libpod.PruneImagesOptions{All: o.all, Filters: filters}); err != nil {
-		return err
-	}
-	a.out.Println("Total reclaimed space: " + output.Size(freed+n))
-	return nil
+	a.out.Println("Total reclaimed space: " + output.Size(freed))
+	return failed
 }
 
 // pruneBuildCache is `builder prune` where there is something to remove, and
@@ -281,30 +288,35 @@ func pruneStopped(ctx context.Context, a *app, filters map[string][]string) (fre
 	if err != nil {
 		return 0, err
 	}
-	said := false
+	var ids []string
+	sizes := map[string]int64{}
 	for i := range list {
-		c := &list[i]
-		if c.State != lifecycle.Exited && c.State != lifecycle.Created && c.State != lifecycle.Dead {
-			continue
+		if c := &list[i]; c.State == lifecycle.Exited || c.State == lifecycle.Created || c.State == lifecycle.Dead {
+			ids = append(ids, c.ID)
+			sizes[c.ID] = c.SizeRw
 		}
-		err := e.Remove(ctx, c.ID, libpod.RemoveOptions{Ignore: true})
+	}
+	said := false
+	err = a.each(ids, func(id string) error {
+		err := e.Remove(ctx, id, libpod.RemoveOptions{Ignore: true})
 		if errs.Is(err, errs.State) || errs.Is(err, errs.InUse) {
-			continue // somebody started it since the list was made
+			return nil // somebody started it since the list was made
 		}
 		if err != nil {
-			return freed, err
+			return err
 		}
 		if !said {
 			a.out.Println("Deleted Containers:")
 			said = true
 		}
-		freed += c.SizeRw
-		a.out.Println(c.ID)
-	}
+		freed += sizes[id]
+		a.out.Println(id)
+		return nil
+	})
 	if said {
 		a.out.Println("")
 	}
-	return freed, nil
+	return freed, err
 }
 
 func pruneAnonymous(ctx context.Context, a *app) (freed int64, err error) {
@@ -317,26 +329,32 @@ func pruneAnonymous(ctx context.Context, a *app) (freed int64, err error) {
 		return 0, err
 	}
 	said := false
+	var names []string
+	sizes := map[string]int64{}
 	for _, it := range d.Items {
-		if it.Volume == nil || !it.Volume.Anonymous || len(it.Volume.Containers) > 0 {
-			continue
+		if it.Volume != nil && it.Volume.Anonymous && len(it.Volume.Containers) == 0 {
+			names = append(names, it.Volume.Name)
+			sizes[it.Volume.Name] = it.Size
 		}
-		err := e.VolumeRemove(ctx, it.Volume.Name, false)
+	}
+	err = a.each(names, func(name string) error {
+		err := e.VolumeRemove(ctx, name, false)
 		if errs.Is(err, errs.InUse) {
-			continue
+			return nil
 		}
 		if err != nil {
-			return freed, err
+			return err
 		}
 		if !said {
 			a.out.Println("Deleted Volumes:")
 			said = true
 		}
-		freed += it.Size
-		a.out.Println(it.Volume.Name)
-	}
+		freed += sizes[name]
+		a.out.Println(name)
+		return nil
+	})
 	if said {
 		a.out.Println("")
 	}
-	return freed, nil
+	return freed, err
 }

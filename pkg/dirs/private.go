@@ -17,7 +17,7 @@ import (
 // each is.
 var (
 	dataNames = []string{"state.db*", "containers", "volumes", "init-*", "storage", "artifacts", "build",
-		".overlay-probe-*"}
+		"reserve", ".overlay-probe-*"}
 	runNames = []string{"userns.lock", "userns.json", "images.lock", "builds", "build", "overlay-probe", "rootfs", "mnt",
 		"c", "net", "storage"}
 )
@@ -86,6 +86,9 @@ func closeDir(p string, uid int, own []string) (notice string, err error) {
 	}
 	if err := d.Chmod(0o700); err != nil {
 		return "", &errs.Error{Op: "close to other users the directory", Kind: errs.Denied, Object: p, Err: err}
+	}
+	if len(names) == 0 {
+		return "", nil // as if it had been made just now
 	}
 	return fmt.Sprintf("directory %s was open to other users (mode %04o): it is closed now (0700)", p, mode), nil
 }

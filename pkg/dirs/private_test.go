@@ -53,7 +53,7 @@ func TestEnsurePrivate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (notice != "") != (c.after != c.mode) {
+			if (notice != "") != (c.after != c.mode && len(c.entries) > 0) {
 				t.Errorf("notice %q", notice)
 			}
 			if fi, err := os.Stat(p); err != nil || fi.Mode().Perm() != c.after {

@@ -13,6 +13,7 @@ import (
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/filelock"
 )
@@ -206,6 +207,7 @@ func (s *Store) remove(which func(*imgspec.Index) ([]imgspec.Descriptor, error))
 	if _, err := os.Stat(s.dir); err != nil {
 		return nil, nil // nothing is made only to look into it
 	}
+	ballast.MakeRoom(filepath.Dir(s.dir)) // the index is written anew before a file goes
 	u, err := s.begin()
 	if err != nil {
 		return nil, err

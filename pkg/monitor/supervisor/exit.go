@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/monitor"
 )
 
@@ -32,7 +33,11 @@ func (s *supervisor) finish(e monitor.Exit) error {
 	if s.cfg.AutoRemove {
 		durability = atomicfile.Volatile // it will not outlive the next moment
 	}
-	if werr := atomicfile.WriteJSON(filepath.Join(s.cfg.DataDir, monitor.ExitFile), &e, 0o600, durability); err == nil {
+	write := func() error {
+		return atomicfile.WriteJSON(filepath.Join(s.cfg.DataDir, monitor.ExitFile), &e, 0o600, durability)
+	}
+	// The container may have ended because it had filled the disk.
+	if werr := ballast.Retry(filepath.Dir(filepath.Dir(s.cfg.DataDir)), write); err == nil {
 		err = werr
 	}
 	if ferr := hit(FailpointExitWritten); err == nil {
