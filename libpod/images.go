@@ -79,7 +79,8 @@ func insideOps() map[string]insideOp {
 type ImageListOptions struct {
 	All     bool
 	Filters map[string][]string // imageFilters
-	Ref     string              // repository[:tag] pattern; empty: all
+	Ref     string              // repository[:tag|@digest] pattern; empty: all
+	list    bool                // nothing is done to the images
 }
 
 // ImageSummary is one image as `images` shows it.
@@ -99,6 +100,7 @@ func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, 
 	if err != nil {
 		return nil, err
 	}
+	o.list = true
 	f, err := e.imageFilter(o)
 	if err != nil {
 		return nil, err
@@ -121,6 +123,9 @@ func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, 
 		}
 		shown := list[i]
 		shown.Names = o.asked(shown.Names)
+		if len(shown.Names) == 0 {
+			shown.RepoDigests = o.asked(shown.RepoDigests)
+		}
 		s := imageSummary(&shown)
 		s.Size += instanceSize(list, list[i].Instances)
 		s.Containers = use[list[i].ID]

@@ -18,12 +18,12 @@ import (
 func (e *Engine) imageFilter(o ImageListOptions) (func(*storage.Summary) bool, error) {
 	var conds []func(*storage.Summary) bool
 	if o.Ref != "" {
-		conds = append(conds, matchReference(o.Ref))
+		conds = append(conds, matchReference(o.Ref, o.list))
 	}
 	for key, values := range o.Filters {
 		var alternatives []func(*storage.Summary) bool
 		for _, v := range values {
-			c, err := e.imageCondition(key, v)
+			c, err := e.imageCondition(key, v, o.list)
 			if err != nil {
 				return nil, err
 			}
@@ -49,7 +49,7 @@ func (e *Engine) imageFilter(o ImageListOptions) (func(*storage.Summary) bool, e
 	}, nil
 }
 
-func (e *Engine) imageCondition(key, v string) (func(*storage.Summary) bool, error) {
+func (e *Engine) imageCondition(key, v string, list bool) (func(*storage.Summary) bool, error) {
 	switch key {
 	case "dangling", "readonly", "intermediate", "manifest", "containers":
 		return e.imageFact(key, v)
@@ -66,7 +66,7 @@ func (e *Engine) imageCondition(key, v string) (func(*storage.Summary) bool, err
 		f := &filter{values: map[string][]string{"label": {v}}}
 		return func(s *storage.Summary) bool { return f.matchLabels(s.Labels) }, nil
 	case "reference":
-		return matchReference(v), nil
+		return matchReference(v, list), nil
 	case "before", "since", "after":
 		img, err := e.images.Resolve(v)
 		if err != nil {
@@ -127,9 +127,14 @@ func parseUntil(v string) (time.Time, error) {
 }
 
 // matchReference matches a pattern against familiar names, with or without tag.
-func matchReference(pattern string) func(*storage.Summary) bool {
+// Names by digest count, with or without the digest, for an image that has no
+// other; in a list, which destroys nothing, for any if the pattern is one.
+func matchReference(pattern string, list bool) func(*storage.Summary) bool {
+	byDigest := list && strings.Contains(pattern, "@")
 	return func(s *storage.Summary) bool {
-		return slices.ContainsFunc(s.Names, func(n string) bool { return matchName(pattern, n) })
+		match := func(n string) bool { return matchName(pattern, n) }
+		return slices.ContainsFunc(s.Names, match) ||
+			(byDigest || len(s.Names) == 0) && slices.ContainsFunc(s.RepoDigests, match)
 	}
 }
 
@@ -147,8 +152,8 @@ func matchName(pattern, full string) bool {
 	return false
 }
 
-// asked keeps those names of an image that a listing by name asks for: the
-// image may have others.
+// asked keeps those names of an image, or names by digest, that a listing by name
+// asks for: the image may have others.
 func (o *ImageListOptions) asked(names []string) []string {
 	refs := o.Filters["reference"]
 	var kept []string

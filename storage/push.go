@@ -287,16 +287,27 @@ func (o *op) copyOut(ctx context.Context, img *Image, to types.ImageReference, c
 
 // addRepoDigest remembers under which digest a registry knows the image.
 func (o *op) addRepoDigest(id, repoDigest string) error {
+	return o.editDigests(id, func(list []string) []string {
+		if slices.Contains(list, repoDigest) {
+			return list
+		}
+		return append(list, repoDigest)
+	})
+}
+
+// editDigests changes the names by digest of an image.
+func (o *op) editDigests(id string, edit func([]string) []string) error {
 	img, err := o.store.Image(id)
 	if err != nil {
 		return err
 	}
 	var md index.Metadata
 	_ = json.Unmarshal([]byte(img.Metadata), &md)
-	if slices.Contains(md.RepoDigests, repoDigest) {
+	list := edit(slices.Clone(md.RepoDigests))
+	if slices.Equal(list, md.RepoDigests) {
 		return nil
 	}
-	md.RepoDigests = append(md.RepoDigests, repoDigest)
+	md.RepoDigests = list
 	text, err := json.Marshal(md)
 	if err != nil {
 		return err

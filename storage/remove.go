@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/docker/reference"
@@ -49,24 +50,81 @@ func (s *Store) Untag(ctx context.Context, ref string, names ...string) (gone []
 	if err != nil {
 		return nil, err
 	}
-	var full []string
+	left := refsOf(img)
 	for _, n := range names {
-		f, err := imagename.Normalize(n)
-		if err != nil {
+		if _, err := imagename.Parse(n); err != nil {
 			return nil, err
 		}
-		if !slices.Contains(img.Names, f) {
+		f := givenName(img, n)
+		if f == "" {
 			return nil, errs.New(errs.NotFound, "the image has no name %q", n)
 		}
-		full = append(full, f)
+		gone = append(gone, imagename.Familiar(f))
+		left = left.without(f)
 	}
 	if len(names) == 0 {
-		full = img.Names
+		for _, n := range img.Names {
+			gone = append(gone, imagename.Familiar(n))
+		}
+		left.names = nil
 	}
-	for _, n := range full {
-		gone = append(gone, imagename.Familiar(n))
+	return gone, op.setRefs(img, left)
+}
+
+// refs are the names and the names by digest of an image.
+type refs struct{ names, digests []string }
+
+func refsOf(img *Image) refs { return refs{img.Names, img.RepoDigests} }
+
+// without is r once a name or a name by digest is gone.
+func (r refs) without(name string) refs {
+	is := func(n string) bool { return n == name }
+	return refs{slices.DeleteFunc(slices.Clone(r.names), is), slices.DeleteFunc(slices.Clone(r.digests), is)}
+}
+
+// afterRemoval is what stays of an image's references when one is removed. As in
+// Docker the digests of a repository go with the last tag of it, and what has
+// no name any more goes with the last digest that was asked for: an index and its
+// image came as two.
+func (r refs) afterRemoval(name string) refs {
+	left := r.without(name)
+	repo := repository(name)
+	in := func(n string) bool { return repository(n) == repo }
+	byTag := slices.Contains(r.names, name)
+	if byTag && !slices.ContainsFunc(left.names, in) || !byTag && len(left.names) == 0 {
+		left.digests = slices.DeleteFunc(left.digests, in)
 	}
-	return gone, op.store.RemoveNames(img.ID, full)
+	return left
+}
+
+// repository is a complete name without tag and digest.
+func repository(name string) string {
+	n, err := imagename.Parse(name)
+	if err != nil {
+		return name
+	}
+	return n.Name()
+}
+
+// gone says that nothing is left to ask for the image by. A digest alone keeps it
+// only from a removal by digest: names are what one sees.
+func (r refs) gone(name string) bool {
+	return len(r.names) == 0 && (len(r.digests) == 0 || !strings.Contains(name, "@"))
+}
+
+// setRefs takes those references from an image that are not left.
+func (o *op) setRefs(img *Image, left refs) error {
+	lost := slices.DeleteFunc(slices.Clone(img.Names), func(n string) bool { return slices.Contains(left.names, n) })
+	if len(left.digests) < len(img.RepoDigests) {
+		err := o.editDigests(img.ID, func([]string) []string { return left.digests })
+		if err != nil {
+			return err
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	return o.store.RemoveNames(img.ID, lost)
 }
 
 // RemoveOptions say what Remove may destroy.
@@ -97,7 +155,8 @@ func (r *Removal) Lines() []string {
 	return out
 }
 
-// Remove takes a name from an image, and deletes the image with its last name.
+// Remove takes a name, or a name by digest, from an image, and deletes the image
+// with its last one.
 // Kind InUse: InUse said so, or an id was given and there are several names.
 func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *Removal, err error) {
 	s.makeRoom()
@@ -112,9 +171,9 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *R
 	}
 	out = &Removal{}
 	name := givenName(img, ref)
-	if name != "" && len(img.Names) > 1 {
+	if !Deletes(img, ref) {
 		out.Untagged = []string{imagename.Familiar(name)}
-		return out, op.store.RemoveNames(img.ID, []string{name})
+		return out, op.setRefs(img, refsOf(img).afterRemoval(name))
 	}
 	if name == "" && len(img.Names) > 1 && !o.Force {
 		return nil, errs.WithHint(errs.New(errs.InUse,
@@ -130,8 +189,11 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *R
 }
 
 // Deletes reports whether Remove would delete the image, not only take one of
-// several names from it.
-func Deletes(img *Image, ref string) bool { return givenName(img, ref) == "" || len(img.Names) <= 1 }
+// several names, or a name by digest, from it.
+func Deletes(img *Image, ref string) bool {
+	name := givenName(img, ref)
+	return name == "" || refsOf(img).afterRemoval(name).gone(name)
+}
 
 func shownRef(img *Image, name string) string {
 	if name == "" {
@@ -140,13 +202,17 @@ func shownRef(img *Image, name string) string {
 	return imagename.Familiar(name)
 }
 
-// givenName is which of the image's names the user meant, "" for an id.
+// givenName is which of the image's names, or names by digest, the user meant, ""
+// for an id.
 func givenName(img *Image, ref string) string {
 	n, err := imagename.Parse(ref)
 	if err != nil {
 		return ""
 	}
-	if slices.Contains(img.Names, n.String()) {
+	has := func(n reference.Named) bool {
+		return slices.Contains(img.Names, n.String()) || slices.Contains(img.RepoDigests, n.String())
+	}
+	if has(n) {
 		return n.String()
 	}
 	if !imagename.IsShort(ref) {
@@ -157,7 +223,7 @@ func givenName(img *Image, ref string) string {
 		candidates = append(candidates, local)
 	}
 	for _, c := range candidates {
-		if slices.Contains(img.Names, c.String()) {
+		if has(c) {
 			return c.String()
 		}
 	}
