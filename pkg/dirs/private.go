@@ -17,8 +17,8 @@ import (
 // each is.
 var (
 	dataNames = []string{"state.db*", "containers", "volumes", "init-*", "storage", "artifacts", "build",
-		"reserve", ".overlay-probe-*"}
-	runNames = []string{"userns.lock", "userns.json", "images.lock", "builds", "build", "overlay-probe", "rootfs", "mnt",
+		"images.lock", "rootfs", "reserve", ".overlay-probe-*"}
+	runNames = []string{"userns.lock", "userns.json", "builds", "build", "overlay-probe", "rootfs", "mnt",
 		"c", "net", "storage"}
 )
 
