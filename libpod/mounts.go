@@ -126,8 +126,8 @@ func (e *Engine) makeVolumeDir(name string) error {
 }
 
 // hostMounts turns the stored mounts into paths, and tells the monitor which
-// volumes to fill, and of which to check what was mounted.
-func (e *Engine) hostMounts(c *spec.Container) (mounts []spec.Mount, fill []monitor.VolumeMount, err error) {
+// volumes to prepare.
+func (e *Engine) hostMounts(c *spec.Container) (mounts []spec.Mount, volumes []monitor.VolumeMount, err error) {
 	for _, m := range c.Mounts {
 		if m.Type == spec.MountVolume {
 			root := e.volumeData(m.Source)
@@ -136,22 +136,26 @@ func (e *Engine) hostMounts(c *spec.Container) (mounts []spec.Mount, fill []moni
 				if m.Source, err = below(root, m.Subpath); err != nil {
 					return nil, nil, err
 				}
-				fill = append(fill, monitor.VolumeMount{HostPath: root, Target: m.Target, Subpath: m.Subpath})
-			} else {
-				fill = append(fill, monitor.VolumeMount{HostPath: root, Target: m.Target, CopyUp: !m.NoCopy, Chown: m.Chown})
 			}
+			volumes = append(volumes, monitor.VolumeMount{Dir: filepath.Dir(root), HostPath: root, Target: m.Target, Subpath: m.Subpath,
+				CopyUp: !m.NoCopy && m.Subpath == "", Chown: m.Chown && m.Subpath == ""})
 		} else if m.Type == spec.MountBind && m.Chown {
-			fill = append(fill, monitor.VolumeMount{HostPath: m.Source, Target: m.Target, Chown: true})
+			volumes = append(volumes, monitor.VolumeMount{HostPath: m.Source, Target: m.Target, Chown: true})
 		}
 		mounts = append(mounts, m)
 	}
-	return mounts, fill, nil
+	return mounts, volumes, nil
 }
 
-// below is root/sub, refused where it leads out of the volume.
+// below is root/sub, refused where it leads out of the volume. It serves the
+// message: what is mounted the monitor looks up, and a container cannot
+// exchange that.
 func below(root, sub string) (string, error) {
 	p := filepath.Join(root, filepath.Clean("/"+sub))
 	real, err := filepath.EvalSymlinks(p)
+	if errors.Is(err, fs.ErrPermission) {
+		return p, nil // a directory of another id: only the monitor may look into it
+	}
 	if err != nil {
 		return "", errs.New(errs.Invalid, "cannot access volume subpath %q: %v", sub, err)
 	}

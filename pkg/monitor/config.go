@@ -69,15 +69,17 @@ type Process struct {
 	StdinOnce      bool     `json:"stdinOnce,omitempty"`
 }
 
-// VolumeMount is a named or anonymous volume that the monitor fills from the
-// image on first use (Docker's copy-up) before the container starts, or of
-// which a part is mounted.
+// VolumeMount is a volume, or a part of one, that the monitor prepares before
+// the container starts. A bind mount is one, too, where it changes its owner.
 type VolumeMount struct {
-	HostPath string `json:"hostPath"`
+	// Dir is the directory of the volume itself, which no container sees; it is
+	// empty for a bind mount.
+	Dir      string `json:"dir,omitempty"`
+	HostPath string `json:"hostPath"` // the volume's files, in Dir
 	Target   string `json:"target"`
-	CopyUp   bool   `json:"copyUp,omitempty"`
-	Chown    bool   `json:"chown,omitempty"` // :U
-	// Subpath, below HostPath, is what has to be found mounted at Target.
+	CopyUp   bool   `json:"copyUp,omitempty"` // filled from the image on first use, as Docker does
+	Chown    bool   `json:"chown,omitempty"`  // :U
+	// Subpath, below HostPath, is the part that is mounted at Target.
 	Subpath string `json:"subpath,omitempty"`
 }
 

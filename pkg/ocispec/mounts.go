@@ -217,10 +217,6 @@ func tmpfsMount(m spec.Mount, target string) (*configs.Mount, error) {
 		data = append(data, fmt.Sprintf("mode=%o", m.TmpfsMode))
 	}
 	for _, o := range m.Options {
-		if o == "tmpcopyup" {
-			c.Extensions |= configs.EXT_COPYUP
-			continue
-		}
 		if !applyFlag(c, o) {
 			data = append(data, o)
 		}

@@ -257,7 +257,7 @@ type tKey struct{}
 // file failpoints.go of the repository.
 func failpointNames(repo string) []string {
 	var names []string
-	for _, glob := range []string{"*/failpoints.go", "*/*/failpoints.go", "*/*/*/failpoints.go"} {
+	for _, glob := range []string{"*/failpoints.go", "*/*/failpoints.go", "*/*/*/failpoints.go", "*/*/*/*/failpoints.go"} {
 		files, _ := filepath.Glob(filepath.Join(repo, glob))
 		for _, f := range files {
 			names = append(names, failpointsIn(f)...)

@@ -190,15 +190,19 @@ func getenv(env []string, key string) string {
 // is mounted over a part of it.
 type finder struct {
 	root   *os.File
-	mounts map[string]string // container directory -> host path; "" hides the root's
+	mounts map[string]place // by directory of the container
 }
+
+// place is what is mounted: the file dir or, links resolved below it, a part of
+// it. Without dir it hides what the root has.
+type place struct{ dir, sub string }
 
 // stat returns the mode of an absolute container path.
 func (f finder) stat(p string) (os.FileMode, error) {
 	p = path.Clean("/" + p)
 	for dir := p; ; dir = path.Dir(dir) {
 		if src, ok := f.mounts[dir]; ok {
-			return statUnder(src, strings.TrimPrefix(p, dir))
+			return src.stat(strings.TrimPrefix(p, dir))
 		}
 		if dir == "/" {
 			break
@@ -216,18 +220,19 @@ func (f finder) stat(p string) (os.FileMode, error) {
 	return st.Mode(), nil
 }
 
-func statUnder(src, rest string) (os.FileMode, error) {
-	if src == "" {
+func (p place) stat(rest string) (os.FileMode, error) {
+	rest = path.Join(p.sub, rest)
+	if p.dir == "" {
 		return 0, os.ErrNotExist
 	}
 	if rest == "" {
-		st, err := os.Stat(src)
+		st, err := os.Stat(p.dir)
 		if err != nil {
 			return 0, err
 		}
 		return st.Mode(), nil
 	}
-	h, err := pathrs.OpenInRoot(src, rest)
+	h, err := pathrs.OpenInRoot(p.dir, rest)
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -250,13 +251,18 @@ func mounted(c *configs.Config, dst string) bool {
 }
 
 // mountMap is where a path of the container really lies, for finder.
-func mountMap(c *configs.Config) map[string]string {
-	m := make(map[string]string, len(c.Mounts))
+func mountMap(c *configs.Config, volumes []monitor.VolumeMount) map[string]place {
+	m := make(map[string]place, len(c.Mounts))
 	for _, x := range c.Mounts {
 		if x.Device == "bind" {
-			m[x.Destination] = x.Source
+			m[x.Destination] = place{dir: x.Source}
 		} else {
-			m[x.Destination] = ""
+			m[x.Destination] = place{}
+		}
+	}
+	for _, v := range volumes {
+		if v.Subpath != "" {
+			m[path.Clean(v.Target)] = place{v.HostPath, v.Subpath}
 		}
 	}
 	return m

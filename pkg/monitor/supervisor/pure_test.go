@@ -176,7 +176,7 @@ func TestFinderMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	f := finder{root, map[string]string{"/app": filepath.Join(dir, "vol"), "/tmp": ""}}
+	f := finder{root, map[string]place{"/app": {dir: filepath.Join(dir, "vol")}, "/tmp": {}}}
 	for p, there := range map[string]bool{"/app/new": true, "/app/old": false, "/app": true, "/tmp/x": false, "/app/../app/new": true} {
 		if _, err := f.stat(p); (err == nil) != there {
 			t.Errorf("%s: %v", p, err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/supervisor/volume"
 )
 
 // first sets everything up, starts the process and tells the front end. The
@@ -113,7 +114,7 @@ func (s *supervisor) mount() error {
 	if err != nil {
 		return err
 	}
-	if err := fillVolumes(s.rootFD, s.cfg.Volumes, id); err != nil {
+	if err := volume.Prepare(s.rootFD, s.cfg.Volumes, id.uid, id.gid); err != nil {
 		return err
 	}
 	if err := ensureDir(s.finder(), s.cfg.Process.Dir); err != nil {
@@ -122,7 +123,9 @@ func (s *supervisor) mount() error {
 	return hit(FailpointMounted)
 }
 
-func (s *supervisor) finder() finder { return finder{s.rootFD, mountMap(s.cfg.Container)} }
+func (s *supervisor) finder() finder {
+	return finder{s.rootFD, mountMap(s.cfg.Container, s.cfg.Volumes)}
+}
 
 // prepare completes the libcontainer configuration; restarts use it again.
 func (s *supervisor) prepare() {
@@ -142,7 +145,7 @@ func (s *supervisor) prepare() {
 // begin creates the container and starts its process: at the first start and
 // at each restart.
 func (s *supervisor) begin() (*run, error) {
-	parts, err := findSubpaths(s.cfg.Volumes)
+	parts, err := volume.MountParts(s.o.RunDir, s.cfg.Volumes, s.cfg.Container.Mounts)
 	if err != nil {
 		return nil, err
 	}
@@ -150,11 +153,11 @@ func (s *supervisor) begin() (*run, error) {
 		return nil, err
 	}
 	r, err := s.create()
+	if cerr := parts.Close(); err == nil && cerr != nil {
+		err = s.abort(r, errs.Wrap(cerr, "unmount the parts of volumes", ""))
+	}
 	if err != nil {
 		return nil, err
-	}
-	if err := checkSubpaths(r.pid, parts); err != nil {
-		return nil, s.abort(r, err)
 	}
 	if err := s.connect(); err != nil {
 		return nil, s.abort(r, err)

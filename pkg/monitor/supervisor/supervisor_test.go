@@ -484,17 +484,63 @@ func (s *slowWriter) Write(p []byte) (int, error) {
 }
 
 func TestVolumeCopyUp(t *testing.T) {
-	vol := t.TempDir()
-	_ = os.Chmod(vol, 0o755)
+	dir := t.TempDir()
+	vol := filepath.Join(dir, "_data")
+	if err := os.Mkdir(vol, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	opt := func(c *monitor.Config, in *ocispec.Input) {
 		in.Mounts = []spec.Mount{{Type: spec.MountVolume, Source: vol, Target: "/data"}}
-		c.Volumes = []monitor.VolumeMount{{HostPath: vol, Target: "/data", CopyUp: true}}
+		c.Volumes = []monitor.VolumeMount{{Dir: dir, HostPath: vol, Target: "/data", CopyUp: true}}
 	}
 	if b, e := run(t, []string{"sh", "-c", "cat /data/sub/file; echo changed >/data/sub/file"}, opt); e.Code != 0 || b.out.String() != "from the image\n" {
 		t.Errorf("exit %+v out %q err %q", e, b.out.String(), b.err.String())
 	}
 	if b, _ := run(t, []string{"cat", "/data/sub/file"}, opt); b.out.String() != "changed\n" {
 		t.Errorf("a volume in use was filled again: %q", b.out.String())
+	}
+}
+
+// TestVolumeSubpath: where the path of a mount leads does not count. Another
+// container made it lead to a directory of the host after it was looked at.
+func TestVolumeSubpath(t *testing.T) {
+	vol, host := t.TempDir(), t.TempDir()
+	_ = os.Chmod(host, 0o777)
+	for p, text := range map[string]string{vol + "/a/dir/f": "dir", vol + "/a/file": "file", host + "/f": "host"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, []byte(text+"\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opt := func(c *monitor.Config, in *ocispec.Input) {
+		in.Mounts = []spec.Mount{
+			{Type: spec.MountVolume, Source: host, Target: "/data/"}, {Type: spec.MountTmpfs, Target: "/data/made"},
+			{Type: spec.MountVolume, Source: host + "/f", Target: "/one"},
+		}
+		c.Volumes = []monitor.VolumeMount{
+			{Dir: filepath.Dir(vol), HostPath: vol, Target: "/data/", Subpath: "a/dir"},
+			{Dir: filepath.Dir(vol), HostPath: vol, Target: "/one", Subpath: "a/file"},
+		}
+	}
+	b, e := run(t, []string{"sh", "-c", "cat /data/f /one; echo back >/data/back; ls /data"}, opt)
+	if want := "dir\nfile\nback\nf\nmade\n"; e.Code != 0 || b.out.String() != want {
+		t.Errorf("exit %+v out %q err %q", e, b.out.String(), b.err.String())
+	}
+	if text, err := os.ReadFile(vol + "/a/dir/back"); err != nil || string(text) != "back\n" {
+		t.Errorf("%q %v", text, err)
+	}
+	if made, err := os.ReadDir(host); err != nil || len(made) != 1 {
+		t.Errorf("made in the host's directory: %v %v", made, err)
+	}
+	// A part that leads out of the volume, or that is missing, is refused.
+	if err := os.Symlink(host, vol+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []string{"link", "none"} {
+		b := newBox(t, []string{"true"}, opt, func(c *monitor.Config, _ *ocispec.Input) { c.Volumes[0].Subpath = sub })
+		if err := b.start(); err == nil {
+			t.Errorf("%s: started", sub)
+		}
+		b.gone()
 	}
 }
 
