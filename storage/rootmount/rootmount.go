@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -54,14 +55,7 @@ func View(r spec.Rootfs, dir string, writable bool) error {
 
 // BindReadOnly shows the directory src at dir, for reading.
 func BindReadOnly(src, dir string) error {
-	if err := unix.Mount(src, dir, "", unix.MS_BIND, ""); err != nil {
-		return errs.Wrap(err, "mount", src)
-	}
-	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		_ = unix.Unmount(dir, unix.MNT_DETACH)
-		return errs.Wrap(err, "mount read-only", src)
-	}
-	return nil
+	return errs.Wrap(overlay.BindReadOnly(src, dir), "mount", src)
 }
 
 // Empty mounts a root file system without any file on dir, for reading.
@@ -72,7 +66,7 @@ func Empty(dir string) error {
 // Unmount ends what was mounted at dir by a driver of spec.Rootfs. What still
 // runs in there keeps its view.
 func Unmount(dir, driver string) error {
-	if driver == "fuse-overlayfs" {
+	if driver == overlay.FuseDriver {
 		if exec.Command("fusermount3", "-u", dir).Run() == nil {
 			return nil
 		}

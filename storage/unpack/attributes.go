@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/overlay"
 )
 
 // lostBits are the mode bits that a file created in dir does not get: those of
@@ -122,7 +123,7 @@ func (u *unpacker) xattrs(fd int, h *tar.Header) error {
 		}
 		// An archive must not speak to overlay: a redirect or an opaque mark
 		// could show files of other directories.
-		if strings.HasPrefix(name, "user.overlay.") || strings.HasPrefix(name, "trusted.") {
+		if overlay.IsNote(name) || strings.HasPrefix(name, "trusted.") {
 			continue
 		}
 		if name == "system.posix_acl_default" {

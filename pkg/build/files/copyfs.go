@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
@@ -377,7 +378,7 @@ func (c *Copier) copyXattrs(from, to int) {
 // of users. Overlay's own marks stay behind: they would hide files of the layers
 // below.
 func keptXattr(name string) bool {
-	return name == "security.capability" || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
+	return name == "security.capability" || strings.HasPrefix(name, "user.") && !overlay.IsNote(name)
 }
 
 // WriteFile makes a small regular file with given content (heredocs, ADD of a

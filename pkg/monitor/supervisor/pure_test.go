@@ -91,17 +91,6 @@ func TestResolvConf(t *testing.T) {
 	}
 }
 
-func TestOverlayData(t *testing.T) {
-	r := spec.Rootfs{Lowers: []string{"l/A", "l/B:C"}, Upper: "/u,x", Work: `/w\y`}
-	if got := overlayData(r, true); got != `lowerdir=l/A:l/B\:C,upperdir=/u\,x,workdir=/w\\y,volatile,userxattr` {
-		t.Error(got)
-	}
-	r.Upper = ""
-	if got := overlayData(r, true); got != `lowerdir=l/A:l/B\:C,userxattr` {
-		t.Error(got)
-	}
-}
-
 func TestEnviron(t *testing.T) {
 	got := environ([]string{"A=1", "HOME="}, "/root", "box", true)
 	if want := []string{"PATH=" + defaultPath, "HOSTNAME=box", "TERM=xterm", "A=1", "HOME="}; !slices.Equal(got, want) {
@@ -184,9 +173,12 @@ func TestFinderMounts(t *testing.T) {
 	}
 }
 
-func TestFuseOptions(t *testing.T) {
-	r := spec.Rootfs{Lowers: []string{"/a", "/b"}, Upper: "/u", Work: "/w", UIDMap: []spec.IDMap{{Inside: 0, Outside: 1000, Count: 1}}}
-	if got := fuseOptions(r); got != "lowerdir=/a:/b,upperdir=/u,workdir=/w,uidmapping=0:1000:1" {
+func TestIDMappings(t *testing.T) {
+	r := spec.Rootfs{UIDMap: []spec.IDMap{{Inside: 0, Outside: 1000, Count: 1}}, GIDMap: []spec.IDMap{{Inside: 1, Outside: 2, Count: 3}, {Inside: 4, Outside: 5, Count: 6}}}
+	if got := idMappings(r); !slices.Equal(got, []string{"uidmapping=0:1000:1", "gidmapping=1:2:3:4:5:6"}) {
+		t.Error(got)
+	}
+	if got := idMappings(spec.Rootfs{}); len(got) != 0 {
 		t.Error(got)
 	}
 }

@@ -15,11 +15,9 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/spec"
 )
-
-// maxMountData is what mount(2) takes: one page, with its terminating zero.
-const maxMountData = 4095
 
 // rootfs is a container's mounted root. It lives in the monitor's own mount
 // namespace: the kernel unmounts it when the monitor dies, however it dies.
@@ -74,7 +72,7 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 			return nil, errs.Wrap(err, "find root directory", r.Dir)
 		}
 		return &rootfs{path: p}, nil
-	case "overlay", "fuse-overlayfs":
+	case "overlay", overlay.FuseDriver:
 	default:
 		return nil, errs.New(errs.Invalid, "root file system driver %q is not known", r.Driver)
 	}
@@ -92,7 +90,7 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 	fs := &rootfs{path: target}
 	var err error
 	if r.Driver == "overlay" {
-		err = mountOverlay(r, target, volatile)
+		err = layersOf(r, volatile).Kernel(target)
 	} else {
 		fs.fuse, err = mountFuse(r, target)
 	}
@@ -102,108 +100,9 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 	return fs, nil
 }
 
-// mountOverlay uses mount(2), which is one call; the new mount interface takes
-// over where the layers do not fit into its page. Relative lower directories
-// start at r.Home.
-func mountOverlay(r spec.Rootfs, target string, volatile bool) error {
-	if len(r.Lowers) == 0 {
-		return errs.New(errs.Corrupt, "the image has no layers")
-	}
-	if r.Upper == "" && len(r.Lowers) == 1 {
-		// An overlay wants two directories.
-		low := r.Lowers[0]
-		if !filepath.IsAbs(low) {
-			low = filepath.Join(r.Home, low)
-		}
-		return bindReadOnly(low, target)
-	}
-	// This kernel interface knows no directory to start from but ours.
-	if r.Home != "" {
-		if err := os.Chdir(r.Home); err != nil {
-			return err
-		}
-		defer func() { _ = os.Chdir("/") }()
-	}
-	data := overlayData(r, volatile)
-	if len(data) > maxMountData {
-		return newOverlay(r, target, volatile)
-	}
-	var flags uintptr
-	if r.Upper == "" {
-		flags = unix.MS_RDONLY
-	}
-	return os.NewSyscallError("mount overlay", unix.Mount("overlay", target, "overlay", flags, data))
-}
-
-func bindReadOnly(src, target string) error {
-	if err := unix.Mount(src, target, "", unix.MS_BIND, ""); err != nil {
-		return os.NewSyscallError("mount", err)
-	}
-	return os.NewSyscallError("mount", unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-}
-
-// overlayData is the option string for mount(2).
-func overlayData(r spec.Rootfs, volatile bool) string {
-	lowers := make([]string, len(r.Lowers))
-	for i, l := range r.Lowers {
-		lowers[i] = escapeOverlay(l)
-	}
-	opts := []string{"lowerdir=" + strings.Join(lowers, ":")}
-	if r.Upper != "" {
-		opts = append(opts, "upperdir="+escapeOverlay(r.Upper), "workdir="+escapeOverlay(r.Work))
-		if volatile {
-			opts = append(opts, "volatile")
-		}
-	}
-	return strings.Join(append(opts, "userxattr"), ",")
-}
-
-var overlayEscapes = strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`)
-
-func escapeOverlay(p string) string { return overlayEscapes.Replace(p) }
-
-// newOverlay mounts with one call per layer: hundreds of layers fit.
-func newOverlay(r spec.Rootfs, target string, volatile bool) error {
-	ctx, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return os.NewSyscallError("fsopen", err)
-	}
-	defer unix.Close(ctx)
-	type option struct{ key, value string }
-	var opts []option
-	for _, l := range r.Lowers {
-		opts = append(opts, option{"lowerdir+", l})
-	}
-	if r.Upper != "" {
-		opts = append(opts, option{"upperdir", r.Upper}, option{"workdir", r.Work})
-	}
-	for _, o := range opts {
-		if err := unix.FsconfigSetString(ctx, o.key, o.value); err != nil {
-			return fmt.Errorf("%d layers are too many for this kernel: fsconfig %s: %w", len(r.Lowers), o.key, err)
-		}
-	}
-	flags := []string{"userxattr"}
-	if volatile && r.Upper != "" {
-		flags = append(flags, "volatile")
-	}
-	for _, f := range flags {
-		if err := unix.FsconfigSetFlag(ctx, f); err != nil {
-			return os.NewSyscallError("fsconfig "+f, err)
-		}
-	}
-	if err := unix.FsconfigCreate(ctx); err != nil {
-		return os.NewSyscallError("fsconfig create", err)
-	}
-	attr := 0
-	if r.Upper == "" {
-		attr = unix.MOUNT_ATTR_RDONLY
-	}
-	m, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, attr)
-	if err != nil {
-		return os.NewSyscallError("fsmount", err)
-	}
-	defer unix.Close(m)
-	return os.NewSyscallError("move_mount", unix.MoveMount(m, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH))
+// layersOf is what the root file system is mounted of.
+func layersOf(r spec.Rootfs, volatile bool) overlay.Mount {
+	return overlay.Mount{Home: r.Home, Lowers: r.Lowers, Upper: r.Upper, Work: r.Work, Volatile: volatile}
 }
 
 // mountFuse starts fuse-overlayfs and waits until its file system is there.
@@ -212,11 +111,15 @@ func mountFuse(r spec.Rootfs, target string) (*exec.Cmd, error) {
 	if program == "" {
 		program = "fuse-overlayfs"
 	}
-	cmd := exec.Command(program, "-f", "-o", fuseOptions(r), target)
-	cmd.Dir = r.Home
+	cmd, started, err := layersOf(r, false).Fuse(program, target, true, idMappings(r)...)
+	if err != nil {
+		return nil, err
+	}
 	var said tail
 	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	started()
+	if err != nil {
 		return nil, err
 	}
 	gone := make(chan error, 1)
@@ -234,22 +137,15 @@ func mountFuse(r spec.Rootfs, target string) (*exec.Cmd, error) {
 	}
 }
 
-func fuseOptions(r spec.Rootfs) string {
-	lowers := make([]string, len(r.Lowers))
-	for i, l := range r.Lowers {
-		lowers[i] = escapeOverlay(l)
-	}
-	opts := []string{"lowerdir=" + strings.Join(lowers, ":")}
-	if r.Upper != "" {
-		opts = append(opts, "upperdir="+escapeOverlay(r.Upper), "workdir="+escapeOverlay(r.Work))
-	}
+// idMappings are the options of fuse-overlayfs that shift ids.
+func idMappings(r spec.Rootfs) (opts []string) {
 	if m := fuseMap(r.UIDMap); m != "" {
 		opts = append(opts, "uidmapping="+m)
 	}
 	if m := fuseMap(r.GIDMap); m != "" {
 		opts = append(opts, "gidmapping="+m)
 	}
-	return strings.Join(opts, ",")
+	return opts
 }
 
 func fuseMap(m []spec.IDMap) string {

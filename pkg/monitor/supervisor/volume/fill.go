@@ -212,7 +212,7 @@ func move(from, to int, name string) error {
 	case err == nil, errors.Is(err, unix.EEXIST):
 		return nil
 	case errors.Is(err, unix.EXDEV):
-		return errs.WithHint(errs.New(errs.Unsupported, "the volume's _data is on another file system than the directory that it lies in"),
+		return errs.WithHint(errs.New(errs.Unsupported, "_data is on another file system than the volume's directory"),
 			"move the whole directory of the volume there, or mount the volume with the option nocopy")
 	}
 	return &os.PathError{Op: "move", Path: name, Err: err}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/overlay"
 )
 
 // treeCopy copies a tree, one directory descriptor at a time, to a place that
@@ -136,7 +138,7 @@ func copyXattrs(from, to int) error {
 		return nil // none, or a file system without them
 	}
 	for _, name := range strings.Split(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
-		if name == "" || strings.HasPrefix(name, "user.overlay.") || strings.HasPrefix(name, "trusted.") {
+		if name == "" || overlay.IsNote(name) || strings.HasPrefix(name, "trusted.") {
 			continue
 		}
 		val := make([]byte, 64<<10)
