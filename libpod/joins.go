@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -36,18 +37,19 @@ func (e *Engine) resolveJoins(ctx context.Context, d *draft) error {
 	return nil
 }
 
-func (e *Engine) joinPID(ctx context.Context, ref string) (string, error) {
+// joinable finds a container whose namespaces can be entered now.
+func (e *Engine) joinable(ctx context.Context, ref string) (*monitor.Status, error) {
 	c, err := e.load(ctx, ref)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := c.away(); err != nil {
-		return "", err
+		return nil, err
 	}
 	if !c.running() || c.status == nil || c.status.PID == 0 {
-		return "", errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name), "proa start %s", c.Name)
+		return nil, errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name), "proa start %s", c.Name)
 	}
-	return itoa(c.status.PID), nil
+	return c.status, nil
 }
 
 // joined are the namespaces of other containers that one is to enter.
@@ -76,7 +78,7 @@ func (e *Engine) joins(ctx context.Context, c *spec.Container) (*joined, error) 
 		if !ok {
 			continue
 		}
-		pid, err := e.joinPID(ctx, ref)
+		st, err := e.joinable(ctx, ref)
 		if err != nil {
 			j.close()
 			return nil, err
@@ -84,17 +86,19 @@ func (e *Engine) joins(ctx context.Context, c *spec.Container) (*joined, error) 
 		if w.kind == "ipc" {
 			e.notice("--ipc=container shares semaphores, message queues and System V memory, but not /dev/shm")
 		}
-		*w.to = "/proc/" + pid + "/ns/" + w.kind
+		*w.to = "/proc/" + itoa(st.PID) + "/ns/" + w.kind
 		if err := j.hand(w.to); err != nil {
 			j.close()
 			return nil, err
 		}
 	}
 	if c.Network.Mode == spec.NetContainer {
-		if _, err := e.joinPID(ctx, c.Network.Container); err != nil {
+		st, err := e.joinable(ctx, c.Network.Container)
+		if err != nil {
 			j.close()
 			return nil, err
 		}
+		j.Network = st.Attachment.OwnMode()
 		j.netRun = e.dirs.ContainerRun(c.Network.Container)
 	}
 	return j, nil

@@ -60,6 +60,7 @@ func (a *Attached) container(plan spec.NetworkPlan) error {
 		return err
 	}
 	a.att = st.Attachment
+	a.att.Shared = st.Attachment.OwnMode()
 	a.att.Mode = spec.NetContainer
 	a.att.Ports = nil
 	return nil

@@ -9,10 +9,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/network/netns"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -183,4 +185,82 @@ func TestPrivateModes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A socket that is bound to the interface sends to 127.0.0.1 and ::1 by the
+// default route, and needs no rights for that: the host's loopback must not
+// hear it.
+func TestPrivateModesKeepLoopback(t *testing.T) {
+	for _, mode := range []spec.NetworkMode{spec.NetSlirp4netns, spec.NetPasta, spec.NetNetstack} {
+		t.Run(string(mode), func(t *testing.T) {
+			w := newWorld(t)
+			neighbour(t)
+			heard := make(chan string, 100)
+			for _, addr := range []string{"127.0.0.1:7001", "127.1.2.3:7001", "[::1]:7001"} {
+				hear(t, addr, heard)
+			}
+			a := w.attach(spec.NetworkPlan{Mode: mode, ID: "l", StateDir: w.dir})
+			listen(t, a.ns, "127.0.0.1:7002")
+			if got, err := ask(t, a.ns, "127.0.0.1:7002"); err != nil || !strings.HasPrefix(got, "127.0.0.1:") {
+				t.Errorf("its own loopback: %q, %v", got, err)
+			}
+			err := netns.Do(func(int) error {
+				for _, addr := range []string{"127.0.0.1:7001", "127.1.2.3:7001", "[::1]:7001"} {
+					for _, n := range []string{"tcp", "udp"} {
+						d := net.Dialer{Timeout: time.Second, Control: func(_, _ string, c syscall.RawConn) error {
+							var err error
+							_ = c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), privateTap) })
+							return err
+						}}
+						if c, err := d.Dial(n, addr); err == nil {
+							_, _ = c.Write([]byte("x"))
+							c.Close()
+						}
+					}
+				}
+				return nil
+			}, a.ns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case what := <-heard:
+				t.Errorf("the host's loopback heard %s", what)
+			case <-time.After(500 * time.Millisecond):
+			}
+		})
+	}
+}
+
+// hear tells of every client of addr in this namespace.
+func hear(t *testing.T, addr string, heard chan<- string) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	u, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+			heard <- "tcp " + addr
+		}
+	}()
+	go func() {
+		for {
+			if _, _, err := u.ReadFrom(make([]byte, 10)); err != nil {
+				return
+			}
+			heard <- "udp " + addr
+		}
+	}()
 }

@@ -281,6 +281,13 @@ func (p *privateNet) inspect(plan spec.NetworkPlan) error {
 	if err != nil {
 		return err
 	}
+	// The stack would pass on to the host's loopback what reaches it for
+	// 127.0.0.1: its options stop only the address it translates.
+	var b rtnl.Batch
+	b.KeepLoopback(index)
+	if err := c.Do(&b); err != nil {
+		return err
+	}
 	addrs, err := c.Addrs()
 	if err != nil {
 		return err

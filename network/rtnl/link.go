@@ -241,6 +241,24 @@ func (b *Batch) AddLocalReplies(v6 bool, port uint16) {
 	}, fmt.Sprintf("add rule for port %d", port))
 }
 
+// KeepLoopback makes loopback addresses end in this namespace for sockets that
+// are bound to the interface, too. The kernel's own route for them names lo, so
+// a lookup for the interface passes over it and takes the default route: any
+// process could send to 127.0.0.1 by what is behind the interface.
+func (b *Batch) KeepLoopback(index int) {
+	add := func(fam byte, dst []byte, bits byte, ignore ...unix.Errno) {
+		b.request("add route for loopback addresses", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, ignore, func() {
+			b.buf = append(b.buf, fam, bits, 0, 0, unix.RT_TABLE_LOCAL, unix.RTPROT_BOOT, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0)
+			b.attr(unix.RTA_DST, dst)
+			b.attrU32(unix.RTA_OIF, uint32(index))
+		})
+	}
+	add(unix.AF_INET, []byte{127, 0, 0, 0}, 8, unix.EEXIST)
+	v6 := netip.IPv6Loopback().As16()
+	// An interface without IPv6 carries none.
+	add(unix.AF_INET6, v6[:], 128, unix.EEXIST, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EACCES, unix.ENODEV, unix.EINVAL)
+}
+
 func (b *Batch) localRoute(v6 bool) {
 	const loopback = 1 // lo has this index in every namespace
 	ignore := []unix.Errno{unix.EEXIST}

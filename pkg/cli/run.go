@@ -20,6 +20,11 @@ type runFlags struct {
 	detachKeys string
 }
 
+// networkRights is what the help of run and create says about capabilities.
+const networkRights = "With --network slirp4netns or pasta, or container:NAME of a container with such a network,\n" +
+	"NET_RAW is not among the default capabilities: raw frames would reach services on the\n" +
+	"host's 127.0.0.1. --cap-add NET_RAW or NET_ADMIN, --privileged and exec --privileged allow that."
+
 func runCommand() *command {
 	return &command{
 		examples: []string{
@@ -31,7 +36,7 @@ func runCommand() *command {
 		},
 		name: "run", args: "IMAGE [COMMAND] [ARG...]", short: "Create and run a new container from an image",
 		long: "The command's exit status is the process's own; 125 when Proa itself failed, 126 when the\n" +
-			"command cannot be invoked, 127 when it is not found.",
+			"command cannot be invoked, 127 when it is not found.\n\n" + networkRights,
 		min: 1, max: -1, stopAtArg: true, runsProcess: true, twin: "container run",
 		setup: func(f *flagSet) action {
 			o := runFlags{sigProxy: true}
@@ -137,7 +142,8 @@ func (c *createFlags) removeOld(ctx context.Context, e Engine, s *spec.Container
 func createCommand() *command {
 	return &command{
 		name: "create", args: "IMAGE [COMMAND] [ARG...]", short: "Create a new container",
-		min: 1, max: -1, stopAtArg: true, runsProcess: true, twin: "container create",
+		long: networkRights,
+		min:  1, max: -1, stopAtArg: true, runsProcess: true, twin: "container create",
 		setup: func(f *flagSet) action {
 			var o createFlags
 			o.register(f)

@@ -31,8 +31,28 @@ var defaultCaps = []string{
 
 const capAll = "ALL"
 
+// defaultCaps are what the container has without --cap-add and --cap-drop.
+//
+// The stacks slirp4netns and pasta open a connection for every frame that they
+// get, also for one to 127.0.0.1: the host's. Where one of them is behind eth0,
+// who writes raw frames reaches the host's loopback, so the right to do that is
+// the user's to give. Bridges have the kernel's router in between, and the
+// built-in stack refuses such frames.
+func (b *builder) defaultCaps() []string {
+	mode := b.in.Spec.Network.Mode
+	if mode == spec.NetContainer && b.in.Join.Network != "" {
+		mode = b.in.Join.Network
+	}
+	switch mode {
+	case spec.NetSlirp4netns, spec.NetPasta, spec.NetContainer:
+	default:
+		return defaultCaps
+	}
+	return slices.DeleteFunc(slices.Clone(defaultCaps), func(c string) bool { return c == "CAP_NET_RAW" })
+}
+
 func (b *builder) capabilities() error {
-	caps, err := Capabilities(&b.in.Spec.Security, b.in.Host.LastCap)
+	caps, err := Capabilities(&b.in.Spec.Security, b.defaultCaps(), b.in.Host.LastCap)
 	if err != nil {
 		return err
 	}
@@ -52,10 +72,11 @@ func (b *builder) capabilities() error {
 	return nil
 }
 
-// Capabilities is the set that --privileged, --cap-add and --cap-drop make.
+// Capabilities is the set that --privileged, --cap-add and --cap-drop make of
+// the defaults.
 // Names may lack "CAP_" and be in any case. lastCap is the kernel's highest
 // capability; what it does not know is left out of ALL.
-func Capabilities(sec *spec.Security, lastCap int) ([]string, error) {
+func Capabilities(sec *spec.Security, defaults []string, lastCap int) ([]string, error) {
 	add, err := normalizeCaps(sec.CapAdd, "CapAdd")
 	if err != nil {
 		return nil, err
@@ -78,7 +99,7 @@ func Capabilities(sec *spec.Security, lastCap int) ([]string, error) {
 		return caps, nil
 	case slices.Contains(drop, capAll):
 	default:
-		for _, c := range defaultCaps {
+		for _, c := range defaults {
 			if !slices.Contains(drop, c) {
 				caps = append(caps, c)
 			}

@@ -43,6 +43,8 @@ type Files struct {
 // Join holds the namespaces of other containers.
 type Join struct {
 	PID, IPC, UTS string
+	// Network is the mode that the shared network namespace was made with.
+	Network spec.NetworkMode
 	// Shm is the directory that holds the other container's /dev/shm.
 	Shm string
 }

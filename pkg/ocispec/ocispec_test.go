@@ -232,7 +232,7 @@ func TestCapabilities(t *testing.T) {
 		{add: []string{"FOO"}, bad: `invalid CapAdd: unknown capability: "CAP_FOO"`},
 		{drop: []string{"CAP_"}, bad: `invalid CapDrop: unknown capability: "CAP_"`},
 	} {
-		got, err := Capabilities(&spec.Security{CapAdd: c.add, CapDrop: c.drop, Privileged: c.priv}, 40)
+		got, err := Capabilities(&spec.Security{CapAdd: c.add, CapDrop: c.drop, Privileged: c.priv}, defaultCaps, 40)
 		if c.bad != "" {
 			if err == nil || err.Error() != c.bad || !strings.Contains(errs.HintOf(err), "NET_ADMIN") {
 				t.Errorf("+%v -%v: got %v, hint %q", c.add, c.drop, err, errs.HintOf(err))
@@ -243,11 +243,53 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("+%v -%v: got %v, %v", c.add, c.drop, got, err)
 		}
 	}
-	if got, _ := Capabilities(&spec.Security{CapAdd: []string{"ALL"}}, 37); slices.Contains(got, "CAP_BPF") {
+	if got, _ := Capabilities(&spec.Security{CapAdd: []string{"ALL"}}, defaultCaps, 37); slices.Contains(got, "CAP_BPF") {
 		t.Error("ALL contains a capability that the kernel does not know")
 	}
-	if _, err := Capabilities(&spec.Security{CapAdd: []string{"BPF"}}, 37); !errs.Is(err, errs.Unsupported) {
+	if _, err := Capabilities(&spec.Security{CapAdd: []string{"BPF"}}, defaultCaps, 37); !errs.Is(err, errs.Unsupported) {
 		t.Errorf("capability unknown to the kernel: %v", err)
+	}
+}
+
+// A stack that opens a connection for each frame gets no forged ones, unless
+// the user says so.
+func TestRawFramesByNetwork(t *testing.T) {
+	for _, x := range []struct {
+		own, joined spec.NetworkMode
+		change      func(*spec.Security)
+		want        bool
+	}{
+		{own: "", want: true},
+		{own: spec.NetBridge, want: true},
+		{own: spec.NetNone, want: true},
+		{own: spec.NetNetstack, want: true},
+		{own: spec.NetSlirp4netns},
+		{own: spec.NetPasta},
+		{own: spec.NetContainer, joined: spec.NetBridge, want: true},
+		{own: spec.NetContainer, joined: spec.NetPasta},
+		{own: spec.NetContainer, joined: spec.NetSlirp4netns},
+		{own: spec.NetContainer, joined: spec.NetContainer}, // of an older monitor that did not say
+		{own: spec.NetContainer},
+		{own: spec.NetPasta, change: func(s *spec.Security) { s.CapAdd = []string{"NET_RAW"} }, want: true},
+		{own: spec.NetPasta, change: func(s *spec.Security) { s.CapAdd = []string{"ALL"} }, want: true},
+		{own: spec.NetPasta, change: func(s *spec.Security) { s.CapAdd = []string{"NET_ADMIN"} }},
+		{own: spec.NetPasta, change: func(s *spec.Security) { s.Privileged = true }, want: true},
+	} {
+		in := testInput()
+		in.Spec.Network.Mode, in.Join.Network = x.own, x.joined
+		if x.change != nil {
+			x.change(&in.Spec.Security)
+		}
+		out, err := Build(&in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := out.Config.Capabilities
+		for _, set := range [][]string{c.Bounding, c.Effective, c.Permitted} {
+			if got := slices.Contains(set, "CAP_NET_RAW"); got != x.want {
+				t.Errorf("network %q, joined %q: CAP_NET_RAW is there: %v, want %v", x.own, x.joined, got, x.want)
+			}
+		}
 	}
 }
 
