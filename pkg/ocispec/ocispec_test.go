@@ -317,6 +317,17 @@ func TestSeccompDefault(t *testing.T) {
 	if got["clone3"] == nil || *got["clone3"].ErrnoRet != 38 {
 		t.Error("clone3 must fail with ENOSYS, so that the C library falls back to clone")
 	}
+	if c := got["socketcall"]; c == nil || c.Action != configs.Errno || *c.ErrnoRet != 38 {
+		t.Errorf("socketcall without a 32-bit image: %+v", c)
+	}
+	in.Image.Architecture = "386"
+	if out, err = Build(&in); err != nil {
+		t.Fatal(err)
+	}
+	if c := seccompNames(out.Config.Seccomp)["socketcall"]; c == nil || c.Action != configs.Allow {
+		t.Errorf("socketcall in a 32-bit image: %+v", c)
+	}
+	in.Image.Architecture = ""
 	in.Spec.Security.CapAdd = []string{"SYS_ADMIN"}
 	in.Host.Arch = "arm64"
 	if out, err = Build(&in); err != nil {

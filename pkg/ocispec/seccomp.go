@@ -11,6 +11,7 @@ import (
 	profile "github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -32,8 +33,10 @@ func (b *builder) seccomp() error {
 		}
 		return errs.WithHint(errs.New(errs.Unsupported, "the kernel has no seccomp filters"), "use --security-opt seccomp=unconfined")
 	}
-	p := profile.DefaultProfile()
-	if text != "" {
+	var p *profile.Seccomp
+	if text == "" {
+		p = defaultProfile(b.in.Host.Arch, b.in.Image.Architecture)
+	} else {
 		p = &profile.Seccomp{}
 		if err := json.Unmarshal([]byte(text), p); err != nil {
 			return errs.WithHint(&errs.Error{Op: "read seccomp profile", Kind: errs.Invalid, Err: err},
@@ -47,6 +50,28 @@ func (b *builder) seccomp() error {
 	}
 	b.cfg.Seccomp = cfg
 	return nil
+}
+
+// defaultProfile is Docker's, but for socketcall, the way to all socket calls
+// of 32-bit x86 programs. Its arguments lie in memory, where no filter sees
+// them: through it any process gets the address families that the profile
+// forbids to socket, such as AF_VSOCK. Only an image of such programs has it;
+// the others make 32-bit calls by hand. ENOSYS makes musl use the calls
+// themselves.
+func defaultProfile(hostArch, imageArch string) *profile.Seccomp {
+	p := profile.DefaultProfile()
+	if hostArch != "amd64" || imageArch == "386" {
+		return p
+	}
+	const name = "socketcall"
+	for _, call := range p.Syscalls {
+		call.Names = slices.DeleteFunc(call.Names, func(n string) bool { return n == name })
+	}
+	// A rule of its own, or the filter would derive one from that of socket.
+	enosys := uint(unix.ENOSYS)
+	p.Syscalls = append(p.Syscalls, &profile.Syscall{LinuxSyscall: specs.LinuxSyscall{
+		Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &enosys}})
+	return p
 }
 
 // convertSeccomp filters p by architecture, capabilities and kernel, and puts
