@@ -373,6 +373,15 @@ func parseUint(s string) (uint64, error) {
 	return n, nil
 }
 
+// parsePidsLimit takes 0 for "unlimited", as Docker: not given is something else.
+func parsePidsLimit(s string) (int64, error) {
+	n, err := parseInt64(s)
+	if n <= 0 {
+		n = -1
+	}
+	return n, err
+}
+
 func parseInt64(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {

@@ -120,8 +120,9 @@ type Status struct {
 	ExitCode     int             `json:"exitCode,omitempty"`  // of the previous run
 	OOMKilled    bool            `json:"oomKilled,omitempty"`
 	RestartCount int             `json:"restartCount,omitempty"`
-	Run          int             `json:"run,omitempty"`     // Config.Run
-	NetnsFD      int             `json:"netnsFd,omitempty"` // descriptor number in the monitor: /proc/MonitorPID/fd/N
+	Run          int             `json:"run,omitempty"`       // Config.Run
+	PidsLimit    int64           `json:"pidsLimit,omitempty"` // in force; 0: none was set
+	NetnsFD      int             `json:"netnsFd,omitempty"`   // descriptor number in the monitor: /proc/MonitorPID/fd/N
 	Attachment   spec.Attachment `json:"attachment"`
 	Health       *HealthStatus   `json:"health,omitempty"`
 	Warnings     []string        `json:"warnings,omitempty"`

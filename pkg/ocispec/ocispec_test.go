@@ -350,6 +350,38 @@ func TestSeccompDefault(t *testing.T) {
 	}
 }
 
+func TestPidsLimit(t *testing.T) {
+	for _, x := range []struct {
+		given       int64
+		controllers []string
+		want        int64 // 0: none is set
+	}{
+		{0, []string{"memory", "pids"}, 2048},
+		{7, []string{"memory", "pids"}, 7},
+		{-1, []string{"memory", "pids"}, -1},
+		{0, []string{"memory"}, 0},
+	} {
+		in := testInput()
+		in.Spec.Resources.PidsLimit, in.Host.Controllers = x.given, x.controllers
+		out, err := Build(&in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := int64(0)
+		if p := out.Config.Cgroups.Resources.PidsLimit; p != nil {
+			got = *p
+		}
+		if got != x.want {
+			t.Errorf("--pids-limit %d with %v: %d, want %d", x.given, x.controllers, got, x.want)
+		}
+	}
+	in := testInput()
+	in.Host.Cgroup, in.Host.Controllers = "", nil
+	if out, err := Build(&in); err != nil || out.Config.Cgroups.Resources.PidsLimit != nil {
+		t.Errorf("a host without cgroups: %v", err)
+	}
+}
+
 func TestSeccompUser(t *testing.T) {
 	build := func(profile string) (*configs.Seccomp, error) {
 		in := testInput()

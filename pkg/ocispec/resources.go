@@ -21,6 +21,9 @@ import (
 const (
 	minMemory        = 6 << 20
 	defaultCPUPeriod = 100_000
+	// defaultPidsLimit is podman's. Without it a fork bomb meets the user's own
+	// limit, and then no command can fork to stop it.
+	defaultPidsLimit = 2048
 )
 
 // cgroup turns limits into a cgroup configuration. Without a cgroup that the
@@ -150,8 +153,11 @@ func (b *builder) fillResources(c *cgroups.Resources, r *spec.Resources) {
 		}
 	}
 	c.CpusetCpus, c.CpusetMems = r.CpusetCPUs, r.CpusetMems
-	if r.PidsLimit != 0 {
-		limit := r.PidsLimit
+	limit := r.PidsLimit
+	if limit == 0 && slices.Contains(b.in.Host.Controllers, "pids") {
+		limit = defaultPidsLimit
+	}
+	if limit != 0 {
 		c.PidsLimit = &limit
 	}
 }

@@ -87,7 +87,8 @@ type Mount struct {
 	Options      []string          `json:"options,omitempty"` // further mount(8) options: noexec, nosuid, ...
 }
 
-// Resources are cgroup limits and process limits. Zero means "no limit".
+// Resources are cgroup limits and process limits. Zero means "no limit", except
+// for PidsLimit and ShmSize.
 type Resources struct {
 	Memory            int64    `json:"memory,omitempty"` // bytes
 	MemoryReservation int64    `json:"memoryReservation,omitempty"`
@@ -100,7 +101,7 @@ type Resources struct {
 	CPUQuota          int64    `json:"cpuQuota,omitempty"`  // microseconds
 	CpusetCPUs        string   `json:"cpusetCPUs,omitempty"`
 	CpusetMems        string   `json:"cpusetMems,omitempty"`
-	PidsLimit         int64    `json:"pidsLimit,omitempty"` // -1: unlimited
+	PidsLimit         int64    `json:"pidsLimit,omitempty"` // -1: unlimited; 0: 2048 where the controller is delegated
 	ShmSize           int64    `json:"shmSize,omitempty"`   // bytes; 0: 64 MiB
 	Ulimits           []Ulimit `json:"ulimits,omitempty"`
 	CgroupParent      string   `json:"cgroupParent,omitempty"`

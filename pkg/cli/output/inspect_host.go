@@ -130,6 +130,9 @@ func hostConfig(d *libpod.Details) *InspectHostConfig {
 		h.Devices = append(h.Devices, InspectDevice{v.Host, v.Container, v.Permissions})
 	}
 	hostResources(h, &s.Resources)
+	if h.PidsLimit == nil && d.Status != nil && d.Status.PidsLimit != 0 {
+		h.PidsLimit = &d.Status.PidsLimit // the default, where it could be set
+	}
 	hostMounts(h, s.Mounts)
 	return h
 }

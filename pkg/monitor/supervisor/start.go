@@ -51,6 +51,9 @@ func (s *supervisor) setUp(ctx context.Context) (*run, error) {
 	s.update(func(st *monitor.Status) {
 		st.State, st.MonitorPID, st.MonitorStart = monitor.StateCreating, pid, start
 		st.RestartCount = s.cfg.RestartCount
+		if c := s.cfg.Container.Cgroups; c != nil && c.Resources != nil && c.Resources.PidsLimit != nil {
+			st.PidsLimit = *c.Resources.PidsLimit
+		}
 	})
 	if err := s.openHub(); err != nil {
 		return nil, err
