@@ -13,8 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -261,14 +259,20 @@ func (e *Engine) fill(ctx context.Context, d *draft) error {
 	if err := e.resolveMounts(ctx, d); err != nil {
 		return err
 	}
-	publish(c, &d.body.Image)
+	if err := checkImage(c, &d.body.Image); err != nil {
+		return err
+	}
+	ports := exposed(c, &d.body.Image)
+	if err := publish(c, ports); err != nil {
+		return err
+	}
 	args, err := ocispec.Args(&c.Process, &d.body.Image)
 	if err != nil {
 		return err
 	}
 	d.row = &state.Container{
 		ID: id, Name: c.Name, Created: time.Now().UTC(), Image: c.Image, ImageID: d.image.ID, Command: args,
-		Labels: mergeLabels(d.body.Image.Labels, c.Labels), Ports: c.Network.Ports, Exposed: exposed(c, &d.body.Image),
+		Labels: mergeLabels(d.body.Image.Labels, c.Labels), Ports: c.Network.Ports, Exposed: portTexts(ports),
 		Networks: networkNames(&c.Network), AutoRemove: c.Lifecycle.AutoRemove, Restart: c.Lifecycle.Restart.Name,
 		Record: lifecycle.Record{State: lifecycle.Creating, Place: e.here(&monitor.Status{})},
 	}
@@ -292,73 +296,6 @@ func mergeLabels(image, own map[string]string) map[string]string {
 		m[k] = v
 	}
 	return m
-}
-
-// publish adds what -P publishes: every exposed port that -p does not mention.
-func publish(c *spec.Container, img *spec.ImageConfig) {
-	if !c.Network.PublishAll {
-		return
-	}
-	have := map[string]bool{}
-	for _, p := range c.Network.Ports {
-		have[portKey(p)] = true
-	}
-	for _, p := range append(imagePorts(img), c.Network.Expose...) {
-		if !have[portKey(p)] {
-			have[portKey(p)] = true
-			c.Network.Ports = append(c.Network.Ports, spec.Port{ContainerPort: p.ContainerPort, Protocol: p.Protocol})
-		}
-	}
-}
-
-func portKey(p spec.Port) string {
-	proto := p.Protocol
-	if proto == "" {
-		proto = "tcp"
-	}
-	return strconv.Itoa(int(p.ContainerPort)) + "/" + proto
-}
-
-// imagePorts reads "80/tcp" and ranges like "8000-8005/udp".
-func imagePorts(img *spec.ImageConfig) (ports []spec.Port) {
-	for _, x := range img.ExposedPorts {
-		num, proto, _ := strings.Cut(x, "/")
-		if proto == "" {
-			proto = "tcp"
-		}
-		first, last, isRange := strings.Cut(num, "-")
-		lo, err := strconv.ParseUint(first, 10, 16)
-		hi := lo
-		if isRange && err == nil {
-			hi, err = strconv.ParseUint(last, 10, 16)
-		}
-		if err != nil || lo == 0 {
-			continue
-		}
-		for n := lo; n <= hi; n++ {
-			ports = append(ports, spec.Port{ContainerPort: uint16(n), Protocol: proto})
-		}
-	}
-	return ports
-}
-
-// exposed lists the ports that the image or --expose name, published or not.
-func exposed(c *spec.Container, img *spec.ImageConfig) (list []string) {
-	seen := map[string]bool{}
-	for _, p := range append(imagePorts(img), c.Network.Expose...) {
-		if k := portKey(p); !seen[k] {
-			seen[k] = true
-			list = append(list, k)
-		}
-	}
-	sort.Slice(list, func(i, j int) bool {
-		a, _, _ := strings.Cut(list[i], "/")
-		b, _, _ := strings.Cut(list[j], "/")
-		x, _ := strconv.Atoi(a)
-		y, _ := strconv.Atoi(b)
-		return x < y || x == y && list[i] < list[j]
-	})
-	return list
 }
 
 func networkNames(n *spec.Network) []string {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // filter decides which containers a list shows, with Docker's meanings.
@@ -229,9 +230,8 @@ func (f *filter) matchPorts(c *container, s *Summary) bool {
 	}
 	exposed := func(r portRange) bool {
 		for _, x := range c.Exposed {
-			num, proto, _ := strings.Cut(x, "/")
-			n, err := strconv.ParseUint(num, 10, 16)
-			if err == nil && n >= r.lo && n <= r.hi && proto == r.proto {
+			e, ok := spec.ParsePortRange(x)
+			if ok && uint64(e.First) <= r.hi && uint64(e.Last) >= r.lo && e.Protocol == r.proto {
 				return true
 			}
 		}

@@ -315,17 +315,73 @@ func TestPublish(t *testing.T) {
 	img := &spec.ImageConfig{ExposedPorts: []string{"443", "53/udp", "80/tcp", "8000-8002/tcp", "x/tcp"}}
 	c := &spec.Container{Network: spec.Network{PublishAll: true, Ports: []spec.Port{{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}},
 		Expose: []spec.Port{{ContainerPort: 9, Protocol: "tcp"}, {ContainerPort: 53, Protocol: "udp"}}}}
-	publish(c, img)
+	before := exposed(c, img)
+	if err := publish(c, before); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for _, p := range c.Network.Ports {
 		got = append(got, fmt.Sprintf("%d:%s", p.HostPort, portKey(p)))
 	}
-	want := "8080:80/tcp 0:443/tcp 0:53/udp 0:8000/tcp 0:8001/tcp 0:8002/tcp 0:9/tcp"
+	want := "8080:80/tcp 0:9/tcp 0:53/udp 0:443/tcp 0:8000/tcp 0:8001/tcp 0:8002/tcp"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("ports %s\nwant  %s", s, want)
 	}
-	if s := strings.Join(exposed(c, img), " "); s != "9/tcp 53/udp 80/tcp 443/tcp 8000/tcp 8001/tcp 8002/tcp" {
+	if s := strings.Join(portTexts(before), " "); s != "9/tcp 53/udp 80/tcp 443/tcp 8000-8002/tcp" {
 		t.Errorf("exposed %s", s)
+	}
+	if s := strings.Join(portTexts(unpublished(before, []spec.Port{{ContainerPort: 8001, Protocol: "tcp"}, {ContainerPort: 9}})), " "); s !=
+		"53/udp 80/tcp 443/tcp 8000/tcp 8002/tcp" {
+		t.Errorf("exposed and not published %s", s)
+	}
+}
+
+// An image's configuration of a few bytes asks for no more than it says.
+func TestImageBounds(t *testing.T) {
+	many := func(n int, text string) (list []string) {
+		for i := range n {
+			list = append(list, fmt.Sprintf(text, 2*i+1))
+		}
+		return list
+	}
+	wide := []string{"1-65535/tcp", "1-65535/udp", "2-70000/tcp", "9-1/tcp"}
+	for i := range 100 {
+		wide = append(wide, fmt.Sprintf("1-65535/p%d", i))
+	}
+	check := func(i int, v time.Duration) *spec.Health {
+		h := &spec.Health{Test: []string{"CMD", "true"}}
+		*[]*time.Duration{&h.Interval, &h.Timeout, &h.StartPeriod, &h.StartInterval}[i] = v
+		return h
+	}
+	c := &spec.Container{}
+	if got := portTexts(exposed(c, &spec.ImageConfig{ExposedPorts: wide})); strings.Join(got, " ") != "1-65535/tcp 1-65535/udp" {
+		t.Errorf("exposed %q", got)
+	}
+	c.Network.PublishAll = true
+	if err := publish(c, imagePorts(&spec.ImageConfig{ExposedPorts: wide})); !errs.Is(err, errs.Invalid) || len(c.Network.Ports) != 0 {
+		t.Errorf("-P: %v, %d ports", err, len(c.Network.Ports))
+	}
+	for what, img := range map[string]spec.ImageConfig{
+		"ports":   {ExposedPorts: many(maxExposed+1, "%d/tcp")},
+		"volumes": {Volumes: many(maxVolumes+1, "/v%d")},
+		"retries": {Health: &spec.Health{Test: []string{"CMD", "true"}, Retries: -1}},
+	} {
+		if err := checkImage(c, &img); !errs.Is(err, errs.Invalid) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for i := range 4 {
+		for v, good := range map[time.Duration]bool{0: true, 1: false, -1: false, time.Millisecond - 1: false, time.Millisecond: true} {
+			if err := checkImage(c, &spec.ImageConfig{Health: check(i, v)}); (err == nil) != good || err != nil && errs.HintOf(err) == "" {
+				t.Errorf("duration %d of %v: %v", i, v, err)
+			}
+		}
+	}
+	img := spec.ImageConfig{Health: check(0, 1)}
+	for _, own := range []*spec.Health{{Test: []string{"NONE"}}, {Interval: time.Second}} {
+		if err := checkImage(&spec.Container{Health: own}, &img); err != nil {
+			t.Errorf("with %+v of the user's: %v", own, err)
+		}
 	}
 }
 

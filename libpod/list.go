@@ -45,7 +45,7 @@ type Summary struct {
 	ExitCode   int
 	PID        int // in the host's pid namespace; 0: not running
 	Ports      []spec.Port
-	Exposed    []string // "80/tcp": exposed and not published
+	Exposed    []string // "80/tcp", "8000-8005/udp": exposed and not published
 	Labels     map[string]string
 	Mounts     []string // volume names and host paths
 	Networks   []string
@@ -166,20 +166,15 @@ func summary(c *container) Summary {
 	if c.State == lifecycle.Creating || c.Starting() {
 		s.State = lifecycle.Created
 	}
-	published := map[string]bool{}
 	if c.status != nil && c.running() {
 		s.PID = c.status.PID
 		s.Ports = c.status.Attachment.Ports
 		if c.status.Health != nil {
 			s.Health = c.status.Health.Status
 		}
-		for _, p := range s.Ports {
-			published[portKey(p)] = true
-		}
-		for _, x := range c.Exposed {
-			if !published[x] {
-				s.Exposed = append(s.Exposed, x)
-			}
+		s.Exposed = c.Exposed
+		if len(s.Ports) > 0 && len(s.Exposed) > 0 {
+			s.Exposed = portTexts(unpublished(parsePorts(c.Exposed), s.Ports))
 		}
 	}
 	return s

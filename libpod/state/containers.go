@@ -24,7 +24,7 @@ type Container struct {
 	Command    []string // path and arguments
 	Labels     map[string]string
 	Ports      []spec.Port // as asked for
-	Exposed    []string    // "80/tcp"
+	Exposed    []string    // "80/tcp", "8000-8005/udp"
 	Mounts     []string    // volume names and host paths
 	Networks   []string
 	AutoRemove bool

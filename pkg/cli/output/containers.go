@@ -223,8 +223,8 @@ func Ports(ports []spec.Port, exposed []string) string {
 		}
 		runs = append(runs, &run{ip, proto, port, port})
 	}
-	for _, e := range sortedExposed(exposed) {
-		grow("", e.Protocol, e.ContainerPort)
+	for _, r := range exposedRanges(exposed) {
+		runs = append(runs, &run{"", r.Protocol, r.First, r.Last})
 	}
 	for _, b := range bindings(ports) {
 		if b.host != b.ctr {
@@ -249,18 +249,16 @@ func Ports(ports []spec.Port, exposed []string) string {
 
 func number(n uint16) string { return strconv.Itoa(int(n)) }
 
-// sortedExposed reads "80/tcp" texts in the order of their numbers.
-func sortedExposed(exposed []string) []spec.Port {
-	var list []spec.Port
+// exposedRanges reads "80/tcp" and "8000-8005/tcp" in the order of their
+// numbers.
+func exposedRanges(exposed []string) []spec.PortRange {
+	var list []spec.PortRange
 	for _, e := range exposed {
-		if ps, err := spec.ParseExpose(e); err == nil {
-			list = append(list, ps...)
+		if r, ok := spec.ParsePortRange(e); ok {
+			list = append(list, r)
 		}
 	}
-	slices.SortFunc(list, func(a, b spec.Port) int {
-		return cmp.Or(cmp.Compare(a.ContainerPort, b.ContainerPort), cmp.Compare(a.Protocol, b.Protocol))
-	})
-	return list
+	return spec.MergePorts(list)
 }
 
 // PortLines is what `port` prints: "80/tcp -> 0.0.0.0:8080", or only the

@@ -23,6 +23,10 @@ const (
 	healthRetries       = 3
 	healthKept          = 5    // probes in the status
 	healthOutput        = 4096 // bytes kept of a probe's output
+	// healthRest is how many times as long as the start of a probe took the
+	// monitor rests after it: that work is not under the container's limits, and
+	// an image says how often it is done.
+	healthRest = 4
 )
 
 const (
@@ -77,7 +81,7 @@ func (s *supervisor) watchHealth(r *run) {
 	c := healthCheck(s.cfg.Health)
 	st := monitor.HealthStatus{Status: healthStarting}
 	s.setHealth(r, st)
-	started := time.Now()
+	started, cost := time.Now(), time.Duration(0)
 	for {
 		inStart := time.Since(started) < c.StartPeriod
 		wait := c.Interval
@@ -87,12 +91,13 @@ func (s *supervisor) watchHealth(r *run) {
 		select {
 		case <-r.done:
 			return
-		case <-time.After(wait):
+		case <-time.After(max(wait, healthRest*cost)):
 		}
 		if s.snapshot().State != monitor.StateRunning {
 			continue // paused
 		}
-		p := s.probe(r, &c)
+		var p monitor.HealthProbe
+		p, cost = s.probe(r, &c)
 		select {
 		case <-r.done:
 			return // what it says of a container that is going means nothing
@@ -109,32 +114,34 @@ func (s *supervisor) setHealth(r *run, st monitor.HealthStatus) {
 	}
 }
 
-// probe runs the check once.
-func (s *supervisor) probe(r *run, c *spec.Health) monitor.HealthProbe {
-	p := monitor.HealthProbe{Start: time.Now().UTC()}
-	code, out, err := s.runProbe(r, c)
+// probe runs the check once. cost is how long its start kept the monitor busy.
+func (s *supervisor) probe(r *run, c *spec.Health) (p monitor.HealthProbe, cost time.Duration) {
+	p.Start = time.Now().UTC()
+	code, out, cost, err := s.runProbe(r, c)
 	if err != nil {
 		code, out = -1, err.Error()
 	}
 	p.End, p.ExitCode, p.Output = time.Now().UTC(), code, out
 	s.stirred()
-	return p
+	return p, cost
 }
 
-func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, err error) {
+func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, cost time.Duration, err error) {
+	begin := time.Now()
 	ours, out, err := pipe(true)
 	if err != nil {
-		return 0, "", err
+		return 0, "", time.Since(begin), err
 	}
 	defer ours.Close()
 	fds, err := probeStreams(out)
 	if err != nil {
-		return 0, "", err
+		return 0, "", time.Since(begin), err
 	}
 	proc, err := s.startExec(r, &monitor.ExecRequest{Args: healthCommand(c.Test)}, fds)
 	if err != nil {
-		return 0, "", err
+		return 0, "", time.Since(begin), err
 	}
+	cost = time.Since(begin)
 	text := make(chan string, 1)
 	go func() { text <- readProbe(ours) }()
 	late := time.AfterFunc(c.Timeout, func() { _ = proc.signal(int(unix.SIGKILL)) })
@@ -145,9 +152,9 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 	_ = ours.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	output = <-text
 	if timedOut {
-		return -1, fmt.Sprintf("Health check exceeded timeout (%v)", c.Timeout), nil
+		return -1, fmt.Sprintf("Health check exceeded timeout (%v)", c.Timeout), cost, nil
 	}
-	return code, output, nil
+	return code, output, cost, nil
 }
 
 // probeStreams are a probe's three descriptors; the callee closes each.
