@@ -122,29 +122,36 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// dial connects to port of the container for the given client.
-func (t Target) dial(client netip.AddrPort, local netip.Addr, port uint16) (*net.TCPConn, error) {
+// dial connects to port of the container for the given client. begun is told of
+// the socket while it waits, and of its end (nil).
+func (t Target) dial(client netip.AddrPort, local netip.Addr, port uint16, begun func(*os.File)) (*net.TCPConn, error) {
 	src, ip, keep := t.route(client, local, false)
 	dst := netip.AddrPortFrom(ip, port)
-	c, err := t.dialFrom(src, dst, keep)
+	c, err := t.dialFrom(src, dst, keep, begun)
 	if keep && (errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL)) {
 		// The same pair of addresses is still closing from an earlier
 		// connection: better a foreign address than none.
 		t.Transparent = false
 		src, _, _ = t.route(client, local, false)
-		return t.dialFrom(src, dst, false)
+		return t.dialFrom(src, dst, false, begun)
 	}
 	return c, err
 }
 
-func (t Target) dialFrom(src, dst netip.AddrPort, keep bool) (*net.TCPConn, error) {
+func (t Target) dialFrom(src, dst netip.AddrPort, keep bool, begun func(*os.File)) (*net.TCPConn, error) {
 	fd, err := t.open(unix.SOCK_STREAM, src, dst, keep)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "container")
 	defer f.Close()
-	if err := connected(f); err != nil {
+	if err := f.SetWriteDeadline(time.Now().Add(connectTimeout)); err != nil {
+		return nil, err
+	}
+	begun(f)
+	err = connected(f)
+	begun(nil)
+	if err != nil {
 		return nil, err
 	}
 	c, err := net.FileConn(f)
@@ -156,9 +163,6 @@ func (t Target) dialFrom(src, dst netip.AddrPort, keep bool) (*net.TCPConn, erro
 
 // connected waits for the end of a connect that is on its way.
 func connected(f *os.File) error {
-	if err := f.SetWriteDeadline(time.Now().Add(connectTimeout)); err != nil {
-		return err
-	}
 	rc, err := f.SyscallConn()
 	if err != nil {
 		return err

@@ -28,10 +28,8 @@ type Set struct {
 	tcp   []*net.TCPListener // with the same index as ports; nil for udp
 	udp   []*net.UDPConn
 
-	mu     sync.Mutex
-	closed bool
-	conns  map[*net.TCPConn]struct{}
-	wg     sync.WaitGroup
+	flows flowList
+	wg    sync.WaitGroup
 }
 
 // Listen binds the ports in the calling process's network namespace. Either
@@ -39,7 +37,7 @@ type Set struct {
 // Unsupported says which and why. Until Serve is called, clients wait. The
 // caller closes the set.
 func Listen(ctx context.Context, ports []spec.Port) (*Set, error) {
-	s := &Set{conns: map[*net.TCPConn]struct{}{}}
+	s := &Set{}
 	for _, p := range ports {
 		if err := s.bind(ctx, p); err != nil {
 			s.Close()
@@ -149,12 +147,7 @@ func another(port uint16) uint16 {
 
 // Close stops listening and ends every connection.
 func (s *Set) Close() {
-	s.mu.Lock()
-	s.closed = true
-	for c := range s.conns {
-		c.Close()
-	}
-	s.mu.Unlock()
+	s.flows.close()
 	for i := range s.tcp {
 		if s.tcp[i] != nil {
 			s.tcp[i].Close()
@@ -163,21 +156,4 @@ func (s *Set) Close() {
 		}
 	}
 	s.wg.Wait()
-}
-
-// track remembers an open connection; false says that the set is closed.
-func (s *Set) track(c *net.TCPConn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	return true
-}
-
-func (s *Set) forget(c *net.TCPConn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
 }

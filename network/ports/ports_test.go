@@ -311,3 +311,161 @@ func TestCloseEndsConnections(t *testing.T) {
 		t.Error("the connection is still open:", err)
 	}
 }
+
+func TestShares(t *testing.T) {
+	for _, x := range []struct {
+		limit           uint64
+		tcp, udp        int
+		flows, sessions int
+	}{
+		{256, 1, 0, 31, 0},
+		{1024, 2, 0, 159, 0},
+		{1024, 0, 1, 1, 959},
+		{1024, 2, 2, 119, 119},
+		{1 << 20, 1, 1, 174_581, 1024},
+		{^uint64(0), 1, 0, (1<<30 - 65) / 6, 0},
+		{10, 5, 5, 1, 1},
+	} {
+		flows, sessions := shares(x.limit, x.tcp, x.udp)
+		if flows != x.flows || sessions != x.sessions {
+			t.Errorf("limit %d, %d tcp, %d udp: %d connections, %d sessions; want %d, %d", x.limit, x.tcp, x.udp, flows, sessions, x.flows, x.sessions)
+		}
+		if x.tcp == 0 {
+			flows = 0
+		}
+		if need := flows*perFlow + sessions*x.udp + x.tcp + x.udp + reserved; x.limit > 200 && uint64(need) > x.limit {
+			t.Errorf("limit %d, %d tcp, %d udp: up to %d descriptors", x.limit, x.tcp, x.udp, need)
+		}
+	}
+}
+
+// limited publishes a port of the target with room for so many connections.
+func limited(t *testing.T, target Target, port uint16, limit int) (s *Set, addr string) {
+	t.Helper()
+	s = publish(t, spec.Port{ContainerPort: port, Protocol: "tcp"})
+	s.Serve(target)
+	s.flows.mu.Lock()
+	s.flows.limit = limit
+	s.flows.mu.Unlock()
+	return s, fmt.Sprintf("127.0.0.1:%d", s.Ports()[0].HostPort)
+}
+
+func (s *Set) count() int {
+	s.flows.mu.Lock()
+	defer s.flows.mu.Unlock()
+	return s.flows.open.Len()
+}
+
+func tcpEcho(t *testing.T, addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(c, c)
+				c.Close()
+			}()
+		}
+	}()
+}
+
+func alive(c net.Conn) bool {
+	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+	_, _ = c.Write([]byte("x"))
+	n, err := c.Read(make([]byte, 1))
+	return n == 1 && err == nil
+}
+
+func connect(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// Where the descriptors are used up, the connection goes that has been idle for
+// the longest time: a new client is always served, and who talks is not cut off.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	target := loopbackTarget(t)
+	tcpEcho(t, "127.0.0.2:18084")
+	s, addr := limited(t, target, 18084, 4)
+	talks := connect(t, addr)
+	if !alive(talks) {
+		t.Fatal("the first client is not served")
+	}
+	var idle []net.Conn
+	for i := range 12 {
+		time.Sleep(20 * time.Millisecond)
+		c := connect(t, addr)
+		if !alive(c) {
+			t.Fatalf("client %d is not served", i)
+		}
+		idle = append(idle, c)
+		time.Sleep(20 * time.Millisecond)
+		if !alive(talks) {
+			t.Fatalf("who talks was cut off by client %d", i)
+		}
+		if n := s.count(); n > 4 {
+			t.Errorf("%d connections, more than the limit", n)
+		}
+	}
+	for i, c := range idle {
+		if got, want := alive(c), i >= 9; got != want {
+			t.Errorf("idle client %d lives: %v", i, got)
+		}
+	}
+	s.Close()
+	for i := 0; s.count() > 0; i++ {
+		if i == 100 {
+			t.Fatalf("%d connections after the end", s.count())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Clients that wait for a container which does not accept make room as well,
+// and do not hold the end up.
+func TestConnectsMakeRoom(t *testing.T) {
+	target := loopbackTarget(t)
+	// A listener whose queue is full does not answer any more.
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: 18085, Addr: [4]byte{127, 0, 0, 2}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	s, addr := limited(t, target, 18085, 3)
+	start := time.Now()
+	var clients []net.Conn
+	for range 10 {
+		clients = append(clients, connect(t, addr))
+		time.Sleep(20 * time.Millisecond)
+	}
+	_ = clients[0].SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := clients[0].Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("the first client waits: %v", err)
+	}
+	if n := s.count(); n > 3 {
+		t.Errorf("%d connections, more than the limit", n)
+	}
+	s.Close()
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+}

@@ -15,11 +15,20 @@ import (
 // Serve answers clients from now on, until Close. It does not block and is
 // called once.
 func (s *Set) Serve(t Target) {
+	n := 0
+	for i := range s.ports {
+		if s.udp[i] != nil {
+			n++
+		}
+	}
+	flows, sessions := shares(descriptorLimit(), len(s.ports)-n, n)
+	s.flows.init(flows)
 	for i, p := range s.ports {
 		if l := s.tcp[i]; l != nil {
 			s.wg.Go(func() { s.accept(l, t, p.ContainerPort) })
 		} else {
 			u := newUDPPort(s.udp[i], t, p.ContainerPort)
+			u.limit = sessions
 			s.wg.Go(u.run)
 		}
 	}
@@ -30,7 +39,15 @@ func (s *Set) accept(l *net.TCPListener, t Target, port uint16) {
 		c, err := l.AcceptTCP()
 		switch {
 		case err == nil:
-			go s.forward(c, t, port)
+			e := s.flows.add(c)
+			if e == nil {
+				c.Close()
+				return
+			}
+			go func() {
+				defer s.flows.remove(e)
+				e.Value.(*flow).forward(t, port)
+			}()
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
@@ -40,25 +57,20 @@ func (s *Set) accept(l *net.TCPListener, t Target, port uint16) {
 	}
 }
 
-func (s *Set) forward(client *net.TCPConn, t Target, port uint16) {
-	if !s.track(client) {
-		client.Close()
-		return
-	}
-	defer s.forget(client)
-	server, err := t.dial(addrPort(client.RemoteAddr()), addrPort(client.LocalAddr()).Addr(), port)
+func (f *flow) forward(t Target, port uint16) {
+	client := f.client
+	server, err := t.dial(addrPort(client.RemoteAddr()), addrPort(client.LocalAddr()).Addr(), port, f.dialing)
 	if err != nil {
 		// Nobody listens there: a reset is as near to "refused" as a
 		// connection that was accepted already can get.
 		reset(client)
 		return
 	}
-	if !s.track(server) {
+	if !f.connected(server) {
 		server.Close()
 		client.Close()
 		return
 	}
-	defer s.forget(server)
 	done := make(chan struct{})
 	go func() {
 		pipe(server, client)

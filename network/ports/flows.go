@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ports
+
+import (
+	"container/list"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors of the monitor. Its control socket takes them from the same table
+// as the clients of published ports: these must leave some, or nobody can look
+// into the container, or stop it, any more.
+const (
+	reserved = 64
+	perFlow  = 6 // two sockets, and a pipe each way for splice
+)
+
+// shares divides the descriptors that a process may have among the published
+// ports: how many connections there may be at a time, and how many clients of
+// each UDP port.
+func shares(limit uint64, tcp, udp int) (flows, sessions int) {
+	spare := int(min(limit, 1<<30)) - reserved - tcp - udp
+	if udp > 0 {
+		part := spare
+		if tcp > 0 {
+			part /= 4
+		}
+		sessions = min(udpSessions, max(1, part/udp))
+		spare -= sessions * udp
+	}
+	return max(1, spare/perFlow), sessions
+}
+
+// descriptorLimit is how many descriptors this process may have.
+func descriptorLimit() uint64 {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return 1024
+	}
+	return l.Cur
+}
+
+// flow is one forwarded connection.
+type flow struct {
+	mu     sync.Mutex
+	client *net.TCPConn
+	server *net.TCPConn // nil: not connected yet
+	dial   *os.File     // the socket that is being connected
+	ended  bool
+}
+
+// end closes what the flow has, and what it is about to get.
+func (f *flow) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	f.client.Close()
+	if f.server != nil {
+		f.server.Close()
+	}
+	if f.dial != nil {
+		_ = f.dial.SetWriteDeadline(time.Unix(1, 0))
+	}
+}
+
+// dialing names the socket that end interrupts; nil: it is connected, or failed.
+func (f *flow) dialing(s *os.File) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dial = s
+	if s != nil && f.ended {
+		_ = s.SetWriteDeadline(time.Unix(1, 0))
+	}
+}
+
+// connected reports false where the flow has been ended meanwhile.
+func (f *flow) connected(server *net.TCPConn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.server = server
+	return !f.ended
+}
+
+// idle is how long the client has neither sent nor been sent anything. The
+// kernel knows: with splice no byte comes by here.
+func (f *flow) idle() time.Duration {
+	raw, err := f.client.SyscallConn()
+	if err != nil {
+		return time.Hour
+	}
+	idle := time.Hour
+	_ = raw.Control(func(fd uintptr) {
+		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			idle = time.Duration(min(i.Last_data_recv, i.Last_data_sent)) * time.Millisecond
+		}
+	})
+	return idle
+}
+
+// flowList holds the open connections of a set, at most limit.
+type flowList struct {
+	mu     sync.Mutex
+	room   sync.Cond
+	limit  int
+	closed bool
+	open   list.List // of *flow: the longest not looked at first
+}
+
+func (l *flowList) init(limit int) {
+	l.room.L = &l.mu
+	l.limit = limit
+}
+
+// add waits for room where the limit is reached: an idle connection has to go
+// for the new one. It returns nil when the list is closed.
+func (l *flowList) add(c *net.TCPConn) *list.Element {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.open.Len() >= l.limit && !l.closed {
+		if f := l.idlest(); f != nil {
+			f.end()
+		}
+		l.room.Wait()
+	}
+	if l.closed {
+		return nil
+	}
+	return l.open.PushBack(&flow{client: c})
+}
+
+const (
+	scanned = 64               // connections that are looked at for each new one
+	busy    = 10 * time.Second // who moved data in this time is passed over
+)
+
+// idlest chooses the connection to end, among the first ones of the list. Busy
+// ones go to its end, so that the next look sees others. nil: one is ending.
+func (l *flowList) idlest() *flow {
+	var found *flow
+	var longest time.Duration
+	e := l.open.Front()
+	for range min(scanned, l.open.Len()) {
+		f, next := e.Value.(*flow), e.Next()
+		f.mu.Lock()
+		ended := f.ended
+		f.mu.Unlock()
+		if ended {
+			return nil
+		}
+		idle := f.idle()
+		if found == nil || idle > longest {
+			found, longest = f, idle
+		}
+		if idle < busy {
+			l.open.MoveToBack(e)
+		}
+		e = next
+	}
+	return found
+}
+
+func (l *flowList) remove(e *list.Element) {
+	l.mu.Lock()
+	l.open.Remove(e)
+	l.mu.Unlock()
+	l.room.Signal()
+}
+
+// close ends all connections and takes no further one.
+func (l *flowList) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for e := l.open.Front(); e != nil; e = e.Next() {
+		e.Value.(*flow).end()
+	}
+	l.room.Broadcast()
+}
