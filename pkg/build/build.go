@@ -48,27 +48,34 @@ type Options struct {
 	Squash         bool
 	Epoch          *time.Time     // --timestamp or SOURCE_DATE_EPOCH
 	KeepTimes      bool           // with Epoch: files keep their times, only image and history show it
-	Network        string         // of RUN: default, none, host
+	Network        string         // of RUN: default, none, host; what the user says needs no further permission
 	Run            spec.Container // what else the containers of RUN steps get: limits, mounts, hosts
 	PassProxy      bool           // RUN sees the caller's proxy variables; no image keeps them
 	Edits          Edits
 	Docker         bool // images get Docker's manifest instead of the OCI one
 	Secrets        map[string]runner.Secret
 	SSH            map[string]string // id -> agent socket
-	AllowInsecure  bool              // RUN --security=insecure is allowed
-	KeepFailed     bool              // keep the layer of a failed RUN and say how to enter it
-	CheckOnly      bool              // --check: lint and stop
-	MeasureContext bool              // tell the reporter how large the context is
-	Jobs           int               // stages that may run at once; 0: one per CPU
-	From           string            // instead of the first FROM's image
-	IgnoreFile     string            // instead of .dockerignore
-	AllStages      bool              // build what the target does not need as well
+	Allow          Entitlements
+	KeepFailed     bool   // keep the layer of a failed RUN and say how to enter it
+	CheckOnly      bool   // --check: lint and stop
+	MeasureContext bool   // tell the reporter how large the context is
+	Jobs           int    // stages that may run at once; 0: one per CPU
+	From           string // instead of the first FROM's image
+	IgnoreFile     string // instead of .dockerignore
+	AllStages      bool   // build what the target does not need as well
 	CacheFrom      []cache.Spec
 	CacheTo        []cache.Spec
 	CacheTTL       time.Duration // steps that were made longer ago are made again; 0: however old
 	NoImage        bool          // only Exports
 	Exports        []exporter.Target
 	Getenv         func(string) (string, bool)
+}
+
+// Entitlements are what a Dockerfile may take by itself. It may be somebody
+// else's: nothing is allowed that the user has not named.
+type Entitlements struct {
+	HostNetwork bool // RUN --network=host
+	Insecure    bool // RUN --security=insecure
 }
 
 // Edits change the image beyond what the Dockerfile says.

@@ -363,22 +363,31 @@ func (b *session) base(ctx context.Context, ref, platform string) (*engine.Base,
 	if base, ok := b.bases[key]; ok {
 		return base, nil
 	}
-	if v, ok := b.o.Contexts.Lookup(ref); ok {
-		var err error
-		if ref, err = source.ContextImage(ref, v); err != nil {
-			return nil, err
-		}
+	image, err := b.imageOf(ref)
+	if err != nil {
+		return nil, err
 	}
 	policy := b.o.Pull
 	if policy == "" {
 		policy = spec.PullMissing
 	}
-	base, err := b.engine.Base(ctx, ref, platform, policy)
+	base, err := b.engine.Base(ctx, image, platform, policy)
 	if err != nil {
 		return nil, err
 	}
 	b.bases[key] = base
 	return base, nil
+}
+
+// imageOf is the image, as the engine takes it, that a name in the Dockerfile stands for.
+func (b *session) imageOf(ref string) (string, error) {
+	if v, ok := b.o.Contexts.Lookup(ref); ok {
+		return source.ContextImage(ref, v)
+	}
+	if ref == b.o.From { // the user's own word
+		return ref, nil
+	}
+	return ref, source.CheckImage(ref)
 }
 
 func orHost(platform string) string {

@@ -11,7 +11,6 @@ import (
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/engine"
-	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -50,11 +49,9 @@ func (b *session) basePlatforms(ctx context.Context) ([]string, error) {
 		if st.BaseFrom != nil || st.Base == "scratch" || st.Platform != "" {
 			continue
 		}
-		ref := st.Base
-		if v, ok := b.o.Contexts.Lookup(ref); ok {
-			if ref, err = source.ContextImage(ref, v); err != nil {
-				return nil, b.locate(st.Line, err)
-			}
+		ref, err := b.imageOf(st.Base)
+		if err != nil {
+			return nil, b.locate(st.Line, err)
 		}
 		have, err := b.engine.Platforms(ctx, ref)
 		if err != nil {

@@ -22,16 +22,12 @@ import (
 // runRun executes one RUN in a container of its own on top of the stage.
 func (s *stage) runRun(ctx context.Context, ref StepRef, c *instructions.RunCommand) error {
 	args, script := runner.Command(c, s.shell())
-	network := instructions.GetNetwork(c)
+	network, security := instructions.GetNetwork(c), instructions.GetSecurity(c)
 	if network == "" || network == "default" {
 		network = s.b.o.Network
 	}
-	security := instructions.GetSecurity(c)
-	if security == "insecure" && !s.b.o.AllowInsecure {
-		return errs.WithHint(errs.New(errs.Denied, "RUN --security=insecure is not allowed"), "build with --allow security.insecure")
-	}
-	if len(instructions.GetDevices(c)) > 0 {
-		return errs.New(errs.Unsupported, "RUN --device is not supported: there is no device registry (CDI) here")
+	if err := s.entitled(c, network, security); err != nil {
+		return err
 	}
 	mounts, err := s.runMounts(ctx, instructions.GetMounts(c))
 	if err != nil {
@@ -52,6 +48,24 @@ func (s *stage) runRun(ctx context.Context, ref StepRef, c *instructions.RunComm
 		step.Scratch = sc
 		return s.b.runs.Do(ctx, &step)
 	})
+}
+
+// entitled refuses what a RUN takes beyond its container, unless the user allowed it. It
+// comes before the look into the cache: what an earlier build was allowed is not known
+// to one that is not.
+func (s *stage) entitled(c *instructions.RunCommand, network, security string) error {
+	if len(instructions.GetDevices(c)) > 0 {
+		return errs.New(errs.Unsupported, "RUN --device is not supported: there is no device registry (CDI) here")
+	}
+	if network == "host" && s.b.o.Network != "host" && !s.b.o.Allow.HostNetwork {
+		return errs.WithHint(errs.New(errs.Denied, "RUN --network=host: network.host is not allowed"),
+			"it reaches what listens on 127.0.0.1 of this machine; to allow it, build with --allow network.host")
+	}
+	if security == "insecure" && !s.b.o.Allow.Insecure {
+		return errs.WithHint(errs.New(errs.Denied, "RUN --security=insecure: security.insecure is not allowed"),
+			"build with --allow security.insecure")
+	}
+	return nil
 }
 
 // runMounts finds out what the mounts are of. That of a cache is only opened if the

@@ -60,7 +60,7 @@ func (b *builder) imageTree(ctx context.Context, ref string) (*source.Lazy, stri
 
 func (b *builder) namedContext(ctx context.Context, name, value string) (*source.Lazy, string, error) {
 	if source.IsImageContext(value) {
-		return b.imageTree(ctx, strings.TrimPrefix(value, source.ImagePrefix))
+		return b.imageTree(ctx, name)
 	}
 	src, inline, err := source.Parse(value, strings.NewReader(""), false)
 	if err != nil {

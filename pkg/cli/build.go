@@ -79,7 +79,7 @@ func (o *buildFlags) register(f *flagSet) {
 	f.text(&o.logFile, "logfile", "", "Write the progress to the file")
 	f.texts(&o.secrets, "secret", "", `Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")`)
 	f.texts(&o.ssh, "ssh", "", `SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")`)
-	f.texts(&o.allow, "allow", "", `Allow extra privileged entitlement ("network.host", "security.insecure")`)
+	f.texts(&o.allow, "allow", "", `Allow the Dockerfile to use "network.host" or "security.insecure"`)
 	f.text(&o.progress, "progress", "", `Set type of progress output ("auto", "plain", "tty", "quiet", "json")`).def = "auto"
 	f.boolean(&o.quiet, "quiet", "q", "Suppress the build output and print image ID on success")
 	f.boolean(&o.check, "check", "", "Check the Dockerfile and stop")
@@ -278,8 +278,9 @@ func (o *buildFlags) fill(a *app) error {
 	for _, al := range o.allow {
 		switch al {
 		case "security.insecure":
-			o.o.AllowInsecure = true
-		case "network.host": // needs no permission: it is the user's own
+			o.o.Allow.Insecure = true
+		case "network.host":
+			o.o.Allow.HostNetwork = true
 		default:
 			return errs.WithHint(errs.New(errs.Invalid, "invalid entitlement %q", al), "use network.host or security.insecure")
 		}

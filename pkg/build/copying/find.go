@@ -30,6 +30,7 @@ type Sources struct {
 	Add      bool     // a source may be a URL or a git repository, archives are unpacked
 	Checksum string   // of the one source, which is a URL or a git repository
 	KeepGit  *bool    // nil: no
+	SSH      bool     // the user lends the keys of ssh to repositories
 	Unpack   *bool    // nil: archives of the tree are unpacked, downloads are not
 	Dest     string   // as written: a download needs a name of its own below "DIRECTORY/"
 }

@@ -28,7 +28,7 @@ func TestCancelledClone(t *testing.T) {
 	done := make(chan error, 1)
 	dir := t.TempDir()
 	go func() {
-		_, err := Clone(ctx, "http://"+silent.Addr().String()+"/repo.git", dir, false, "")
+		_, err := Clone(ctx, "http://"+silent.Addr().String()+"/repo.git", dir, CloneOptions{})
 		done <- err
 	}()
 	asked, err := silent.Accept()

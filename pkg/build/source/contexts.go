@@ -55,6 +55,17 @@ func ContextImage(name, value string) (string, error) {
 	return "", errs.WithHint(err, "use --build-context %s=docker-image://IMAGE, or take the files with COPY --from=%s", name, name)
 }
 
+// CheckImage refuses an image of a FROM line, or of a --from in a Dockerfile, that is a
+// directory of the host. Only the user may name one.
+func CheckImage(ref string) error {
+	dir, ok := strings.CutPrefix(ref, layoutPrefix)
+	if !ok {
+		return nil
+	}
+	return errs.WithHint(errs.New(errs.Denied, "%s: a Dockerfile cannot name a directory of the host", ref),
+		"name an image there, and give the directory with --build-context IMAGE=%s%s", layoutPrefix, dir)
+}
+
 // IsImageContext says whether a named context stands for an image.
 func IsImageContext(value string) bool {
 	return strings.HasPrefix(value, ImagePrefix) || strings.HasPrefix(value, layoutPrefix)

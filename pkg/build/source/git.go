@@ -77,22 +77,34 @@ func parseGitRef(arg string) (g gitRef, err error) {
 	return g, nil
 }
 
+// CloneOptions say how a repository is fetched.
+type CloneOptions struct {
+	KeepGit  bool
+	Checksum string // where not empty, the commit that it must be
+	// NoSSH: a Dockerfile names the repository, and the user has not lent it the keys of
+	// ssh. Neither the repository nor its submodules are asked for with them.
+	NoSSH bool
+}
+
 // Clone fetches one commit of a repository with the git program and
-// returns the directory that the reference names. checksum, where not empty, is
-// the commit that it must be.
-func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) (string, error) {
+// returns the directory that the reference names.
+func Clone(ctx context.Context, arg, dir string, o CloneOptions) (string, error) {
 	ref, err := parseGitRef(arg)
 	if err != nil {
 		return "", err
 	}
-	if checksum != "" {
-		ref.checksum = checksum
+	if o.NoSSH && (strings.HasPrefix(ref.repo, "git@") || strings.HasPrefix(ref.repo, "ssh://")) {
+		return "", errs.WithHint(errs.New(errs.Denied, "%s: a Dockerfile may not use your ssh keys", redact.URL(arg)),
+			"to allow it, build with --ssh default")
+	}
+	if o.Checksum != "" {
+		ref.checksum = o.Checksum
 	}
 	program, err := exec.LookPath("git")
 	if err != nil {
 		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
 	}
-	g := &gitClone{ctx: ctx, program: program, arg: redact.URL(arg), dir: dir}
+	g := &gitClone{ctx: ctx, program: program, arg: redact.URL(arg), dir: dir, noSSH: o.NoSSH}
 	ref.repo, g.account = cutAccount(ref.repo)
 	for _, scheme := range []string{"http://", "https://", "git://"} {
 		g.noTerminal = g.noTerminal || strings.HasPrefix(ref.repo, scheme)
@@ -100,7 +112,7 @@ func Clone(ctx context.Context, arg, dir string, keepGit bool, checksum string) 
 	if err := g.checkout(ref); err != nil {
 		return "", err
 	}
-	if !keepGit && !ref.keepGit {
+	if !o.KeepGit && !ref.keepGit {
 		if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
 			return "", err
 		}
@@ -123,6 +135,7 @@ type gitClone struct {
 	arg          string // as messages show it
 	account      *gitAccount
 	noTerminal   bool // nobody is asked for a password
+	noSSH        bool
 }
 
 func (g *gitClone) git(args ...string) (string, error) {
@@ -130,6 +143,9 @@ func (g *gitClone) git(args ...string) (string, error) {
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.Env = slices.Concat(slices.DeleteFunc(os.Environ(), isRepository), []string{"GIT_TERMINAL_PROMPT=0"}, g.account.env())
+	if g.noSSH { // for submodules, and for what the user's configuration makes of an address
+		cmd.Env = append(cmd.Env, "GIT_ALLOW_PROTOCOL=http:https:git")
+	}
 	g.endTogether(cmd)
 	// A connection that ssh keeps for later may hold the pipes: git itself is done.
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {

@@ -131,7 +131,7 @@ func (src Source) Open(ctx context.Context, tmp string) (*Tree, error) {
 	case src.URL != "":
 		t.inline, err = fetchContext(ctx, src.URL, dir)
 	case src.Git != "":
-		t.Root, err = Clone(ctx, src.Git, dir, false, "")
+		t.Root, err = Clone(ctx, src.Git, dir, CloneOptions{})
 	}
 	if err != nil {
 		return nil, errsJoinClose(err, t.Close)
