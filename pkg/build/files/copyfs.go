@@ -8,13 +8,11 @@ import (
 	"io"
 	"os"
 	"path"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
@@ -30,7 +28,6 @@ type Copier struct {
 
 	links    map[inode]string // first destination of a file with several links
 	noClones bool             // the file systems share no blocks: asking again is in vain
-	list     []byte           // for names of extended attributes
 	buf      []byte           // for content, once it is needed
 	// The last parent directory, kept open: entries come in order, so
 	// neighbours share it.
@@ -42,7 +39,7 @@ type inode struct{ dev, ino uint64 }
 
 // NewCopier returns a Copier that keeps owners, modes and times.
 func NewCopier(dst *Root) *Copier {
-	return &Copier{Root: dst, links: map[inode]string{}, list: make([]byte, 4096), parent: -1}
+	return &Copier{Root: dst, links: map[inode]string{}, parent: -1}
 }
 
 // Close gives back what the Copier holds open; the root stays open.
@@ -69,7 +66,7 @@ func (c *Copier) CopyAll(w *Walker, dest string) error {
 func (c *Copier) copyOne(src *Root, e *Entry, dest string) error {
 	switch e.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		return c.makeDir(e, dest)
+		return c.copyDir(src, e, dest)
 	case unix.S_IFREG:
 		return c.copyFile(src, e, dest)
 	case unix.S_IFLNK:
@@ -98,26 +95,57 @@ func (c *Copier) modeOf(e *Entry) uint32 {
 }
 
 func (c *Copier) makeDir(e *Entry, dest string) error {
+	fd, _, err := c.openDir(e, dest)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// openDir makes a directory like e and opens it (O_PATH). The one that is copied itself,
+// where it is there already, stays as it is.
+func (c *Copier) openDir(e *Entry, dest string) (fd int, stays bool, err error) {
 	existed := true
 	if _, err := c.Root.Stat(dest); err != nil {
 		existed = false
 	}
-	fd, err := c.Root.MkdirAll(dest, 0o755, c.parentOwner())
-	if err != nil {
-		return err
+	if fd, err = c.Root.MkdirAll(dest, 0o755, c.parentOwner()); err != nil {
+		return -1, false, err
 	}
-	defer unix.Close(fd)
 	if existed && e.Rel == "" {
-		return nil
+		return fd, true, nil
 	}
 	// Through /proc: fd is O_PATH, and a link was followed to get it.
 	self := procPath(fd)
 	own := c.ownerOf(e)
 	if err := unix.Chown(self, own.UID, own.GID); err != nil {
-		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
+		unix.Close(fd)
+		return -1, false, &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
 	}
 	if err := unix.Chmod(self, c.modeOf(e)); err != nil {
-		return &os.PathError{Op: "chmod", Path: dest, Err: err}
+		unix.Close(fd)
+		return -1, false, &os.PathError{Op: "chmod", Path: dest, Err: err}
+	}
+	return fd, false, nil
+}
+
+// copyDir makes a directory with the attributes of the source's.
+func (c *Copier) copyDir(src *Root, e *Entry, dest string) error {
+	to, stays, err := c.openDir(e, dest)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(to)
+	if stays {
+		return nil
+	}
+	from, err := src.Open(e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(from)
+	for _, x := range xattrsOf(from) {
+		_ = unix.Setxattr(procPath(to), x.name, x.value, 0) // see finish
 	}
 	return nil
 }
@@ -217,8 +245,7 @@ func (c *Copier) copyFile(src *Root, e *Entry, dest string) error {
 	if err := c.content(from, to, e.Stat.Size); err != nil {
 		return &os.PathError{Op: "copy", Path: dest, Err: err}
 	}
-	c.copyXattrs(from, to)
-	return c.finish(to, e, dest)
+	return c.finish(to, e, dest, xattrsOf(from))
 }
 
 // createIn makes a new regular file. What stood there before goes.
@@ -314,13 +341,19 @@ func (c *Copier) link(first string, dir int, base string) error {
 	return nil
 }
 
-func (c *Copier) finish(fd int, e *Entry, dest string) error {
+// finish gives a file what it has beside its content. The order counts: a change of the
+// owner takes set-id bits and capabilities away.
+func (c *Copier) finish(fd int, e *Entry, dest string, xattrs []xattr) error {
 	own := c.ownerOf(e)
 	if err := unix.Fchown(fd, own.UID, own.GID); err != nil {
 		return &os.PathError{Op: "chown", Path: dest, Err: chownHint(err)}
 	}
 	if err := unix.Fchmod(fd, c.modeOf(e)); err != nil {
 		return &os.PathError{Op: "chmod", Path: dest, Err: err}
+	}
+	for _, x := range xattrs {
+		// A file system without such attributes keeps the file itself.
+		_ = unix.Fsetxattr(fd, x.name, x.value, 0)
 	}
 	return unix.UtimesNanoAt(fd, "", c.times(e), unix.AT_EMPTY_PATH)
 }
@@ -354,33 +387,6 @@ func (c *Copier) restoreDirTimes(w *Walker, dest string) error {
 	return nil
 }
 
-// copyXattrs carries over what keptXattr says.
-func (c *Copier) copyXattrs(from, to int) {
-	n, err := unix.Flistxattr(from, c.list)
-	if err != nil || n == 0 {
-		return
-	}
-	for _, name := range strings.Split(strings.TrimRight(string(c.list[:n]), "\x00"), "\x00") {
-		if !keptXattr(name) {
-			continue
-		}
-		val := make([]byte, 64<<10)
-		n, err := unix.Fgetxattr(from, name, val)
-		if err != nil {
-			continue
-		}
-		// A file system without such attributes keeps the file itself.
-		_ = unix.Fsetxattr(to, name, val[:n], 0)
-	}
-}
-
-// keptXattr says which extended attributes come along: capabilities and those
-// of users. Overlay's own marks stay behind: they would hide files of the layers
-// below.
-func keptXattr(name string) bool {
-	return name == "security.capability" || strings.HasPrefix(name, "user.") && !overlay.IsNote(name)
-}
-
 // WriteFile makes a small regular file with given content (heredocs, ADD of a
 // URL).
 func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime time.Time) error {
@@ -398,5 +404,5 @@ func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime ti
 		return err
 	}
 	e := &Entry{Stat: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}
-	return c.finish(fd, e, dest)
+	return c.finish(fd, e, dest, nil)
 }

@@ -59,8 +59,11 @@ func sameFile(a, b *Entry) bool {
 	if x.Mode != y.Mode || x.Uid != y.Uid || x.Gid != y.Gid || x.Mtim != y.Mtim || x.Rdev != y.Rdev || a.Link != b.Link {
 		return false
 	}
-	if x.Mode&unix.S_IFMT != unix.S_IFREG {
-		return true
+	switch x.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return x.Size == y.Size && x.Ino == y.Ino && x.Ctim == y.Ctim
+	case unix.S_IFDIR:
+		return x.Ctim == y.Ctim // else its extended attributes may have changed
 	}
-	return x.Size == y.Size && x.Ino == y.Ino && x.Ctim == y.Ctim
+	return true
 }
