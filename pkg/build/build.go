@@ -10,8 +10,9 @@
 //	expand -> cache key -> known? use that layer
 //	                    -> else: new writable layer -> RUN / COPY / ADD -> commit -> remember under the key
 //
-// A key is made of the parent's key and of what the instruction says and
-// reads, so a lookup needs no layer content.
+// A key is made of the parent's key, of what the instruction says, and of a
+// digest of the files that it reads. The cache knows that of a stage's files, so a
+// lookup needs no layer content.
 package build
 
 import (

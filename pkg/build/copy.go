@@ -32,7 +32,7 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 		return err
 	}
 	dest := s.destPath(j.Dest)
-	lazy, id, err := s.b.sourceTree(ctx, j.from, s.plan.Index)
+	from, err := s.b.sourceTree(ctx, j.from, s.plan.Index)
 	if err != nil {
 		return err
 	}
@@ -44,45 +44,21 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 		}
 	}
 	key := cache.NewKey(below, j.Name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.Parents), jsonText(j.Exclude), j.Checksum)
-	step := stepWork{link: j.link, createdBy: j.Name + " " + strings.Join(append(j.Names(), dest), " ")}
-	if id != "" {
-		// A stage or an image: what led to it names its content.
-		quick := key
-		quick.Add("from", id)
-		quick.Add(j.Paths...)
-		quick.Add(jsonText(j.Inline))
-		step.key = quick.Sum()
-		step.work = func(sc engine.Scratch) error {
-			items, err := s.b.find(ctx, lazy, &j.Sources)
+	r := &reading{b: s.b, from: from, what: &j.Sources}
+	defer r.Close()
+	if err := s.addContent(ctx, key, r); err != nil {
+		return err
+	}
+	return s.doStep(ctx, ref, stepWork{
+		key: key.Sum(), link: j.link, createdBy: j.Name + " " + strings.Join(append(j.Names(), dest), " "),
+		work: func(sc engine.Scratch) error {
+			items, err := r.find(ctx)
 			if err != nil {
 				return err
 			}
-			defer items.Close()
 			return s.writeItems(sc, j, items, dest, mode)
-		}
-		return s.doStep(ctx, ref, step)
-	}
-	items, err := s.b.find(ctx, lazy, &j.Sources)
-	if err != nil {
-		return err
-	}
-	defer items.Close()
-	if err := items.AddTo(key); err != nil {
-		return err
-	}
-	step.key = key.Sum()
-	step.work = func(sc engine.Scratch) error { return s.writeItems(sc, j, items, dest, mode) }
-	return s.doStep(ctx, ref, step)
-}
-
-// find opens a tree and finds what an instruction copies of it. The caller closes
-// the items.
-func (b *builder) find(ctx context.Context, lazy *source.Lazy, what *copying.Sources) (*copying.Items, error) {
-	t, err := lazy.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return copying.Find(ctx, t, what, b.tmp)
+		},
+	})
 }
 
 // destPath makes the destination absolute and keeps a trailing slash, which

@@ -29,11 +29,8 @@ func (s *stage) runRun(ctx context.Context, ref StepRef, c *instructions.RunComm
 	if err := s.entitled(c, network, security); err != nil {
 		return err
 	}
-	mounts, err := s.runMounts(ctx, instructions.GetMounts(c))
-	if err != nil {
-		return err
-	}
-	key, err := s.runKey(ctx, c, args, network, security, mounts)
+	key := s.runKey(c, args, network, security)
+	mounts, err := s.runMounts(ctx, key, instructions.GetMounts(c))
 	if err != nil {
 		return err
 	}
@@ -44,7 +41,7 @@ func (s *stage) runRun(ctx context.Context, ref StepRef, c *instructions.RunComm
 		Started: func(id string) { s.b.report.Step(StepEvent{StepRef: ref, State: StepRunning, Container: id}) },
 	}
 	step.Container.Security.Privileged = security == "insecure"
-	return s.layerStep(ctx, ref, key, created, func(sc engine.Scratch) error {
+	return s.layerStep(ctx, ref, key.Sum(), created, func(sc engine.Scratch) error {
 		step.Scratch = sc
 		return s.b.runs.Do(ctx, &step)
 	})
@@ -68,25 +65,35 @@ func (s *stage) entitled(c *instructions.RunCommand, network, security string) e
 	return nil
 }
 
-// runMounts finds out what the mounts are of. That of a cache is only opened if the
-// cache is new.
-func (s *stage) runMounts(ctx context.Context, given []*instructions.Mount) ([]runner.Mount, error) {
+// runMounts finds out what the mounts are of, and adds the content of those to the key
+// that the step depends on. That of a cache is only opened if the cache is new.
+func (s *stage) runMounts(ctx context.Context, key cache.Key, given []*instructions.Mount) ([]runner.Mount, error) {
 	out := make([]runner.Mount, len(given))
 	for i, m := range given {
 		out[i].Mount = m
+		text := *m
+		text.Env, text.Mode, text.UID, text.GID = nil, nil, nil, nil
+		key.Add(jsonText(text))
 		switch {
 		case m.Type == instructions.MountTypeBind:
-			var err error
-			if out[i].Tree, out[i].ID, err = s.b.sourceTree(ctx, m.From, s.plan.Index); err != nil {
+			from, err := s.b.sourceTree(ctx, m.From, s.plan.Index)
+			if err != nil {
+				return nil, err
+			}
+			out[i].Tree, out[i].Layers = from.Lazy, from.id != ""
+			r := &reading{b: s.b, from: from, what: out[i].Sources()}
+			err = s.addContent(ctx, key, r)
+			r.Close()
+			if err != nil {
 				return nil, err
 			}
 		case m.Type == instructions.MountTypeCache && m.From != "":
 			out[i].Tree = source.NewLazy(func(ctx context.Context) (*source.Tree, error) {
-				lazy, _, err := s.b.sourceTree(ctx, m.From, s.plan.Index)
+				from, err := s.b.sourceTree(ctx, m.From, s.plan.Index)
 				if err != nil {
 					return nil, err
 				}
-				return lazy.Get(ctx)
+				return from.Get(ctx)
 			})
 		}
 	}
@@ -151,30 +158,15 @@ func (s *stage) runEnv() []string {
 	return env
 }
 
-// runKey names everything that a RUN's outcome depends on.
-func (s *stage) runKey(ctx context.Context, c *instructions.RunCommand, args []string, network, security string, mounts []runner.Mount) (string, error) {
+// runKey names everything that a RUN's outcome depends on, but for its mounts.
+func (s *stage) runKey(c *instructions.RunCommand, args []string, network, security string) cache.Key {
 	cfg := &s.image.Config
 	k := cache.NewKey(s.key, "RUN", jsonText(args), jsonText(cfg.Env), jsonText(s.args), cfg.WorkingDir, cfg.User, network, security)
 	for _, f := range c.Files {
 		k.Add(f.Name, f.Data)
 	}
 	s.addSettings(k)
-	for _, m := range mounts {
-		text := *m.Mount
-		text.Env, text.Mode, text.UID, text.GID = nil, nil, nil, nil
-		k.Add(jsonText(text))
-		if m.Type != instructions.MountTypeBind {
-			continue
-		}
-		if m.ID != "" {
-			k.Add(m.ID)
-			continue
-		}
-		if err := s.addBindContent(ctx, k, m); err != nil {
-			return "", err
-		}
-	}
-	return k.Sum(), nil
+	return k
 }
 
 // addSettings adds those flags of the build that change what a command can
@@ -190,15 +182,6 @@ func (s *stage) addSettings(k cache.Key) {
 			k.Add(given.name, jsonText(given.value))
 		}
 	}
-}
-
-func (s *stage) addBindContent(ctx context.Context, k cache.Key, m runner.Mount) error {
-	items, err := s.b.find(ctx, m.Tree, m.Sources())
-	if err != nil {
-		return err
-	}
-	defer items.Close()
-	return items.AddTo(k)
 }
 
 type outputWriter struct {

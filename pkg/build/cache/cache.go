@@ -30,6 +30,9 @@ type Record struct {
 	// Imported: another cache knew it, and its layer came only if something
 	// wanted to see it.
 	Imported bool `json:"imported,omitempty"`
+	// Content: this is no step but what a step read of another stage's layers: a
+	// digest of the files. The key names the layers.
+	Content string `json:"content,omitempty"`
 }
 
 // Steps looks steps up by key.

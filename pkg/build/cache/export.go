@@ -25,7 +25,7 @@ type Done struct {
 
 // Entry is the step as an exported cache has it, without its blob.
 func (d *Done) Entry() Step {
-	st := Step{Key: d.Key, Empty: d.Empty, Command: d.Command, Created: d.Created}
+	st := Step{Key: d.Key, Empty: d.Empty, Command: d.Command, Created: d.Created, Content: d.Content}
 	if !d.Empty {
 		st.DiffID, st.Size = d.Layer.DiffID, d.Layer.Size
 	}

@@ -68,6 +68,7 @@ type Step struct {
 	DiffID  string    `json:"diffID,omitempty"`
 	Size    int64     `json:"size,omitempty"` // unpacked
 	Blob    string    `json:"blob,omitempty"` // digest of the layer as it is transferred
+	Content string    `json:"content,omitempty"`
 }
 
 // Ref names a build cache outside of the store.
@@ -143,7 +144,7 @@ func ReadSteps(item Item) (map[string]*Known, error) {
 	steps := map[string]*Known{}
 	for i := range f.Steps {
 		st := &f.Steps[i]
-		known := &Known{Item: item, Record: Record{Empty: st.Empty, Command: st.Command, Created: st.Created}}
+		known := &Known{Item: item, Record: Record{Empty: st.Empty, Command: st.Command, Created: st.Created, Content: st.Content}}
 		if !st.Empty {
 			known.Layer = Layer{DiffID: st.DiffID, Size: st.Size}
 			known.Blob = blobs[blobOf(st)]

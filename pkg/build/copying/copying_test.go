@@ -50,7 +50,7 @@ func find(t *testing.T, tr *source.Tree, s *Sources) *Items {
 func key(t *testing.T, items *Items) string {
 	t.Helper()
 	k := cache.NewKey()
-	if err := items.AddTo(k); err != nil {
+	if err := items.AddTo(k, false); err != nil {
 		t.Fatal(err)
 	}
 	return k.Sum()

@@ -25,6 +25,7 @@ type Sources struct {
 	Name     string   // of the instruction, for messages
 	Paths    []string // below a tree
 	Inline   []instructions.SourceContent
+	Mount    bool     // of a RUN: the one path is mounted
 	Parents  bool     // directories of the sources are kept
 	Exclude  []string // patterns
 	Add      bool     // a source may be a URL or a git repository, archives are unpacked

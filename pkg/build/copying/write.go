@@ -5,6 +5,7 @@ package copying
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -29,13 +30,18 @@ type Target struct {
 	Now   time.Time    // of inline text
 }
 
-// AddTo adds the content of all items to a key, owners left out.
-func (items *Items) AddTo(key cache.Key) error {
+// AddTo adds the content of all items to a key. Owners and extended attributes count
+// where they are kept.
+func (items *Items) AddTo(key cache.Key, kept bool) error {
 	for i := range items.list {
 		it := &items.list[i]
 		key.Add(it.base, strconv.Itoa(len(it.parents)))
 		for k := range it.parents {
-			key.Add(it.parents[k].Rel, strconv.FormatUint(uint64(it.parents[k].Stat.Mode), 8))
+			p := &it.parents[k]
+			key.Add(p.Rel, strconv.FormatUint(uint64(p.Stat.Mode), 8))
+			if kept {
+				key.Add(fmt.Sprintf("%d:%d", p.Stat.Uid, p.Stat.Gid))
+			}
 		}
 		key.Add(strconv.FormatBool(it.dir), strconv.FormatBool(it.archive))
 		h := sha256.New()
@@ -45,7 +51,7 @@ func (items *Items) AddTo(key cache.Key) error {
 		case it.file != nil:
 			io.WriteString(h, it.file.SHA256) //nolint:errcheck // a hash never fails
 		default:
-			if err := it.walker.Digest(h, false); err != nil {
+			if err := it.walker.Digest(h, kept); err != nil {
 				return err
 			}
 		}

@@ -273,14 +273,17 @@ func (w *Walker) allBelow(dir string) ([]string, error) {
 }
 
 // Digest hashes what the entries are: names, types, modes, contents. Times do
-// not count, as in Docker; owners count where they are kept.
-func (w *Walker) Digest(h hash.Hash, owners bool) error {
+// not count, as in Docker; owners and extended attributes count where they are kept.
+func (w *Walker) Digest(h hash.Hash, kept bool) error {
 	buf := make([]byte, 128<<10)
 	for i := range w.Entries {
 		e := &w.Entries[i]
 		fmt.Fprintf(h, "%q %o", e.Rel, e.Stat.Mode)
-		if owners {
+		if kept {
 			fmt.Fprintf(h, " %d:%d", e.Stat.Uid, e.Stat.Gid)
+			if err := w.xattrDigest(h, e); err != nil {
+				return err
+			}
 		}
 		switch e.Stat.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
@@ -295,6 +298,22 @@ func (w *Walker) Digest(h hash.Hash, owners bool) error {
 			_ = binary.Write(h, binary.LittleEndian, e.Stat.Rdev) // a hash never fails
 		}
 		h.Write([]byte{'\n'})
+	}
+	return nil
+}
+
+// xattrDigest adds those extended attributes that a copy has.
+func (w *Walker) xattrDigest(h hash.Hash, e *Entry) error {
+	if !hasXattrs(e) {
+		return nil
+	}
+	fd, err := w.Root.Open(e.Path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for _, x := range xattrsOf(fd) {
+		fmt.Fprintf(h, " %q=%q", x.name, x.value)
 	}
 	return nil
 }

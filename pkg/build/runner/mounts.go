@@ -42,7 +42,8 @@ func (ms *mountSet) close() {
 type Mount struct {
 	*instructions.Mount
 	Tree *source.Lazy // what From names; nil: nothing of it is needed
-	ID   string       // names the layers that Tree is; empty: files of the host
+	// Layers: Tree is mounted layers, which nobody writes to; else it is files of the host.
+	Layers bool
 }
 
 // Sources are the files that the mount takes of its tree.
@@ -51,7 +52,7 @@ func (m Mount) Sources() *copying.Sources {
 	if src == "" {
 		src = "/"
 	}
-	return &copying.Sources{Name: "RUN --mount", Paths: []string{src}}
+	return &copying.Sources{Name: "RUN --mount", Mount: true, Paths: []string{src}}
 }
 
 // target is where a mount lies in the container; empty where none is given.
@@ -98,7 +99,7 @@ func (ms *mountSet) add(ctx context.Context, m Mount) error {
 // stage is the mounted layers themselves; all else is a copy, since what the
 // step writes there is thrown away.
 func (ms *mountSet) bind(ctx context.Context, m Mount, target string) error {
-	if m.ID != "" && m.ReadOnly {
+	if m.Layers && m.ReadOnly {
 		t, err := m.Tree.Get(ctx)
 		if err != nil {
 			return err

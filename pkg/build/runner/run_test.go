@@ -204,7 +204,7 @@ func TestMountRefusals(t *testing.T) {
 		m := mount(t, text)
 		m.Tree = source.Ready(&source.Tree{Root: dir})
 		if m.From != "" {
-			m.ID = "layers"
+			m.Layers = true
 		}
 		err := h.Do(context.Background(), &Step{Scratch: &scratch{dir: t.TempDir()}, Mounts: []Mount{m}})
 		if err == nil || !strings.Contains(err.Error(), want) {
