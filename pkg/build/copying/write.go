@@ -127,11 +127,6 @@ func (it *item) unpack(c *files.Copier, dest string) error {
 		return err
 	}
 	defer f.Close()
-	dfd, err := c.Root.MkdirAll(dest, 0o755, files.Owner{})
-	if err != nil {
-		return err
-	}
-	unix.Close(dfd)
 	own := c.Owner
 	if own != nil && *own == (files.Owner{}) {
 		own = nil // the archive's own owners stand, as in Docker

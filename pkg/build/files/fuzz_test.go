@@ -57,7 +57,9 @@ func FuzzUntar(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		_ = Extract(r, "/", bytes.NewReader(archive), ExtractOptions{Owner: &Owner{os.Getuid(), os.Getgid()}})
+		own := ExtractOptions{Owner: &Owner{os.Getuid(), os.Getgid()}}
+		_ = Extract(r, "/", bytes.NewReader(archive), own)
+		_ = Extract(r, "/deep", bytes.NewReader(archive), own)
 		if ents, err := os.ReadDir(top); err != nil || len(ents) != 1 {
 			t.Fatalf("the archive reached the directory above: %v %v", ents, err)
 		}

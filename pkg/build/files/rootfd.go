@@ -23,8 +23,8 @@ import (
 // context, an image or an archive goes through one, which is what keeps
 // CVE-2024-1753 and its relatives out (openat2(2), RESOLVE_IN_ROOT).
 type Root struct {
-	fd   int
-	path string
+	fd      int
+	targets bool // MkdirAll makes the target of a link that leads nowhere
 }
 
 // OpenRoot opens a directory of the host, whose own path is followed as it is.
@@ -34,7 +34,17 @@ func OpenRoot(dir string) (*Root, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	return &Root{fd: fd, path: dir}, nil
+	return &Root{fd: fd}, nil
+}
+
+// below makes a directory of the root a root of its own, which the caller closes. It is
+// for an archive, whose links may come before the directories that they name.
+func (r *Root) below(dir string) (*Root, error) {
+	fd, err := r.MkdirAll(dir, 0o755, Owner{})
+	if err != nil {
+		return nil, err
+	}
+	return &Root{fd: fd, targets: true}, nil
 }
 
 // Close ends the look-ups below the root.
@@ -101,15 +111,7 @@ func (r *Root) ResolveLink(p string) (string, error) {
 		return "", err
 	}
 	defer unix.Close(fd)
-	full, err := fdPath(fd)
-	if err != nil {
-		return "", err
-	}
-	base, err := fdPath(r.fd)
-	if err != nil {
-		return "", err
-	}
-	return strings.Trim(rel(base, full), "/"), nil
+	return r.pathOf(fd)
 }
 
 // IsArchive says whether p is a regular file that ADD unpacks.
@@ -140,6 +142,13 @@ func fdPath(fd int) (string, error) {
 // exist. New directories get mode and own. It returns a descriptor of the
 // directory (O_PATH), which the caller closes.
 func (r *Root) MkdirAll(name string, mode uint32, own Owner) (int, error) {
+	return r.mkdirAll(name, mode, own, 0)
+}
+
+// maxLinks is how many links one name may lead through, as for the kernel.
+const maxLinks = 40
+
+func (r *Root) mkdirAll(name string, mode uint32, own Owner, links int) (int, error) {
 	if fd, err := r.Open(name, unix.O_PATH|unix.O_DIRECTORY); err == nil {
 		return fd, nil
 	}
@@ -147,26 +156,57 @@ func (r *Root) MkdirAll(name string, mode uint32, own Owner) (int, error) {
 	if clean == "/" {
 		return -1, &os.PathError{Op: "open", Path: name, Err: unix.ENOTDIR}
 	}
-	parent, err := r.MkdirAll(path.Dir(clean), mode, own)
+	parent, err := r.mkdirAll(path.Dir(clean), mode, own, links)
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(parent)
 	base := path.Base(clean)
-	if err := unix.Mkdirat(parent, base, mode); err != nil && !errors.Is(err, unix.EEXIST) {
-		return -1, &os.PathError{Op: "mkdir", Path: clean, Err: err}
-	} else if err == nil {
+	switch err := unix.Mkdirat(parent, base, mode); {
+	case err == nil:
 		if err := setOwnerMode(parent, base, own, mode); err != nil {
 			return -1, err
 		}
+	case !errors.Is(err, unix.EEXIST):
+		return -1, &os.PathError{Op: "mkdir", Path: clean, Err: err}
+	case r.targets && links < maxLinks:
+		if target, err := r.target(parent, base); err == nil {
+			return r.mkdirAll(target, mode, own, links+1)
+		}
 	}
 	// A dangling link at this place resolves to nothing and is refused here:
-	// making its target would be a surprise.
+	// making its target would be a surprise, but for what an archive holds.
 	fd, err := r.Open(clean, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return -1, errs.New(errs.Invalid, "cannot make directory %s: something that is not a directory is in the way", clean)
 	}
 	return fd, nil
+}
+
+// target is what a link names, as a path of the root. Like any path it is looked up
+// inside the root.
+func (r *Root) target(dir int, name string) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(dir, name, buf)
+	if err != nil {
+		return "", err
+	}
+	to := string(buf[:n])
+	if path.IsAbs(to) {
+		return to, nil
+	}
+	real, err := r.pathOf(dir)
+	return path.Join("/", real, to), err
+}
+
+// pathOf is where an open file lies below the root.
+func (r *Root) pathOf(fd int) (string, error) {
+	full, err := fdPath(fd)
+	if err != nil {
+		return "", err
+	}
+	base, err := fdPath(r.fd)
+	return strings.Trim(rel(base, full), "/"), err
 }
 
 // Owner is the numeric owner of a file to be made.

@@ -64,20 +64,26 @@ func IsTar(f io.ReadSeeker) bool {
 	return err == nil
 }
 
-// Extract unpacks an archive below dest inside the root. Names with ".."
-// and device nodes are refused; links are made as they are but never followed
-// out of the root.
+// Extract unpacks an archive into dest inside the root, which is made where it is
+// missing. To the archive dest is "/": whatever links it brings along or finds there,
+// nothing of it is written elsewhere. A link on the way to dest is followed. Names with
+// ".." and device nodes are refused.
 func Extract(dst *Root, dest string, r io.Reader, o ExtractOptions) error {
+	below, err := dst.below(dest)
+	if err != nil {
+		return err
+	}
+	defer below.Close()
 	plain, _, err := compression.AutoDecompress(r)
 	if err != nil {
 		return errs.New(errs.Corrupt, "cannot unpack the archive: %v", err)
 	}
 	defer plain.Close()
-	c := NewCopier(dst)
+	c := NewCopier(below)
 	c.Owner, c.Chmod, c.Epoch = o.Owner, o.Chmod, o.Epoch
 	c.replace = true // the archive's files win over those that are there
 	defer c.Close()
-	x := &extractor{c: c, dest: dest, tr: tar.NewReader(&capReader{r: plain, left: maxTarBytes}), left: maxTarBytes}
+	x := &extractor{c: c, tr: tar.NewReader(&capReader{r: plain, left: maxTarBytes}), left: maxTarBytes}
 	return x.run()
 }
 
@@ -101,7 +107,6 @@ func errTooLarge() error {
 
 type extractor struct {
 	c    *Copier
-	dest string
 	tr   *tar.Reader
 	left int64       // bytes of files that may still come
 	dirs []walkedDir // times to set at the end
@@ -143,7 +148,7 @@ func (x *extractor) one(hdr *tar.Header) error {
 	e.Stat.Uid, e.Stat.Gid = uint32(hdr.Uid), uint32(hdr.Gid)
 	e.Stat.Mode = uint32(hdr.Mode & 0o7777)
 	e.Stat.Mtim = unix.NsecToTimespec(hdr.ModTime.UnixNano())
-	dest := path.Join("/", x.dest, name)
+	dest := "/" + name
 	switch hdr.Typeflag {
 	case tar.TypeDir:
 		e.Stat.Mode |= unix.S_IFDIR
@@ -185,7 +190,7 @@ func (x *extractor) xattrs(hdr *tar.Header) {
 		}
 		if fd < 0 {
 			var err error
-			if fd, err = x.c.Root.Open(path.Join("/", x.dest, path.Clean("/"+hdr.Name)), unix.O_PATH|unix.O_NOFOLLOW); err != nil {
+			if fd, err = x.c.Root.Open(path.Clean("/"+hdr.Name), unix.O_PATH|unix.O_NOFOLLOW); err != nil {
 				return
 			}
 			defer unix.Close(fd)
@@ -249,7 +254,7 @@ func (x *extractor) hardlink(hdr *tar.Header, dest string) error {
 	if err := x.c.clear(dir, base, dest); err != nil {
 		return err
 	}
-	return x.c.link(path.Join("/", x.dest, target), dir, base)
+	return x.c.link("/"+target, dir, base)
 }
 
 func (x *extractor) dirTimes() error {

@@ -121,3 +121,65 @@ func TestExtractKeepsTheDestination(t *testing.T) {
 		}
 	}
 }
+
+// What an archive is unpacked to is its whole world: no link, neither its own nor one
+// that is there already, leads what follows out of it. A link to the directory does.
+func TestExtractStaysInside(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"etc", "real/in"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, l := range []struct{ name, target string }{{"dest", "/real"}, {"real/in/there", "/etc"}} {
+		if err := os.Symlink(l.target, filepath.Join(root, l.name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "etc/passwd"), []byte("root"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range []*tar.Header{
+		{Name: "up", Typeflag: tar.TypeSymlink, Linkname: "../../.."},
+		{Name: "up/etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644},
+		{Name: "abs", Typeflag: tar.TypeSymlink, Linkname: "/etc"},
+		{Name: "abs/shadow", Typeflag: tar.TypeReg, Mode: 0o644},
+		{Name: "abs/dir", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "there/group", Typeflag: tar.TypeReg, Mode: 0o644},
+		{Name: "again", Typeflag: tar.TypeLink, Linkname: "up"},
+		{Name: "again/etc/hosts", Typeflag: tar.TypeReg, Mode: 0o644},
+		{Name: "hard", Typeflag: tar.TypeLink, Linkname: "up/etc/passwd"},
+		{Name: "early", Typeflag: tar.TypeSymlink, Linkname: "up/../../late/x"},
+		{Name: "early/y", Typeflag: tar.TypeReg, Mode: 0o644},
+	} {
+		h.Uid, h.Gid = os.Getuid(), os.Getgid()
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenRoot(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := Extract(r, "/dest/in", &b, ExtractOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"etc/passwd", "etc/shadow", "etc/dir", "etc/group", "etc/hosts", "hard", "late/x/y"} {
+		if _, err := os.Lstat(filepath.Join(root, "real/in", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	ents, err := os.ReadDir(filepath.Join(root, "etc"))
+	if err != nil || len(ents) != 1 {
+		t.Errorf("the directory beside has %v (%v)", ents, err)
+	}
+	if text, _ := os.ReadFile(filepath.Join(root, "etc/passwd")); string(text) != "root" {
+		t.Errorf("the file beside is %q now", text)
+	}
+}
