@@ -52,7 +52,8 @@ type writer struct {
 	epoch *time.Time
 }
 
-// dir copies to a directory of the host; everything belongs to the user.
+// dir copies to a directory of the host; everything belongs to the user, and no program
+// runs as the user for others.
 func (w *writer) dir(dest string) error {
 	if err := os.MkdirAll(dest, 0o755); err != nil {
 		return err
@@ -64,7 +65,7 @@ func (w *writer) dir(dest string) error {
 	defer dst.Close()
 	c := files.NewCopier(dst)
 	defer c.Close()
-	c.Owner, c.Epoch = &files.Owner{}, w.epoch
+	c.Owner, c.Unset, c.Epoch = &files.Owner{}, true, w.epoch
 	for _, found := range w.all {
 		if err := c.CopyAll(found, "/"); err != nil {
 			return err

@@ -3,6 +3,8 @@
 package exporter
 
 import (
+	"archive/tar"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -63,5 +65,63 @@ func TestExportTarWhole(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(out); len(left) != 2 {
 		t.Fatalf("left behind: %v", left)
+	}
+}
+
+// What is written to a directory belongs to the user: a program that was set-uid for
+// its owner in the image would run as the user for everybody. An archive has it all.
+func TestExportDirUnset(t *testing.T) {
+	src := t.TempDir()
+	for name, mode := range map[string]uint32{"uid": 0o4755, "gid": 0o2755, "plain": 0o755, "sticky": 0o1777} {
+		p := filepath.Join(src, name)
+		if err := os.WriteFile(p, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Chmod(p, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := files.OpenRoot(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	w := &files.Walker{Root: root}
+	if err := w.Add("", ""); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	if err := Write(Target{Kind: Dir, Dest: out}, []*files.Walker{w}, nil); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			t.Skip("only root, of whatever namespace, gives files away")
+		}
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]uint32{"uid": 0o755, "gid": 0o755, "plain": 0o755, "sticky": 0o1777} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(out, name), &st); err != nil || st.Mode&0o7777 != mode {
+			t.Errorf("%s has mode %o (%v)", name, st.Mode&0o7777, err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "out.tar")
+	if err := Write(Target{Kind: Tar, Dest: file}, []*files.Walker{w}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if err != nil {
+			t.Fatal("the archive lacks uid: ", err)
+		}
+		if h.Name == "uid" {
+			if h.Mode != 0o4755 {
+				t.Errorf("in the archive uid has mode %o", h.Mode)
+			}
+			return
+		}
 	}
 }

@@ -23,6 +23,7 @@ type Copier struct {
 	Owner *Owner     // nil: keep the source's
 	Chmod *Mode      // nil: keep the source's
 	Epoch *time.Time // no file is made newer than this; nil: keep the times
+	Unset bool       // no program gets rights: its owner is not the one that was meant
 
 	replace bool // a directory in the way of something else goes
 
@@ -90,6 +91,9 @@ func (c *Copier) modeOf(e *Entry) uint32 {
 	mode := e.Stat.Mode & 0o7777
 	if c.Chmod != nil {
 		mode = c.Chmod.apply(mode, e.isDir())
+	}
+	if c.Unset {
+		mode &^= unix.S_ISUID | unix.S_ISGID
 	}
 	return mode
 }
@@ -352,6 +356,9 @@ func (c *Copier) finish(fd int, e *Entry, dest string, xattrs []xattr) error {
 		return &os.PathError{Op: "chmod", Path: dest, Err: err}
 	}
 	for _, x := range xattrs {
+		if c.Unset && x.name == capability {
+			continue
+		}
 		// A file system without such attributes keeps the file itself.
 		_ = unix.Fsetxattr(fd, x.name, x.value, 0)
 	}

@@ -16,6 +16,9 @@ type xattr struct {
 	value []byte
 }
 
+// capability holds the capabilities of a program.
+const capability = "security.capability"
+
 // hasXattrs says whether a copy of e can have extended attributes: links and FIFOs have
 // none that count here.
 func hasXattrs(e *Entry) bool { return e.isDir() || e.Stat.Mode&unix.S_IFMT == unix.S_IFREG }
@@ -49,5 +52,5 @@ func xattrsOf(fd int) []xattr {
 // of users. Overlay's own marks stay behind: they would hide files of the layers
 // below.
 func keptXattr(name string) bool {
-	return name == "security.capability" || strings.HasPrefix(name, "user.") && !overlay.IsNote(name)
+	return name == capability || strings.HasPrefix(name, "user.") && !overlay.IsNote(name)
 }
