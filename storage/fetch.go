@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -255,9 +256,11 @@ func (f *fetched) stageAll(ctx context.Context, g *errgroup.Group, first int, re
 
 // commitLayers puts one staged layer on top of the other.
 func (f *fetched) commitLayers(ctx context.Context, top string, first int, ready []chan *staged) (string, error) {
+	unset := 0
 	for i, c := range ready {
 		select {
 		case got := <-c:
+			unset += got.unset
 			id, existed, err := f.o.s.commit(f.o.store, got, top, index.LayerImage)
 			if err != nil {
 				return "", err
@@ -272,6 +275,9 @@ func (f *fetched) commitLayers(ctx context.Context, top string, first int, ready
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
+	}
+	if unset > 0 {
+		f.tell.Line(fmt.Sprintf("%d files are without their set-uid or set-gid bit: their owners need subordinate ids", unset))
 	}
 	return top, nil
 }

@@ -31,6 +31,9 @@ type staged struct {
 	// file is the uncompressed archive where the driver cannot take a
 	// directory (vfs).
 	file *os.File
+	// unset is how many files have lost their set-uid or set-gid bit: with one id
+	// their owners are not to be had.
+	unset int
 }
 
 // stage unpacks an archive (compressed or not) for st. Nothing takes the
@@ -62,11 +65,12 @@ func (s *Store) stage(st storage.Store, r io.Reader, transferred digest.Digest) 
 }
 
 func (g *staged) unpackInto(st storage.Store, r io.Reader) error {
-	out, err := staging.Fill(st, &staging.Archive{R: r})
+	d := &staging.Archive{R: r}
+	out, err := staging.Fill(st, d)
 	if err != nil {
 		return err
 	}
-	g.out, g.size = out, out.Size
+	g.out, g.size, g.unset = out, out.Size, d.Unset
 	return nil
 }
 

@@ -31,7 +31,10 @@ func Fill(st storage.Store, d drivers.Differ) (*drivers.DriverWithDifferOutput, 
 }
 
 // Archive unpacks an uncompressed archive, which is not trusted.
-type Archive struct{ R io.Reader }
+type Archive struct {
+	R     io.Reader
+	Unset int // afterwards: files without their set-uid or set-gid bit, since there is one id only
+}
 
 // Close implements drivers.Differ.
 func (d *Archive) Close() error { return nil }
@@ -50,6 +53,7 @@ func (d *Archive) ApplyDiff(dest string, o *archive.TarOptions, do *drivers.Diff
 		split.Close()
 		return out, err
 	}
+	d.Unset = res.Unset
 	out.Size, out.RootDirMode, out.UIDs, out.GIDs = res.Size, res.RootMode, res.UIDs, res.GIDs
 	out.TarSplit = split
 	if !res.SplitOK {

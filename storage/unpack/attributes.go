@@ -54,6 +54,23 @@ func (u *unpacker) chown(h *tar.Header, do func() error) error {
 	return err
 }
 
+// unset takes away what would run with an owner that the file does not have here: with
+// one id each file is root's. What root owns keeps its bits, and tar-split has the
+// header as it came.
+func (u *unpacker) unset(h *tar.Header) {
+	mode := h.Mode
+	if h.Uid != 0 {
+		mode &^= unix.S_ISUID
+	}
+	if h.Gid != 0 {
+		mode &^= unix.S_ISGID
+	}
+	if mode != h.Mode {
+		h.Mode = mode
+		u.res.Unset++
+	}
+}
+
 func userName() string {
 	for _, v := range []string{"USER", "LOGNAME"} {
 		if n := os.Getenv(v); n != "" && n != "root" {

@@ -43,6 +43,7 @@ type Result struct {
 	SplitOK    bool  // Options.Split is complete
 	RootMode   *os.FileMode
 	UIDs, GIDs []uint32
+	Unset      int // entries without their set-uid or set-gid bit: see Options.IgnoreChown
 }
 
 const (
@@ -230,6 +231,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 	name := path.Clean("/" + h.Name)[1:]
 	base := path.Base(name)
 	u.crc.Reset()
+	if u.o.IgnoreChown {
+		u.unset(h)
+	}
 	var err error
 	switch {
 	case u.recordOnly:
