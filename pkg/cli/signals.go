@@ -33,8 +33,9 @@ func UntilSignal() (context.Context, func()) {
 	return ctx, func() { signal.Stop(got); cancel(nil) }
 }
 
-// sameSignal is how long a second signal counts as the first.
-const sameSignal = 200 * time.Millisecond
+// sameSignal is how long a second signal counts as the first. On a busy machine
+// timeout(1) may wait for a processor between the two.
+const sameSignal = time.Second
 
 // endSignals are those that end a command, but for what nohup or a shell made
 // it ignore: asking for a signal would end that.
