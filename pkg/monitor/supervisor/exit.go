@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -102,8 +103,29 @@ func (s *supervisor) leave() {
 	for _, name := range []string{monitor.SocketFile, monitor.StatusFile} {
 		_ = os.Remove(filepath.Join(s.o.RunDir, name))
 	}
+	if s.cfg == nil {
+		s.removeEmptyData()
+	}
 	_ = os.RemoveAll(s.o.RunDir)
 	_ = s.in.hold.Close()
+}
+
+// removeEmptyData removes the data directory of a container whose front end died
+// before it could make a record: nothing but the lock is in it, and no command
+// would find it without the runtime directory.
+func (s *supervisor) removeEmptyData() {
+	if s.in.hold.Data == nil {
+		return
+	}
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(s.in.hold.Data.Fd())))
+	if err != nil {
+		return
+	}
+	dir := filepath.Dir(path)
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 1 {
+		_ = os.Remove(path)
+		_ = os.Remove(dir)
+	}
 }
 
 // settleTime bounds the command that settles the record; what it leaves
