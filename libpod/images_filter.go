@@ -127,14 +127,13 @@ func parseUntil(v string) (time.Time, error) {
 }
 
 // matchReference matches a pattern against familiar names, with or without tag.
-// Names by digest count, with or without the digest, for an image that has no
-// other; in a list, which destroys nothing, for any if the pattern is one.
+// Names by digest count as well, with or without the digest; where something is
+// done to the images only for those that have no other name.
 func matchReference(pattern string, list bool) func(*storage.Summary) bool {
-	byDigest := list && strings.Contains(pattern, "@")
 	return func(s *storage.Summary) bool {
 		match := func(n string) bool { return matchName(pattern, n) }
 		return slices.ContainsFunc(s.Names, match) ||
-			(byDigest || len(s.Names) == 0) && slices.ContainsFunc(s.RepoDigests, match)
+			(list || len(s.Names) == 0) && slices.ContainsFunc(s.RepoDigests, match)
 	}
 }
 
