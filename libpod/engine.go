@@ -74,17 +74,21 @@ func (e *Engine) Close() error {
 
 // db opens the database at its first use.
 func (e *Engine) db() (*state.DB, error) {
+	db, opened, err := e.openDB()
+	if opened && db.Fresh() {
+		e.tellLost()
+	}
+	return db, err
+}
+
+func (e *Engine) openDB() (db *state.DB, opened bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.database != nil {
-		return e.database, nil
+	if e.database == nil {
+		e.database, err = state.Open(e.dirs.DB())
+		opened = err == nil
 	}
-	db, err := state.Open(e.dirs.DB())
-	if err != nil {
-		return nil, err
-	}
-	e.database = db
-	return db, nil
+	return e.database, opened, err
 }
 
 // namespace finds or prepares the user's namespace and tells its warning.

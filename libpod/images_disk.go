@@ -240,7 +240,18 @@ func opSizes(_ context.Context, c *insideCall) (any, error) {
 type CheckOptions = storage.CheckOptions
 
 // CheckFinding is one thing that Check found.
-type CheckFinding = storage.Finding
+type CheckFinding struct {
+	Image     string // id; empty: a layer that no image has, or none of these
+	Artifact  string // digest
+	Volume    string // name
+	Container string // id
+	Name      string // familiar, of an image or artifact that has one
+	Layer     string // id; empty: the image's own record
+	Size      int64  // bytes, of volumes and containers
+	Problem   string
+	Repaired  bool
+	Done      string // what Repair did, where it did not remove it
+}
 
 type storeCheckRequest struct {
 	Options CheckOptions
@@ -248,7 +259,8 @@ type storeCheckRequest struct {
 }
 
 // Check verifies the records and the content of all images and artifacts, and
-// with Repair removes what is broken and not in use.
+// with Repair removes what is broken and not in use. Volumes and containers
+// without a record get one: see checkLost.
 func (e *Engine) Check(ctx context.Context, o CheckOptions) (list []CheckFinding, err error) {
 	lock, err := e.lockImages(ctx, unix.LOCK_EX)
 	if err != nil {
@@ -263,14 +275,22 @@ func (e *Engine) Check(ctx context.Context, o CheckOptions) (list []CheckFinding
 	if err != nil {
 		return nil, err
 	}
-	if err := e.inside(ctx, "check", storeCheckRequest{o, use}, &list, nil, nil); err != nil {
+	var images []storage.Finding
+	if err := e.inside(ctx, "check", storeCheckRequest{o, use}, &images, nil, nil); err != nil {
 		return nil, err
+	}
+	for _, f := range images {
+		list = append(list, CheckFinding{Image: f.Image, Name: f.Name, Layer: f.Layer, Problem: f.Problem, Repaired: f.Repaired})
 	}
 	broken, err := e.artifacts().Check(ctx, o.Repair)
 	for _, b := range broken {
 		list = append(list, CheckFinding{Artifact: b.Digest.Encoded(), Name: imagename.Familiar(b.Name), Problem: b.Text, Repaired: b.Repaired})
 	}
-	return list, err
+	if err != nil {
+		return list, err
+	}
+	lost, err := e.checkLost(ctx, o.Repair)
+	return append(list, lost...), err
 }
 
 func opCheck(ctx context.Context, c *insideCall) (any, error) {

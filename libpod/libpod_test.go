@@ -112,7 +112,7 @@ func TestHalfMadeContainersVanish(t *testing.T) {
 	write(t, filepath.Join(e.dirs.Container(ended.ID), monitor.ExitFile), `{"code":3,"startedAt":"1970-01-01T00:16:40Z","finishedAt":"1970-01-01T01:00:00Z"}`)
 	stray := strings.Repeat("ab", 32)
 	write(t, filepath.Join(e.dirs.ContainerRun(stray), monitor.LockFile), "")
-	write(t, filepath.Join(e.dirs.Container(stray), "upper", "x"), "")
+	write(t, filepath.Join(e.dirs.Container(stray), monitor.LockFile), "")
 	list, err := e.List(t.Context(), ListOptions{All: true})
 	if err != nil || len(list) != 0 {
 		t.Fatalf("list: %v %v", list, err)
@@ -123,6 +123,66 @@ func TestHalfMadeContainersVanish(t *testing.T) {
 				t.Errorf("%s is left", p)
 			}
 		}
+	}
+	if leaks, err := e.Leaks(t.Context()); err != nil || len(leaks) != 0 {
+		t.Errorf("leaks %q %v", leaks, err)
+	}
+}
+
+// TestLostDatabase: what a lost record stood for is never deleted by commands that
+// look; Check finds it, and Repair makes volumes of it.
+func TestLostDatabase(t *testing.T) {
+	e, notices := testEngine(t)
+	id := strings.Repeat("ab", 32)
+	write(t, filepath.Join(e.dirs.ContainerRun(id), monitor.LockFile), "")
+	write(t, filepath.Join(e.dirs.ContainerRun(id), monitor.StatusFile), `{"state":"running"}`)
+	write(t, filepath.Join(e.dirs.Container(id), "upper", "x"), "mine")
+	write(t, filepath.Join(e.volumeData("kept"), "y"), "mine too")
+	for range 2 {
+		if list, err := e.List(t.Context(), ListOptions{All: true}); err != nil || len(list) != 0 {
+			t.Fatalf("list: %v %v", list, err)
+		}
+	}
+	if len(*notices) != 1 || !strings.Contains((*notices)[0], "is new and does not know 1 volume and 1 container") {
+		t.Errorf("notices %q", *notices)
+	}
+	if _, err := os.Lstat(e.dirs.ContainerRun(id)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the runtime directory is left: %v", err)
+	}
+	volumes, containers, err := e.findLost()
+	if err != nil || len(volumes) != 1 || volumes[0].name != "kept" || len(containers) != 1 || containers[0].name != id {
+		t.Fatalf("found %+v %+v, %v", volumes, containers, err)
+	}
+	// One that runs is left alone.
+	lock, err := monitor.Lock(e.paths(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, containers, err = e.findLost(); err != nil || len(containers) != 1 || containers[0].monitor == nil {
+		t.Errorf("a running one: %+v %v", containers, err)
+	}
+	if _, err := e.keepFiles(containers[0]); !errs.Is(err, errs.State) {
+		t.Errorf("a running one was taken: %v", err)
+	}
+	lock.Close()
+	if err := e.adopt("kept"); err != nil {
+		t.Fatal(err)
+	}
+	name, err := e.keepFiles(containers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(e.volumeData(name), "upper", "x"): "mine",
+		filepath.Join(e.volumeData("kept"), "y"):        "mine too",
+	} {
+		if text, err := os.ReadFile(path); err != nil || string(text) != want {
+			t.Errorf("%s: %q %v", path, text, err)
+		}
+	}
+	list, err := e.Volumes(t.Context(), nil)
+	if err != nil || len(list) != 2 || list[0].Name != "kept" || list[1].Name != name || list[0].Anonymous {
+		t.Errorf("volumes %+v %v", list, err)
 	}
 	if leaks, err := e.Leaks(t.Context()); err != nil || len(leaks) != 0 {
 		t.Errorf("leaks %q %v", leaks, err)

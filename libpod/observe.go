@@ -327,9 +327,9 @@ func containerEvent(c *state.Container, action string) state.Event {
 		Attributes: map[string]string{"name": c.Name, "image": c.Image}}
 }
 
-// clearStrays removes runtime directories whose container has no record, with
-// the data directories of the same names: a front end died before it could make
-// one.
+// clearStrays removes runtime directories whose container has no record: a front
+// end died before it could make one. A data directory that holds files had one,
+// which was lost; those files stay, and Check knows of them.
 func (e *Engine) clearStrays(ctx context.Context, ids []string) error {
 	db, err := e.db()
 	if err != nil {
@@ -347,7 +347,10 @@ func (e *Engine) clearStrays(ctx context.Context, ids []string) error {
 		row, err := db.Get(id)
 		if err == nil && row == nil {
 			e.clearDead(id)
-			if err = e.removeTree(ctx, e.dirs.Container(id)); err == nil {
+			if data := e.dirs.Container(id); holdsNothing(data) {
+				err = e.removeTree(ctx, data)
+			}
+			if err == nil {
 				err = os.RemoveAll(e.dirs.ContainerRun(id))
 			}
 		}

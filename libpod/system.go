@@ -5,9 +5,7 @@ package libpod
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -280,36 +278,14 @@ func (e *Engine) Leaks(_ context.Context) (list []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]bool{}
 	for _, r := range rows {
-		known[r.ID] = true
 		if _, err := os.Lstat(e.dirs.Container(r.ID)); err != nil {
 			list = append(list, fmt.Sprintf("container %s (%s, %s) has no data directory", r.Name, r.ID[:12], r.State))
 		}
 	}
-	if list, err = strangers(list, e.dirs.Container(""), known, "container directory"); err != nil {
-		return nil, err
-	}
-	vols, err := db.Volumes()
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for _, v := range vols {
-		names[v.Name] = true
-	}
-	return strangers(list, e.dirs.Volumes(), names, "volume directory")
-}
-
-func strangers(list []string, dir string, known map[string]bool, what string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return list, nil
-	}
-	for _, d := range entries {
-		if !known[d.Name()] {
-			list = append(list, fmt.Sprintf("%s %s/%s has no record", what, dir, d.Name()))
-		}
+	volumes, containers, err := e.findLost()
+	for _, l := range append(volumes, containers...) {
+		list = append(list, fmt.Sprintf("directory %s has no record", l.path))
 	}
 	return list, err
 }

@@ -25,7 +25,6 @@ type CheckOptions struct {
 // Finding is one thing that Check found.
 type Finding struct {
 	Image    string // id; empty: a layer that no image has
-	Artifact string // digest, instead of an image
 	Name     string // familiar, where there is one
 	Layer    string // id; empty: the image's own record
 	Problem  string

@@ -43,9 +43,10 @@ const (
 // DB is an open database. Its methods may be called from several goroutines;
 // they take turns.
 type DB struct {
-	mu   sync.Mutex
-	conn *sqlite3.SQLiteConn
-	path string
+	mu    sync.Mutex
+	conn  *sqlite3.SQLiteConn
+	path  string
+	fresh bool // there was no file
 	// reserved: this process has seen to the ballast.
 	reserved bool
 }
@@ -64,6 +65,9 @@ func Open(path string) (*DB, error) {
 	return d, nil
 }
 
+// Fresh reports whether Open made the file.
+func (d *DB) Fresh() bool { return d.fresh }
+
 // connect opens the file without touching its content.
 func (d *DB) connect() error {
 	fresh := false
@@ -74,7 +78,7 @@ func (d *DB) connect() error {
 			return err
 		}
 		_ = f.Close()
-		fresh = true
+		fresh, d.fresh = true, true
 	}
 	dsn := (&url.URL{Scheme: "file", Path: d.path}).String() +
 		fmt.Sprintf("?_mutex=no&_busy_timeout=%d", busyTimeout.Milliseconds())
@@ -149,7 +153,8 @@ func (d *DB) explain(op string, err error) error {
 	switch {
 	case errors.As(err, &ce), errors.As(err, &se) && (se.Code == sqlite3.ErrCorrupt || se.Code == sqlite3.ErrNotADB):
 		e.Kind = errs.Corrupt
-		e.Hint = fmt.Sprintf("set it aside with \"mv %s %s.bad\" (and its -wal and -shm files); images and volumes are kept, containers must be made again", d.path, d.path)
+		e.Hint = fmt.Sprintf("set it aside with \"mv %s %s.bad\" (and its -wal and -shm files); images are kept, \"proa system check --repair\" "+
+			"finds volumes again, containers must be made again", d.path, d.path)
 	case errors.As(err, &se) && se.Code == sqlite3.ErrBusy:
 		e.Kind = errs.Timeout
 		e.Err = errors.New("another process has held it for a minute")

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -95,14 +96,15 @@ func diskDetails(a *app, d *libpod.Disk) error {
 
 func systemCheckCommand() *command {
 	return &command{
-		name: "check", args: "", short: "Look whether every image is whole",
-		long: "Each layer is read and compared with its digest. It fails where something is broken and stays so.",
+		name: "check", args: "", short: "Look whether every image is whole, and whether volumes are known",
+		long: "Each layer is read and compared with its digest. Volumes and containers are listed whose record was lost, with the\n" +
+			"database for instance. It fails where something is found and stays so.",
 		setup: func(f *flagSet) action {
 			var o libpod.CheckOptions
 			var host string
 			f.text(&host, "forget-host", "", "Give up the containers of another host that shares this data directory and will not come back; check nothing")
 			f.boolean(&o.Quick, "quick", "q", "Look at the records only, read no layer")
-			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again")
+			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again. Volumes get their record back; the files of a container without one become a volume")
 			f.refuse("broken images are removed by --repair unless containers use them", "remove the container first", "force|f!", "max|m")
 			return func(ctx context.Context, a *app, args []string) error {
 				if host != "" {
@@ -135,11 +137,16 @@ func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
 	if err != nil {
 		return err
 	}
-	broken := 0
+	broken, lost := 0, 0
 	for _, f := range list {
-		line := "image " + output.ShortID(f.Image)
-		if f.Artifact != "" {
+		count, line := &broken, "image "+output.ShortID(f.Image)
+		switch {
+		case f.Artifact != "":
 			line = "artifact " + output.ShortID(f.Artifact)
+		case f.Volume != "":
+			count, line = &lost, "volume "+f.Volume+" ("+output.Size(f.Size)+")"
+		case f.Container != "":
+			count, line = &lost, "container "+output.ShortID(f.Container)+" ("+output.Size(f.Size)+")"
 		}
 		if f.Name != "" {
 			line += " (" + f.Name + ")"
@@ -149,23 +156,31 @@ func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
 		}
 		line += ": " + f.Problem
 		if f.Repaired {
-			line += "; removed"
+			line += "; " + cmp.Or(f.Done, "removed")
 		} else {
-			broken++
+			*count++
 		}
 		a.out.Println(line)
 	}
-	if broken == 0 {
+	switch {
+	case broken+lost == 0:
 		return nil
-	}
-	err = errs.New(errs.Corrupt, "%d images and artifacts are damaged", broken)
-	if broken == 1 {
+	case broken == 0 && lost == 1:
+		err = errs.New(errs.Corrupt, "1 volume or container has no record")
+	case broken == 0:
+		err = errs.New(errs.Corrupt, "%d volumes and containers have no record", lost)
+	case broken == 1:
 		err = errs.New(errs.Corrupt, "1 image or artifact is damaged")
+	default:
+		err = errs.New(errs.Corrupt, "%d images and artifacts are damaged", broken)
 	}
-	if o.Repair {
-		return errs.WithHint(err, "remove the containers that use it, then run it again")
+	switch {
+	case !o.Repair:
+		return errs.WithHint(err, "proa system check --repair")
+	case broken == 0:
+		return errs.WithHint(err, "end what runs, then run it again")
 	}
-	return errs.WithHint(err, "proa system check --repair")
+	return errs.WithHint(err, "remove the containers that use it, then run it again")
 }
 
 type systemPruneFlags struct {
