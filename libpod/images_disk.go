@@ -280,7 +280,8 @@ func (e *Engine) Check(ctx context.Context, o CheckOptions) (list []CheckFinding
 		return nil, err
 	}
 	for _, f := range images {
-		list = append(list, CheckFinding{Image: f.Image, Name: f.Name, Layer: f.Layer, Problem: f.Problem, Repaired: f.Repaired})
+		list = append(list,
+			CheckFinding{Image: f.Image, Name: f.Name, Layer: f.Layer, Problem: f.Problem, Repaired: f.Repaired})
 	}
 	broken, err := e.artifacts().Check(ctx, o.Repair)
 	for _, b := range broken {

@@ -153,16 +153,16 @@ func (d *DB) explain(op string, err error) error {
 	switch {
 	case errors.As(err, &ce), errors.As(err, &se) && (se.Code == sqlite3.ErrCorrupt || se.Code == sqlite3.ErrNotADB):
 		e.Kind = errs.Corrupt
-		e.Hint = fmt.Sprintf("set it aside with \"mv %s %s.bad\" (and its -wal and -shm files); images are kept, \"proa system check --repair\" "+
-			"finds volumes again, containers must be made again", d.path, d.path)
+		e.Hint = fmt.Sprintf("set it aside with \"mv %s %s.bad\" (and its -wal and -shm files); images are kept, "+
+			"\"proa system check --repair\" finds volumes again, containers must be made again", d.path, d.path)
 	case errors.As(err, &se) && se.Code == sqlite3.ErrBusy:
 		e.Kind = errs.Timeout
 		e.Err = errors.New("another process has held it for a minute")
 		e.Hint = fmt.Sprintf("find the process with \"fuser -v %s\"", d.path)
 	case ballast.Full(full(err)):
 		e.Kind, e.Err = errs.Unavailable, full(err)
-		e.Hint = "the file system is full: remove containers and images with \"proa rm -f\", \"proa rmi\" or \"proa system prune\"; " +
-			"where that fails too, delete other files first"
+		e.Hint = "the file system is full: remove containers and images with \"proa rm -f\", \"proa rmi\" or " +
+			"\"proa system prune\"; where that fails too, delete other files first"
 	case errors.As(err, &se) && (se.Code == sqlite3.ErrReadonly || se.Code == sqlite3.ErrCantOpen || se.Code == sqlite3.ErrPerm),
 		errors.Is(err, fs.ErrPermission):
 		e.Kind = errs.Denied

@@ -336,7 +336,8 @@ func TestFull(t *testing.T) {
 	}
 	more, body := sample("more")
 	body.Spec.Process.Env = []string{strings.Repeat("x", 100_000)}
-	if err := d.Insert(more, body, nil, Event{}); !ballast.Full(err) || !errs.Is(err, errs.Unavailable) || errs.HintOf(err) == "" {
+	err := d.Insert(more, body, nil, Event{})
+	if !ballast.Full(err) || !errs.Is(err, errs.Unavailable) || errs.HintOf(err) == "" {
 		t.Errorf("adding: %v", err)
 	}
 	if _, err := os.Stat(reserve); err != nil {

@@ -97,14 +97,15 @@ func diskDetails(a *app, d *libpod.Disk) error {
 func systemCheckCommand() *command {
 	return &command{
 		name: "check", args: "", short: "Look whether every image is whole, and whether volumes are known",
-		long: "Each layer is read and compared with its digest. Volumes and containers are listed whose record was lost, with the\n" +
-			"database for instance. It fails where something is found and stays so.",
+		long: "Each layer is read and compared with its digest. Volumes and containers are listed whose record was lost,\n" +
+			"with the database for instance. --repair makes the files of such a container a volume. It fails where\n" +
+			"something is found and stays so.",
 		setup: func(f *flagSet) action {
 			var o libpod.CheckOptions
 			var host string
 			f.text(&host, "forget-host", "", "Give up the containers of another host that shares this data directory and will not come back; check nothing")
 			f.boolean(&o.Quick, "quick", "q", "Look at the records only, read no layer")
-			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again. Volumes get their record back; the files of a container without one become a volume")
+			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again; give volumes their record")
 			f.refuse("broken images are removed by --repair unless containers use them", "remove the container first", "force|f!", "max|m")
 			return func(ctx context.Context, a *app, args []string) error {
 				if host != "" {
