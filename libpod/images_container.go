@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage"
 	"github.com/proa-containers/proa/storage/pack"
@@ -76,7 +77,7 @@ func (e *Engine) Commit(ctx context.Context, ref string, o CommitOptions) (id st
 			return "", errs.New(errs.Invalid, "cannot read the configuration: %w", err)
 		}
 	}
-	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Config: config, Changes: o.Changes,
+	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Fuse: b.Rootfs.Driver == overlay.FuseDriver, Config: config, Changes: o.Changes,
 		Command: strings.Join(c.Command, " "), Author: o.Author, Message: o.Message, Name: o.Name, Docker: o.Docker}
 	if o.Squash {
 		r.Squash = &b.Rootfs
@@ -178,7 +179,7 @@ func opCommit(ctx context.Context, c *insideCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.e.images.Changes(base, o.Upper)
+	found, err := c.e.images.Changes(base, o.Upper, o.Fuse)
 	if err != nil {
 		return nil, errs.Wrap(err, "read the changes in", o.Upper)
 	}
@@ -210,6 +211,7 @@ const (
 type diffRequest struct {
 	Image      string
 	Upper      string
+	Fuse       bool // fuse-overlayfs wrote Upper
 	Tree, Base *storage.Tree
 }
 
@@ -236,7 +238,8 @@ func (e *Engine) Diff(ctx context.Context, ref, base string, kind DiffKind) (lis
 	if b.Rootfs.Upper == "" {
 		return nil, errs.New(errs.Unsupported, "container %s has no writable layer of its own: the store keeps whole copies (%s)", c.Name, b.Rootfs.Driver)
 	}
-	if err := e.inside(ctx, "changes", diffRequest{Image: c.ImageID, Upper: b.Rootfs.Upper}, &list, nil, nil); err != nil {
+	r := diffRequest{Image: c.ImageID, Upper: b.Rootfs.Upper, Fuse: b.Rootfs.Driver == overlay.FuseDriver}
+	if err := e.inside(ctx, "changes", r, &list, nil, nil); err != nil {
 		return nil, err
 	}
 	return ownChanges(list), nil
@@ -320,7 +323,7 @@ func (r *diffRequest) changes(images *storage.Store) ([]pack.Change, error) {
 		list, err := images.ImageChanges(img)
 		return list, errs.Wrap(err, "read the changes of image", r.Image)
 	}
-	list, err := images.Changes(img, r.Upper)
+	list, err := images.Changes(img, r.Upper, r.Fuse)
 	return list, errs.Wrap(err, "read the changes in", r.Upper)
 }
 

@@ -275,6 +275,12 @@ func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *sta
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Rootfs.Driver != body.Rootfs.Driver {
+		// Who reads the writable layer must know what marks there are in it.
+		if err := e.rewrite(row, &cfg.Rootfs, state.Event{}, func(*lifecycle.Record) {}); err != nil {
+			return nil, err
+		}
+	}
 	return e.start(ctx, row, l, cfg, n)
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -16,9 +17,10 @@ import (
 // container with a user namespace of its own: the image's root must be the
 // container's root. The kernel lets no unprivileged user map ids in a mount, so
 // fuse-overlayfs does it, at once and without copying a file. Without it
-// keep-id still works, with the image's files owned by the user.
+// keep-id still works, with the image's files owned by the user, unless it has
+// written to the container's layer already.
 func (e *Engine) shiftRootfs(r spec.Rootfs, c *configs.Config, userns string) (spec.Rootfs, error) {
-	if len(c.UIDMappings) == 0 || r.Driver != "overlay" && r.Driver != "fuse-overlayfs" {
+	if len(c.UIDMappings) == 0 || r.Driver != "overlay" && r.Driver != overlay.FuseDriver {
 		return r, nil
 	}
 	program, err := exec.LookPath("fuse-overlayfs")
@@ -27,13 +29,13 @@ func (e *Engine) shiftRootfs(r spec.Rootfs, c *configs.Config, userns string) (s
 	}
 	if err != nil {
 		why := "fuse-overlayfs is not installed, or /dev/fuse is closed to you"
-		if userns != "keep-id" {
+		if userns != "keep-id" || r.Driver == overlay.FuseDriver {
 			return r, errs.WithHint(errs.New(errs.Unsupported, "--userns=%s is not possible here: %s", userns, why), "apt-get install fuse-overlayfs")
 		}
 		e.notice("the files of the image appear as yours and not as root's: " + why)
 		return r, nil
 	}
-	r.Driver, r.Program = "fuse-overlayfs", program
+	r.Driver, r.Program = overlay.FuseDriver, program
 	r.UIDMap, r.GIDMap = idMaps(c.UIDMappings), idMaps(c.GIDMappings)
 	return r, nil
 }

@@ -23,6 +23,7 @@ import (
 type CommitOptions struct {
 	Image   string // id of the container's image
 	Upper   string // the container's writable layer
+	Fuse    bool   // fuse-overlayfs wrote it
 	Config  *dockerspec.DockerOCIImageConfig
 	Changes []string // Dockerfile instructions, applied to Config
 	// Command is what the container ran: the history shows it.
@@ -94,17 +95,17 @@ func (s *Store) commitUpper(ctx context.Context, o CommitOptions, c CreateOption
 		return "", err
 	}
 	defer op.end(&err)
-	dir := o.Upper
+	dir, po := o.Upper, pack.Options{Epoch: o.Epoch, Skip: o.Skip, Layer: true, Fuse: o.Fuse}
 	if o.Squash != nil {
 		var release func() error
 		if dir, release, err = s.MountView(*o.Squash, false); err != nil {
 			return "", err
 		}
 		defer func() { err = errors.Join(err, release()) }()
-		c.Top = Layer{}
+		c.Top, po.Fuse = Layer{}, false
 	}
 	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(pack.Tar(pw, dir, pack.Options{Epoch: o.Epoch, Skip: o.Skip})) }()
+	go func() { pw.CloseWithError(pack.Tar(pw, dir, po)) }()
 	defer pr.Close()
 	if c.Top, err = op.addLayer(pr, c.Top, index.LayerImage); err != nil {
 		return "", err
@@ -113,7 +114,7 @@ func (s *Store) commitUpper(ctx context.Context, o CommitOptions, c CreateOption
 }
 
 // Changes lists what a container changed, as `diff` shows it, from its writable
-// layer and its image.
-func (s *Store) Changes(img *Image, upper string) ([]pack.Change, error) {
-	return pack.Changes(upper, s.LayerDirs(img))
+// layer and its image. fuse says that fuse-overlayfs wrote that layer.
+func (s *Store) Changes(img *Image, upper string, fuse bool) ([]pack.Change, error) {
+	return pack.Changes(upper, s.LayerDirs(img), fuse)
 }

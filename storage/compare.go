@@ -4,11 +4,6 @@ package storage
 
 import (
 	"errors"
-	"slices"
-	"strings"
-
-	"go.podman.io/storage/pkg/archive"
-	"go.podman.io/storage/pkg/idtools"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -50,22 +45,8 @@ func (s *Store) Compare(tree, base Tree) (list []pack.Change, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, releaseOld()) }()
-	found, err := archive.ChangesDirs(dir, &idtools.IDMappings{}, old, &idtools.IDMappings{})
-	if err != nil {
-		return nil, errs.Wrap(err, "compare", dir)
-	}
-	for _, c := range found {
-		kind := pack.Changed
-		switch c.Kind {
-		case archive.ChangeAdd:
-			kind = pack.Added
-		case archive.ChangeDelete:
-			kind = pack.Deleted
-		}
-		list = append(list, pack.Change{Kind: kind, Path: c.Path})
-	}
-	slices.SortFunc(list, func(a, b pack.Change) int { return strings.Compare(a.Path, b.Path) })
-	return list, nil
+	list, err = pack.Compare(dir, old)
+	return list, errs.Wrap(err, "compare", dir)
 }
 
 // ImageChanges lists what an image's topmost layer changed of those below it.
@@ -74,5 +55,9 @@ func (s *Store) ImageChanges(img *Image) ([]pack.Change, error) {
 	if len(dirs) == 0 {
 		return nil, nil
 	}
-	return pack.Changes(dirs[0], dirs[1:])
+	p, err := s.fuseProgram()
+	if err != nil {
+		return nil, err
+	}
+	return pack.Changes(dirs[0], dirs[1:], p != "")
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/rootmount"
 )
@@ -80,8 +81,10 @@ func (s *Store) MountImage(img *Image, dir string) error {
 
 // MountContainer is MountImage for a container's root file system.
 func (s *Store) MountContainer(r spec.Rootfs, dir string) error {
-	if err := s.needKernel(); err != nil {
-		return err
+	if r.Driver == overlay.FuseDriver {
+		return errs.WithHint(errs.New(errs.Unsupported,
+			"fuse-overlayfs serves the files of this container, and would stay when the shell has ended"),
+			"proa export CONTAINER | tar -x -C DIRECTORY")
 	}
 	return rootmount.View(r, dir, false)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/index"
@@ -132,7 +133,8 @@ func (w *Scratch) Commit(_ context.Context, epoch *time.Time) (Layer, error) {
 		return Layer{}, errs.Wrap(err, "commit a layer", "")
 	}
 	changed := now.Mode != w.root.Mode || now.Uid != w.root.Uid || now.Gid != w.root.Gid
-	g, err := w.s.stageDir(w.o, w.rootfs.Upper, pack.Options{Epoch: epoch, Clean: true, Root: changed})
+	po := pack.Options{Epoch: epoch, Clean: true, Layer: true, Fuse: w.rootfs.Driver == overlay.FuseDriver, Root: changed}
+	g, err := w.s.stageDir(w.o, w.rootfs.Upper, po)
 	if err != nil {
 		return Layer{}, errs.Wrap(err, "commit a layer", "")
 	}

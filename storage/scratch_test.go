@@ -174,7 +174,7 @@ func checkArchive(t *testing.T, s *Store, l Layer) {
 
 func checkChanges(t *testing.T, upper string, lowers []string) {
 	t.Helper()
-	list, err := pack.Changes(upper, lowers)
+	list, err := pack.Changes(upper, lowers, false)
 	if err != nil {
 		t.Fatal(err)
 	}

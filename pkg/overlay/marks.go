@@ -11,7 +11,10 @@ import (
 // Prefix begins the names that mean something in a layer's archive, and that
 // fuse-overlayfs gives to its marks. Whoever wants a file of such a name in a
 // layer cannot have it.
-const Prefix = ".wh."
+const (
+	Prefix     = ".wh."
+	OpaqueName = ".wh..wh..opq" // makes its directory opaque
+)
 
 // Mark is what an entry of an upper directory means to the layers below.
 type Mark int

@@ -224,7 +224,7 @@ func (d *directories) add(dir string) (string, error) {
 // fuse-overlayfs ("uidmapping=..."). The caller starts it, and calls started
 // then, or where it gives up. The command stays in the foreground with
 // foreground, else it returns when the file system is there.
-func (m Mount) Fuse(program, target string, foreground bool, options ...string) (_ *exec.Cmd, started func(), err error) {
+func (m Mount) Fuse(program, target string, foreground bool, options ...string) (_ *exec.Cmd, started func(), _ error) {
 	for _, dir := range append([]string{m.Home, m.Upper, m.Work}, m.Lowers...) {
 		if strings.Contains(dir, ":") {
 			// It resolves each directory, and splits the text of that again.

@@ -124,7 +124,8 @@ func TestKernel(t *testing.T) {
 func TestMadeAgain(t *testing.T) {
 	m, dir := layers(t, 2), t.TempDir()
 	must(t, m.Kernel(dir))
-	must(t, errors.Join(os.RemoveAll(filepath.Join(dir, "dir")), os.Mkdir(filepath.Join(dir, "dir"), 0o755), os.Remove(filepath.Join(dir, "top"))))
+	must(t, errors.Join(os.RemoveAll(filepath.Join(dir, "dir")), os.Mkdir(filepath.Join(dir, "dir"), 0o755)))
+	must(t, os.Remove(filepath.Join(dir, "top")))
 	must(t, unix.Unmount(dir, 0))
 	must(t, m.Kernel(dir))
 	if ents, err := os.ReadDir(filepath.Join(dir, "dir")); err != nil || len(ents) != 0 {
@@ -204,8 +205,10 @@ func TestMarks(t *testing.T) {
 			t.Errorf("%s, fuse %v: %v %q", c.base, c.fuse, m, name)
 		}
 	}
-	for attr, want := range map[string]bool{"user.overlay.redirect": true, "trusted.overlay.opaque": true, "user.fuseoverlayfs.origin": true,
-		"user.containers.override_stat": true, "user.note": false, "security.capability": false} {
+	for attr, want := range map[string]bool{
+		"user.overlay.redirect": true, "trusted.overlay.opaque": true, "user.fuseoverlayfs.origin": true,
+		"user.containers.override_stat": true, "user.note": false, "security.capability": false,
+	} {
 		if IsNote(attr) != want {
 			t.Error(attr)
 		}

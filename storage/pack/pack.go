@@ -20,6 +20,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/overlay"
+	"github.com/proa-containers/proa/pkg/rmtree"
 )
 
 // Options say how an archive is made.
@@ -27,9 +30,16 @@ type Options struct {
 	// Epoch, where not nil, is the latest time that a file may have: newer ones
 	// get it.
 	Epoch *time.Time
-	// Clean takes overlay's own notes off the files, and removes sockets: the
+	// Clean takes overlay's own notes off the files, removes what the archive
+	// cannot have, and gives marks of fuse-overlayfs the kernel's form: the
 	// directory is to become a lower one.
 	Clean bool
+	// Layer says that the archive is a layer's. A name that begins with .wh.
+	// hides another one there; a file that really is called so is left out.
+	Layer bool
+	// Fuse says that fuse-overlayfs wrote the directory: such names are its
+	// marks.
+	Fuse bool
 	// Root adds an entry "./" for the directory itself: its mode or owner is
 	// part of the change.
 	Root bool
@@ -61,7 +71,7 @@ func Tar(w io.Writer, dir string, o Options) error {
 			return err
 		}
 	}
-	if err := p.dir(fd, ""); err != nil {
+	if _, err := p.dir(fd, "", false, time.Time{}); err != nil {
 		return err
 	}
 	return p.w.Close()
@@ -80,52 +90,112 @@ func (p *packer) root(fd int) error {
 	return p.w.WriteHeader(h)
 }
 
-// dir packs the entries of an open directory, which it closes.
-func (p *packer) dir(fd int, name string) error {
+// dir packs the entries of an open directory, which it closes. changed says that
+// it cleaned something away; opaque that an attribute of the directory hides
+// what lies below, and mtime is for that mark.
+func (p *packer) dir(fd int, name string, opaque bool, mtime time.Time) (changed bool, err error) {
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
 	if err != nil {
-		return fmt.Errorf("cannot read directory %q: %w", name, err)
+		return false, fmt.Errorf("cannot read directory %q: %w", name, err)
 	}
 	slices.Sort(names)
-	for _, n := range names {
-		if err := p.entry(fd, n, path.Join(name, n)); err != nil {
-			return fmt.Errorf("cannot pack %q: %w", path.Join(name, n), err)
+	if p.o.Fuse || p.o.Layer {
+		if names, opaque, changed, err = p.marks(fd, name, names, opaque); err != nil {
+			return changed, err
 		}
 	}
-	return nil
+	if opaque {
+		if err := p.mark(path.Join(name, overlay.OpaqueName), mtime); err != nil {
+			return changed, err
+		}
+	}
+	for _, n := range names {
+		gone, err := p.entry(fd, n, path.Join(name, n))
+		if err != nil {
+			return changed, fmt.Errorf("cannot pack %q: %w", path.Join(name, n), err)
+		}
+		changed = changed || gone
+	}
+	return changed, nil
 }
 
-func (p *packer) entry(dir int, base, name string) error {
+// marks looks at the names that begin with .wh. and returns the others. Marks
+// of fuse-overlayfs go into the archive with the whiteouts, or into opaque.
+func (p *packer) marks(fd int, dir string, names []string, opaque bool) (rest []string, _, changed bool, err error) {
+	made := false
+	for _, n := range names {
+		if !strings.HasPrefix(n, overlay.Prefix) {
+			rest = append(rest, n)
+			continue
+		}
+		m, hidden := overlay.None, ""
+		if p.o.Fuse {
+			m, hidden = overlay.MarkName(n)
+		}
+		made = made || m == overlay.Opaque
+		// A whiteout is one in the archive as well, where no file took its place.
+		if m == overlay.Whiteout && !slices.Contains(names, hidden) {
+			rest = append(rest, n)
+			continue
+		}
+		if !p.o.Clean {
+			continue
+		}
+		if err := p.remove(fd, n); err != nil {
+			return rest, opaque, changed, fmt.Errorf("cannot remove %q: %w", path.Join(dir, n), err)
+		}
+		changed = true
+	}
+	if made && p.o.Clean && !opaque {
+		if err := unix.Fsetxattr(fd, overlay.OpaqueXattr(), []byte("y"), 0); err != nil {
+			return rest, opaque, changed, fmt.Errorf("cannot mark %q as opaque: %w", dir, err)
+		}
+	}
+	return rest, opaque || made, changed, nil
+}
+
+// remove takes an entry away that the archive cannot have.
+func (p *packer) remove(fd int, name string) error {
+	err := unix.Unlinkat(fd, name, 0)
+	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) {
+		return rmtree.Remove(fmt.Sprintf("/proc/self/fd/%d/%s", fd, name))
+	}
+	return err
+}
+
+// entry packs one entry of a directory; gone says that it cleaned it away, or
+// made it another one.
+func (p *packer) entry(dir int, base, name string) (gone bool, err error) {
 	var st unix.Stat_t
-	err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	err = unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
-		return nil // gone meanwhile
+		return false, nil // gone meanwhile
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if p.o.Skip[name] && (st.Mode&unix.S_IFMT == unix.S_IFDIR || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == 0) {
-		return nil
+		return false, nil
+	}
+	if m, hidden := overlay.MarkOf(base, &st, p.o.Fuse); m == overlay.Whiteout {
+		return p.whiteout(dir, base, hidden, path.Dir(name), &st)
 	}
 	h := p.header(name, &st)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		return p.directory(dir, base, h, &st)
+		return false, p.directory(dir, base, h, &st)
 	case unix.S_IFREG:
-		return p.regular(dir, base, h, &st)
+		return false, p.regular(dir, base, h, &st)
 	case unix.S_IFLNK:
 		h.Typeflag = tar.TypeSymlink
 		if h.Linkname, err = readlink(dir, base); err != nil {
-			return err
+			return false, err
 		}
 	case unix.S_IFIFO:
 		h.Typeflag = tar.TypeFifo
 	case unix.S_IFCHR, unix.S_IFBLK:
-		if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
-			return p.mark(path.Join(path.Dir(name), ".wh."+base), &st)
-		}
 		h.Typeflag = tar.TypeBlock
 		if st.Mode&unix.S_IFMT == unix.S_IFCHR {
 			h.Typeflag = tar.TypeChar
@@ -133,17 +203,32 @@ func (p *packer) entry(dir int, base, name string) error {
 		h.Devmajor, h.Devminor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 	default: // a socket means nothing without its listener
 		if p.o.Clean {
-			return unix.Unlinkat(dir, base, 0)
+			return true, unix.Unlinkat(dir, base, 0)
 		}
-		return nil
+		return false, nil
 	}
 	if p.linked(h, &st) {
-		return p.w.WriteHeader(h)
+		return false, p.w.WriteHeader(h)
 	}
 	if err := p.setTimes(dir, base, h, &st); err != nil {
-		return err
+		return false, err
 	}
-	return p.w.WriteHeader(h)
+	return false, p.w.WriteHeader(h)
+}
+
+// whiteout packs the mark that hides a name of the layers below.
+func (p *packer) whiteout(dir int, base, hidden, parent string, st *unix.Stat_t) (gone bool, err error) {
+	if p.o.Clean && base != hidden {
+		// fuse-overlayfs makes a file where it may not make the kernel's mark.
+		if err := unix.Mknodat(dir, hidden, unix.S_IFCHR, 0); err != nil {
+			return false, err
+		}
+		if err := unix.Unlinkat(dir, base, 0); err != nil {
+			return false, err
+		}
+		gone = true
+	}
+	return gone, p.mark(path.Join(parent, overlay.Prefix+hidden), time.Unix(st.Mtim.Sec, 0))
 }
 
 func (p *packer) header(name string, st *unix.Stat_t) *tar.Header {
@@ -182,10 +267,8 @@ func (p *packer) linked(h *tar.Header, st *unix.Stat_t) bool {
 	return false
 }
 
-func (p *packer) mark(name string, st *unix.Stat_t) error {
-	return p.w.WriteHeader(&tar.Header{
-		Name: name, Typeflag: tar.TypeReg, ModTime: p.clamp(time.Unix(st.Mtim.Sec, 0)),
-	})
+func (p *packer) mark(name string, mtime time.Time) error {
+	return p.w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, ModTime: p.clamp(mtime)})
 }
 
 func (p *packer) directory(dir int, base string, h *tar.Header, st *unix.Stat_t) error {
@@ -200,17 +283,21 @@ func (p *packer) directory(dir int, base string, h *tar.Header, st *unix.Stat_t)
 	if err == nil {
 		err = p.w.WriteHeader(h)
 	}
-	if err == nil && opaque {
-		err = p.mark(path.Join(name, ".wh..wh..opq"), st)
-	}
 	if err != nil {
 		unix.Close(fd)
 		return err
 	}
-	if err := p.dir(fd, name); err != nil {
+	changed, err := p.dir(fd, name, opaque, time.Unix(st.Mtim.Sec, 0))
+	if err != nil {
 		return err
 	}
-	return p.setTimes(dir, base, h, st) // last: cleaning changes it
+	if changed { // its time, too
+		ts := []unix.Timespec{st.Atim, st.Mtim}
+		if err := unix.UtimesNanoAt(dir, base, ts, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+	}
+	return p.setTimes(dir, base, h, st)
 }
 
 func (p *packer) regular(dir int, base string, h *tar.Header, st *unix.Stat_t) error {
@@ -279,10 +366,7 @@ func (p *packer) xattrs(fd int, h *tar.Header) (opaque bool, err error) {
 		return false, ignore(err)
 	}
 	for _, name := range strings.Split(strings.TrimRight(string(list[:size]), "\x00"), "\x00") {
-		note, mine := strings.CutPrefix(name, "user.overlay.")
-		if !mine {
-			note, mine = strings.CutPrefix(name, "trusted.overlay.")
-		}
+		mine := overlay.IsNote(name)
 		if !mine && name != "security.capability" && !strings.HasPrefix(name, "user.") {
 			continue
 		}
@@ -295,12 +379,16 @@ func (p *packer) xattrs(fd int, h *tar.Header) (opaque bool, err error) {
 			continue
 		}
 		switch {
-		case mine && note == "opaque":
-			// "x" only says that some entries have marks of another kind.
-			opaque = opaque || string(value[:n]) == "y"
 		case mine:
-			if p.o.Clean {
+			hides := overlay.IsOpaque(name, value[:n], p.o.Fuse)
+			opaque = opaque || hides
+			if p.o.Clean && name != overlay.OpaqueXattr() {
 				_ = unix.Fremovexattr(fd, name)
+			}
+			if p.o.Clean && hides {
+				if err := unix.Fsetxattr(fd, overlay.OpaqueXattr(), []byte("y"), 0); err != nil {
+					return false, err
+				}
 			}
 		default:
 			if h.PAXRecords == nil {
