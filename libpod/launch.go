@@ -151,23 +151,25 @@ func (l *launching) release() {
 	_ = l.ns.Close()
 }
 
+// ownInit says whether a container gets the init program that proa carries.
+func ownInit(c *spec.Container) bool {
+	return c.Process.Init && c.Process.InitPath == "" && initprog.Available()
+}
+
+// initFile is where that program is for one container.
+func (e *Engine) initFile(id string) string { return filepath.Join(e.dirs.Container(id), "init") }
+
 // hostFacts are what ocispec needs to know about the machine and the user.
-func (e *Engine) hostFacts(ns *userns.Namespace, c *spec.Container) (ocispec.Host, error) {
+func (e *Engine) hostFacts(ns *userns.Namespace, id string, c *spec.Container) (ocispec.Host, error) {
 	p := ocispec.Probe{AllDevices: c.Security.Privileged}
-	ownInit := ""
-	if c.Process.Init && c.Process.InitPath == "" {
-		var err error
-		if ownInit, err = initprog.Ensure(e.dirs.Data); err != nil {
-			return ocispec.Host{}, err
-		}
-		p.Init = ownInit == "" // none for this architecture: look for one
-	}
+	// Where there is none for this architecture, the host may have one.
+	p.Init = c.Process.Init && c.Process.InitPath == "" && !ownInit(c)
 	for _, dev := range c.Security.Devices {
 		p.Devices = append(p.Devices, dev.Host)
 	}
 	h := ocispec.ProbeHost(p)
-	if ownInit != "" {
-		h.InitPath = ownInit
+	if ownInit(c) {
+		h.InitPath = e.initFile(id)
 	}
 	h.Rootless = !ns.None() || userns.Inside()
 	if h.Rootless {
@@ -186,7 +188,7 @@ func (e *Engine) hostFacts(ns *userns.Namespace, c *spec.Container) (ocispec.Hos
 
 // build makes libcontainer's configuration of a container.
 func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launching) (*ocispec.Output, *monitor.Config, error) {
-	host, err := e.hostFacts(l.ns, &b.Spec)
+	host, err := e.hostFacts(l.ns, id, &b.Spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -245,6 +247,11 @@ func (e *Engine) config(ctx context.Context, row *state.Container, b *state.Body
 		e.notice(w)
 	}
 	c := &b.Spec
+	if ownInit(c) {
+		if err := initprog.Write(e.initFile(row.ID)); err != nil {
+			return nil, err
+		}
+	}
 	cfg.Name = row.Name
 	cfg.Network.Name = row.Name
 	mode, _, _ := strings.Cut(c.Security.Userns, ":")

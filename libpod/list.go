@@ -281,7 +281,7 @@ func (e *Engine) tryBuild(ctx context.Context, id string, c *spec.Container, img
 		return err
 	}
 	defer ns.Close()
-	host, err := e.hostFacts(ns, c)
+	host, err := e.hostFacts(ns, id, c)
 	if err != nil {
 		return err
 	}

@@ -10,37 +10,33 @@ package initprog
 //go:generate src/generate
 
 import (
-	"crypto/sha256"
+	"bytes"
 	"encoding/base64"
-	"encoding/hex"
-	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// Ensure makes sure that the program lies in dir and returns its path. The
-// name follows from the content: a newer proa leaves the file alone that
-// containers of an older one still have mounted. Where there is no program for
-// this architecture the path is empty.
-func Ensure(dir string) (string, error) {
-	if program == "" {
-		return "", nil
-	}
+// Available says whether there is a program for this architecture.
+func Available() bool { return program != "" }
+
+// Write makes sure that the program is the file at path, which one container
+// has mounted and no other: a privileged container can make its mount writable.
+// Its next start is therefore given the program again, as a new file, where it
+// was changed.
+func Write(path string) error {
 	elf, err := base64.StdEncoding.DecodeString(program)
 	if err != nil {
-		return "", errs.Wrap(err, "decode the init program", "")
+		return errs.Wrap(err, "decode the init program", "")
 	}
-	sum := sha256.Sum256(elf)
-	name := filepath.Join(dir, "init-"+hex.EncodeToString(sum[:6]))
-	// Not read again: it is ours, and was written whole.
-	if st, err := os.Stat(name); err == nil && st.Mode() == 0o555 && st.Size() == int64(len(elf)) {
-		return name, nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", errs.Wrap(err, "look for the init program", name)
+	st, err := os.Lstat(path)
+	if err == nil && st.Mode() == mode && st.Size() == int64(len(elf)) {
+		if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, elf) {
+			return nil
+		}
 	}
-	return name, errs.Wrap(atomicfile.Write(name, elf, 0o555, atomicfile.Durable), "write the init program", name)
+	return errs.Wrap(atomicfile.Write(path, elf, mode, atomicfile.Volatile), "write the init program", path)
 }
+
+const mode = 0o555

@@ -18,12 +18,12 @@ import (
 
 func initPath(t *testing.T) string {
 	t.Helper()
-	name, err := Ensure(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if name == "" {
+	if !Available() {
 		t.Skip("no init program for this architecture")
+	}
+	name := filepath.Join(t.TempDir(), "init")
+	if err := Write(name); err != nil {
+		t.Fatal(err)
 	}
 	return name
 }
@@ -38,6 +38,48 @@ func code(t *testing.T, err error) int {
 		t.Fatal(err)
 	}
 	return e.ExitCode()
+}
+
+// A container that made its mount writable has changed the program, or what
+// another one of that name is.
+func TestChangedProgramIsReplaced(t *testing.T) {
+	name := initPath(t)
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := os.Stat(name)
+	if err != nil || was.Mode() != 0o555 {
+		t.Fatal(was, err)
+	}
+	write := func() os.FileInfo {
+		if err := Write(name); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(name)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		st, err := os.Lstat(name)
+		if err != nil || st.Mode() != 0o555 {
+			t.Error(st, err)
+		}
+		return st
+	}
+	if !os.SameFile(was, write()) {
+		t.Error("an unchanged program was written again")
+	}
+	// Of the same size.
+	if err := errors.Join(os.Chmod(name, 0o755), os.WriteFile(name, bytes.Repeat([]byte("x"), len(want)), 0), os.Chmod(name, 0o555)); err != nil {
+		t.Fatal(err)
+	}
+	if os.SameFile(was, write()) {
+		t.Error("written in place: a container that still has it mounted would have it too")
+	}
+	if err := errors.Join(os.Remove(name), os.Symlink("/bin/true", name)); err != nil {
+		t.Fatal(err)
+	}
+	write()
 }
 
 func TestExitCodes(t *testing.T) {
