@@ -63,7 +63,7 @@ func LookupMapping() (m Mapping, warning string, err error) {
 		return single, "", err
 	}
 	if len(sub.UIDs) == 0 || len(sub.GIDs) == 0 {
-		return single, noRangesWarning(sub, freeStart()), nil
+		return single, withGroups(noRangesWarning(sub, freeStart()), keptGroups(gid)), nil
 	}
 	m = Mapping{UIDs: assemble(uint32(uid), sub.UIDs), GIDs: assemble(uint32(gid), sub.GIDs)}
 	for _, h := range []struct {
@@ -73,7 +73,7 @@ func LookupMapping() (m Mapping, warning string, err error) {
 	}{{"newuidmap", &m.newuidmap, unix.CAP_SETUID}, {"newgidmap", &m.newgidmap, unix.CAP_SETGID}} {
 		path, why := findHelper(h.name, h.cap)
 		if why != "" {
-			return single, singleWarning + why, nil
+			return single, withGroups(singleWarning+why, keptGroups(gid)), nil
 		}
 		*h.path = path
 	}
@@ -81,6 +81,47 @@ func LookupMapping() (m Mapping, warning string, err error) {
 }
 
 const singleWarning = "only your own user id is available in containers: "
+
+const fixMark = "; to fix it: "
+
+// keptGroups are the names of the groups that processes keep in a namespace
+// with a single id: the kernel denies setgroups(2) there, because leaving a
+// group could also open what is closed to its members.
+func keptGroups(gid int) (names []string) {
+	groups, err := os.Getgroups()
+	if err != nil {
+		return nil
+	}
+	slices.Sort(groups)
+	for _, g := range slices.Compact(groups) {
+		if g == gid {
+			continue
+		}
+		name := strconv.Itoa(g)
+		if found, err := user.LookupGroupId(name); err == nil {
+			name = found.Name
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// withGroups says in a warning about the single id what else follows from it.
+func withGroups(warning string, groups []string) string {
+	if len(groups) == 0 {
+		return warning
+	}
+	noun, them := "group", "it"
+	if len(groups) > 1 {
+		noun, them = "groups", "them"
+	}
+	why, fix, ok := strings.Cut(warning, fixMark)
+	why = fmt.Sprintf("%s; containers keep your %s %s and the access that you have by %s", why, noun, strings.Join(groups, ", "), them)
+	if !ok {
+		return why
+	}
+	return why + fixMark + fix
+}
 
 func noRangesWarning(sub Subordinate, start uint32) string {
 	file, flag := "/etc/subuid and /etc/subgid", "--add-subuids %[1]d-%[2]d --add-subgids %[1]d-%[2]d"

@@ -3,7 +3,11 @@
 package userns
 
 import (
+	"fmt"
+	"os"
+	"os/user"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +73,38 @@ func TestParseGetsubids(t *testing.T) {
 	got := parseGetsubids("0: alice 100000 65536\n1: alice 300000 5\nerror\n")
 	if want := []Range{{100000, 65536}, {300000, 5}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestWarningNamesKeptGroups(t *testing.T) {
+	for _, c := range []struct {
+		warning string
+		groups  []string
+		want    string
+	}{
+		{"why; to fix it: how", nil, "why; to fix it: how"},
+		{"why; to fix it: how", []string{"audio"}, "why; containers keep your group audio and the access that you have by it; to fix it: how"},
+		{"why", []string{"audio", "4711"}, "why; containers keep your groups audio, 4711 and the access that you have by them"},
+	} {
+		if got := withGroups(c.warning, c.groups); got != c.want {
+			t.Errorf("%q", got)
+		}
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gid := range append(groups, os.Getgid()) {
+		name := fmt.Sprint(gid)
+		if g, err := user.LookupGroupId(name); err == nil {
+			name = g.Name
+		}
+		if slices.Contains(keptGroups(gid), name) {
+			t.Errorf("the first group %s counts as a further one", name)
+		}
+		if slices.Contains(groups, gid) && !slices.Contains(keptGroups(-1), name) {
+			t.Errorf("%s is missing in %q", name, keptGroups(-1))
+		}
 	}
 }
 
