@@ -301,6 +301,11 @@ func (a *Attachment) ended(err error) error {
 	if errors.Is(err, errFrame) {
 		return err
 	}
+	if c, err := Dial(a.c.runDir); err == nil {
+		c.Close()
+		return errs.WithHint(errs.New(errs.State, "the container has gone on without this client, which did not read its output for too long"),
+			"the log has the output: proa logs")
+	}
 	return errs.New(errs.Unavailable, "the container's monitor has died")
 }
 

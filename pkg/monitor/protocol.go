@@ -35,9 +35,12 @@ import (
 //	  Signal (number)                          ->
 //
 // A frame is a header of eight bytes and a payload: type, three zero bytes,
-// length of the payload (big endian). Output is sent while the client is slow:
-// the container's process waits, and no byte is lost. A client that closes its
-// end stops counting at once.
+// length of the payload (big endian). While the client that came with the launch
+// is slow, the container's process waits, and no byte is lost; that ends with
+// the process. Any other client may fall behind by some output, and is let go
+// when it then takes nothing for some seconds. A client that closes its end
+// stops counting at once; input that it has sent is still delivered, unless the
+// process does not read it.
 //
 // Only the owner of the monitor may connect: the kernel tells the peer's uid.
 
@@ -353,6 +356,82 @@ func (c *Conn) Write(t FrameType, payload []byte, fds ...*os.File) error {
 		oob = unix.UnixRights(nums...)
 	}
 	return c.sendAll(hdr[:], payload, oob)
+}
+
+// AppendFrame adds a frame as it goes over the socket.
+func AppendFrame(b []byte, t FrameType, payload []byte) []byte {
+	b = append(b, byte(t), 0, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
+	return append(b, payload...)
+}
+
+// WriteNow sends of a frame what the socket takes at once, and returns the rest:
+// it has to go out, by WriteRaw, before any other frame.
+func (c *Conn) WriteNow(t FrameType, payload []byte) (rest []byte, err error) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	raw, err := c.f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	hdr := AppendFrame(make([]byte, 0, headerSize), t, nil)
+	binary.BigEndian.PutUint32(hdr[4:], uint32(len(payload)))
+	var n int
+	var serr error
+	if err := raw.Control(func(fd uintptr) {
+		for {
+			n, serr = unix.SendmsgBuffers(int(fd), [][]byte{hdr, payload}, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+			if !errors.Is(serr, unix.EINTR) {
+				return
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	switch {
+	case errors.Is(serr, unix.EAGAIN):
+		n = 0
+	case serr != nil:
+		return nil, os.NewSyscallError("sendmsg", serr)
+	}
+	if n == len(hdr)+len(payload) {
+		return nil, nil
+	}
+	return append(append(rest, hdr[min(n, len(hdr)):]...), payload[max(0, n-len(hdr)):]...), nil
+}
+
+// WriteRaw sends bytes that are frames already.
+func (c *Conn) WriteRaw(b []byte) error {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	return c.sendAll(nil, b, nil)
+}
+
+// Unread is how many bytes the peer has not read yet.
+func (c *Conn) Unread() int {
+	n := 0
+	if raw, err := c.f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	}
+	return n
+}
+
+// HungUp reports whether the peer has closed its end. What it sent before can
+// still be read.
+func (c *Conn) HungUp() bool {
+	raw, err := c.f.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	if err := raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(p, 0)
+		gone = err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	}); err != nil {
+		return true
+	}
+	return gone
 }
 
 // sendAll sends header and payload in one system call where the socket takes

@@ -28,6 +28,7 @@ import (
 //	RunDir, locks      from here on the container counts as ended
 //	clients            get Exited; one of them may say that it settles the record
 //	Settle             otherwise the command that does
+//	slow clients       get what is left for them
 func (s *supervisor) finish(e monitor.Exit) error {
 	err := hit(FailpointExited)
 	durability := atomicfile.Durable
@@ -58,6 +59,7 @@ func (s *supervisor) finish(e monitor.Exit) error {
 	if !s.server.announce(e) {
 		s.settle()
 	}
+	s.server.linger()
 	return err
 }
 

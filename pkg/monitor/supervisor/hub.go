@@ -28,20 +28,20 @@ type Logger interface {
 // hub takes the output of the container's process to the log and to every
 // attached client, and the clients' input to the process.
 //
-// A client that reads slowly holds the process up: that is how a foreground
-// run loses no byte. A client that is gone makes the write fail and is
-// forgotten.
+// What a slow client means for the process, client says.
 type hub struct {
 	mu      sync.Mutex
 	clients []*client
 	first   chan struct{} // closed at the first attach
 	seen    bool
+	ending  bool
 
 	log Logger // may be nil
 	// logErr is the first failure of the log driver.
 	logMu  sync.Mutex
 	logErr error
 
+	inTurn     chan struct{} // held by who writes to stdin
 	inMu       sync.Mutex
 	stdin      *os.File // of the present run: the pipe's write end or the pty master
 	tty        bool
@@ -49,21 +49,16 @@ type hub struct {
 	running    chan struct{} // closed when the first run has its input
 }
 
-// client is one attachment.
-type client struct {
-	conn           *monitor.Conn
-	stdout, stderr bool
-	// turn orders replays: output goes out only after the reply was sent.
-	turn sync.Mutex
-}
+var errStalled = errors.New("the client has stopped reading")
 
 func newHub(log Logger) *hub {
-	return &hub{log: log, first: make(chan struct{}), running: make(chan struct{})}
+	return &hub{log: log, first: make(chan struct{}), running: make(chan struct{}), inTurn: make(chan struct{}, 1)}
 }
 
 func (h *hub) attach(c *client) {
 	h.mu.Lock()
-	h.clients = append(h.clients, c)
+	h.clients = append(h.clients[:len(h.clients):len(h.clients)], c)
+	c.ending = h.ending
 	if !h.seen {
 		h.seen = true
 		close(h.first)
@@ -138,13 +133,21 @@ func (h *hub) deliver(stream monitor.FrameType, p []byte) {
 		if stream == monitor.FrameStdout && !c.stdout || stream == monitor.FrameStderr && !c.stderr {
 			continue
 		}
-		c.turn.Lock()
-		err := c.conn.Write(stream, p)
-		c.turn.Unlock()
-		if err != nil {
+		if c.write(stream, p) != nil {
 			h.detach(c)
-			c.conn.Close()
 		}
+	}
+}
+
+// setEnding says whether the process of the present run has ended: its last
+// output must not wait for a client.
+func (h *hub) setEnding(on bool) {
+	h.mu.Lock()
+	clients := h.clients
+	h.ending = on
+	h.mu.Unlock()
+	for _, c := range clients {
+		c.setEnding(on)
 	}
 }
 
@@ -182,17 +185,6 @@ func (h *hub) setStdin(f *os.File, tty bool) {
 	case <-h.running:
 	default:
 		close(h.running)
-	}
-}
-
-// input writes a client's bytes to the process; without a process, or after
-// the end of its input, they are dropped.
-func (h *hub) input(p []byte) {
-	h.inMu.Lock()
-	f := h.stdin
-	h.inMu.Unlock()
-	if f != nil {
-		_, _ = f.Write(p)
 	}
 }
 

@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,13 +27,15 @@ type server struct {
 	watchers map[*watcher]bool
 	sessions sync.WaitGroup // exec'd processes whose end somebody waits for
 	settled  chan struct{}  // closed when a client settles the record
+	last     []*client      // those that were attached at the end
 	once     sync.Once
 }
 
 // watcher is a client that is told about the end.
 type watcher struct {
-	conn *monitor.Conn
-	gone chan struct{}
+	conn   *monitor.Conn
+	client *client // of an attachment: what it is told comes after its output
+	gone   chan struct{}
 }
 
 const (
@@ -150,20 +153,20 @@ func (v *server) handle(c *monitor.Conn, private bool) {
 	_ = c.SetDeadline(time.Time{})
 	defer v.s.stirred()
 	defer closeFiles(fds...)
-	if err := v.dispatch(c, &req, fds); err != nil {
-		_ = c.WriteJSON(monitor.FrameReply, monitor.Reply{Error: monitor.NewWireError(err)})
+	if err := v.dispatch(c, &req, fds, private); err != nil {
+		_ = ok(c, monitor.Reply{Error: monitor.NewWireError(err)})
 	}
 }
 
 // dispatch answers a request; an error that it returns has not been sent yet.
-func (v *server) dispatch(c *monitor.Conn, req *monitor.Request, fds []*os.File) error {
+func (v *server) dispatch(c *monitor.Conn, req *monitor.Request, fds []*os.File, private bool) error {
 	s := v.s
 	switch req.Op {
 	case monitor.OpStatus:
 		st := s.snapshot()
 		return ok(c, monitor.Reply{Status: &st})
 	case monitor.OpAttach:
-		return v.attach(c, req.Attach)
+		return v.attach(c, req.Attach, private)
 	case monitor.OpExec:
 		return v.exec(c, req.Exec, fds)
 	case monitor.OpSignal:
@@ -187,15 +190,18 @@ func (v *server) dispatch(c *monitor.Conn, req *monitor.Request, fds []*os.File)
 	return errs.New(errs.Invalid, "request %q is not known", req.Op)
 }
 
+// ok replies. A client that does not take it in is given up.
 func ok(c *monitor.Conn, r monitor.Reply) error {
+	_ = c.SetWriteDeadline(time.Now().Add(requestTime))
 	_ = c.WriteJSON(monitor.FrameReply, r)
+	_ = c.SetWriteDeadline(time.Time{})
 	return nil
 }
 
 // register makes c hear about the end. It fails after the end: the client then
 // finds it in exit.json.
-func (v *server) register(c *monitor.Conn) (*watcher, error) {
-	w := &watcher{conn: c, gone: make(chan struct{})}
+func (v *server) register(c *monitor.Conn, cl *client) (*watcher, error) {
+	w := &watcher{conn: c, client: cl, gone: make(chan struct{})}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.watchers == nil {
@@ -213,7 +219,7 @@ func (v *server) unregister(w *watcher) {
 }
 
 func (v *server) watch(c *monitor.Conn, begin func()) error {
-	w, err := v.register(c)
+	w, err := v.register(c, nil)
 	if err != nil {
 		return err
 	}
@@ -236,30 +242,33 @@ func (v *server) watch(c *monitor.Conn, begin func()) error {
 func (v *server) settles() { v.once.Do(func() { close(v.settled) }) }
 
 // attach subscribes a client to the process's streams until either ends.
-func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest) error {
+func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest, own bool) error {
 	if r == nil {
 		return errs.New(errs.Invalid, "attach without its options")
 	}
-	w, err := v.register(c)
+	h, cl := v.s.hub, newClient(c, r, own)
+	w, err := v.register(c, cl)
 	if err != nil {
 		return err
 	}
 	defer v.unregister(w)
-	h := v.s.hub
-	cl := &client{conn: c, stdout: r.Stdout, stderr: r.Stderr}
 	st := v.s.snapshot()
-	cl.turn.Lock() // the reply comes before the first output
+	reply, err := json.Marshal(monitor.Reply{Status: &st})
+	if err != nil {
+		return err
+	}
 	h.resize(r.Rows, r.Cols)
+	cl.mu.Lock() // the reply comes before the first output
 	h.attach(cl)
+	err = cl.send(monitor.FrameReply, reply)
+	cl.mu.Unlock()
+	defer h.detach(cl)
 	if v.s.cfg.Tethered {
 		// Its first client is a build step's only reason to live.
 		defer func() { _ = v.s.kill(int(unix.SIGKILL)) }()
 	}
-	err = c.WriteJSON(monitor.FrameReply, monitor.Reply{Status: &st})
-	cl.turn.Unlock()
-	defer h.detach(cl)
 	if err == nil {
-		v.readClient(c, r)
+		v.readClient(&inbox{c: c}, r)
 	}
 	if r.Stdin && v.s.cfg.Process.StdinOnce && v.started() {
 		h.closeInput()
@@ -279,11 +288,11 @@ func (v *server) started() bool {
 }
 
 // readClient takes a client's input until it leaves.
-func (v *server) readClient(c *monitor.Conn, r *monitor.AttachRequest) {
+func (v *server) readClient(in *inbox, r *monitor.AttachRequest) {
 	h := v.s.hub
 	var buf []byte
 	for {
-		fr, err := c.Read(buf)
+		fr, err := in.next(buf)
 		if err != nil {
 			return
 		}
@@ -291,7 +300,7 @@ func (v *server) readClient(c *monitor.Conn, r *monitor.AttachRequest) {
 		switch fr.Type {
 		case monitor.FrameStdin:
 			if r.Stdin && v.started() {
-				h.input(fr.Payload)
+				h.input(fr.Payload, in)
 			}
 			if buf == nil && len(fr.Payload) > 0 {
 				buf = make([]byte, 4<<10) // an interactive client; larger frames bring their own
@@ -324,9 +333,15 @@ func (v *server) announce(e monitor.Exit) bool {
 	v.watchers = nil
 	v.mu.Unlock()
 	close(v.over)
+	text, _ := json.Marshal(e)
 	for _, w := range list {
+		if w.client != nil {
+			_ = w.client.post(monitor.FrameExited, text)
+			v.last = append(v.last, w.client)
+			continue
+		}
 		_ = w.conn.SetWriteDeadline(time.Now().Add(farewell))
-		_ = w.conn.WriteJSON(monitor.FrameExited, e)
+		_ = w.conn.Write(monitor.FrameExited, text)
 	}
 	sessions := make(chan struct{})
 	go func() { v.sessions.Wait(); close(sessions) }()
@@ -347,6 +362,14 @@ func (v *server) announce(e monitor.Exit) bool {
 	default:
 	}
 	return settled
+}
+
+// linger sends attached clients what they have not taken yet. Nothing of the
+// container is left by then, and nobody waits for this.
+func (v *server) linger() {
+	for _, c := range v.last {
+		c.flush()
+	}
 }
 
 func doors(list []*watcher) []chan struct{} {

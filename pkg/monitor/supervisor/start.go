@@ -36,7 +36,15 @@ func (s *supervisor) first(ctx context.Context) (*run, error) {
 		r.destroy()
 		return nil, s.tell(nil, err)
 	}
-	_ = s.tell(&st, nil) // too late to give up: the process runs
+	told := make(chan struct{})
+	go func() {
+		_ = s.tell(&st, nil) // too late to give up: the process runs
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(requestTime): // a front end that is stopped
+	}
 	return r, nil
 }
 
@@ -306,6 +314,7 @@ func (r *run) destroy() {
 
 // follow moves the process's output until its end.
 func (s *supervisor) follow(r *run) {
+	s.hub.setEnding(false)
 	var ends []*os.File
 	pump := func(f *os.File, stream monitor.FrameType) {
 		ends = append(ends, f)
@@ -324,6 +333,7 @@ func (s *supervisor) follow(r *run) {
 		pump(r.err, monitor.FrameStderr)
 	}
 	r.code, r.signal = r.process.wait()
+	s.hub.setEnding(true)
 	s.reap.forget(r.pid)
 	if r.signal == 9 {
 		r.oom = oomKills(r.c)
