@@ -202,7 +202,7 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 		return nil, nil, err
 	}
 	run := e.dirs.ContainerRun(id)
-	files := generatedFiles(run, &b.Spec)
+	files := generatedFiles(filepath.Join(e.dirs.Data, "files"), &b.Spec)
 	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: l.join.Join, AutoStart: autoStart(&b.Spec),
 		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf}})
 	if err != nil {
@@ -224,9 +224,11 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	return out, cfg, nil
 }
 
-// generatedFiles are those that the monitor mounts over the image's.
-func generatedFiles(run string, c *spec.Container) monitor.Files {
-	f := monitor.Files{Hostname: filepath.Join(run, "hostname"), Hosts: filepath.Join(run, "hosts"), ResolvConf: filepath.Join(run, "resolv.conf"),
+// generatedFiles are those that the monitor mounts over the image's. dir is one
+// for all containers: each monitor sees what it has mounted there. It lies with
+// the data, as the mount point of root file systems does.
+func generatedFiles(dir string, c *spec.Container) monitor.Files {
+	f := monitor.Files{Dir: dir, Hostname: filepath.Join(dir, "hostname"), Hosts: filepath.Join(dir, "hosts"), ResolvConf: filepath.Join(dir, "resolv.conf"),
 		ExtraHosts: c.Network.ExtraHosts, Domain: c.Process.Domainname}
 	if c.Network.NoHosts {
 		f.Hosts = ""

@@ -17,7 +17,7 @@ import (
 // each is.
 var (
 	dataNames = []string{"state.db*", "containers", "volumes", "init-*", "storage", "artifacts", "build",
-		"images.lock", "rootfs", "reserve", ".overlay-probe-*"}
+		"images.lock", "rootfs", "files", "reserve", ".overlay-probe-*"}
 	runNames = []string{"userns.lock", "userns.json", "builds", "build", "overlay-probe", "rootfs", "mnt",
 		"c", "net", "storage"}
 )

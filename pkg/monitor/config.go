@@ -87,6 +87,9 @@ type VolumeMount struct {
 // leaves the image's own file alone. The monitor writes them once it knows the
 // addresses.
 type Files struct {
+	// Dir is where the monitor mounts a small file system of its own for the
+	// files; empty: their directories are there.
+	Dir        string           `json:"dir,omitempty"`
 	Hostname   string           `json:"hostname,omitempty"`   // path of the generated /etc/hostname
 	Hosts      string           `json:"hosts,omitempty"`      // path of the generated /etc/hosts
 	ResolvConf string           `json:"resolvConf,omitempty"` // path of the generated /etc/resolv.conf

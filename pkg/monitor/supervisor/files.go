@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
@@ -18,7 +21,12 @@ import (
 // would not be seen there.
 
 // createFiles makes the files, empty, for the mounts.
-func createFiles(f monitor.Files) error {
+func createFiles(f monitor.Files, mode spec.NetworkMode) error {
+	if f.Dir != "" {
+		if err := mountFiles(f, mode); err != nil {
+			return err
+		}
+	}
 	for _, p := range []string{f.Hostname, f.Hosts, f.ResolvConf} {
 		if p == "" {
 			continue
@@ -33,8 +41,42 @@ func createFiles(f monitor.Files) error {
 	return nil
 }
 
+// filesRoom is what a container may add to the generated files. They are
+// writable in it, and in memory: in the runtime directory a container could fill
+// up what the user's session needs.
+const filesRoom = 256 << 10
+
+// mountFiles mounts a file system for the files, as large as they need. It ends
+// with the monitor's mount namespace.
+func mountFiles(f monitor.Files, mode spec.NetworkMode) error {
+	size := int64(filesRoom)
+	for _, e := range f.ExtraHosts {
+		size += int64(len(e.Name)) + 64
+	}
+	host := []string{"/etc/resolv.conf"}
+	if mode == spec.NetHost {
+		host = append(host, "/etc/hosts")
+	}
+	for _, p := range host {
+		if st, err := os.Stat(p); err == nil {
+			size += st.Size()
+		}
+	}
+	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
+		return errs.Wrap(err, "create directory", f.Dir)
+	}
+	data := "mode=0755,size=" + strconv.FormatInt(size, 10)
+	return errs.Wrap(unix.Mount("tmpfs", f.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, data), "mount a file system at", f.Dir)
+}
+
 // fillFiles writes what the container's addresses decide.
 func fillFiles(f monitor.Files, plan spec.NetworkPlan, at spec.Attachment) error {
+	// The last run may have left no room.
+	for _, p := range []string{f.Hostname, f.Hosts, f.ResolvConf} {
+		if p != "" {
+			_ = os.Truncate(p, 0)
+		}
+	}
 	if f.Hostname != "" {
 		if err := writeInPlace(f.Hostname, []byte(f.Host+"\n")); err != nil {
 			return err

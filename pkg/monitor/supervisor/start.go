@@ -105,6 +105,9 @@ func (s *supervisor) openHub() error {
 // mount makes the root file system and everything in it that has to be there
 // before the container is created.
 func (s *supervisor) mount() error {
+	if err := createFiles(s.cfg.Files, s.cfg.Network.Mode); err != nil {
+		return err
+	}
 	target, err := mountPoint(s.cfg), error(nil)
 	if len(s.cfg.Container.UIDMappings) > 0 {
 		if target, err = nestedMountPoint(s.cfg); err != nil {
@@ -158,9 +161,6 @@ func (s *supervisor) prepare() {
 func (s *supervisor) begin() (*run, error) {
 	parts, err := volume.MountParts(s.o.RunDir, s.cfg.Volumes, s.cfg.Container.Mounts)
 	if err != nil {
-		return nil, err
-	}
-	if err := createFiles(s.cfg.Files); err != nil {
 		return nil, err
 	}
 	r, err := s.create()
