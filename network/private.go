@@ -4,7 +4,6 @@ package network
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -162,7 +162,7 @@ type userStack struct {
 
 	cmd   *exec.Cmd
 	ended chan error
-	log   bytes.Buffer
+	log   logTail
 	keep  *os.File // the child's exit descriptor hangs up when we are gone
 }
 
@@ -203,6 +203,32 @@ func (u *userStack) command() []string {
 	return append(args, path, privateTap)
 }
 
+// logTail keeps the end of what a stack says: a container can make it talk, for
+// as long as it lives.
+type logTail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *logTail) Write(p []byte) (int, error) {
+	const keep = 4 << 10
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p[max(0, len(p)-keep):]...)
+	if n := len(l.text); n > keep {
+		l.text = append(l.text[:0], l.text[n-keep:]...)
+	}
+	return len(p), nil
+}
+
+// lastLine is the last line that is not empty.
+func (l *logTail) lastLine() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := strings.TrimSpace(string(l.text))
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
 func (u *userStack) start(ctx context.Context) error {
 	if u.mode == spec.NetNetstack && len(u.env.Netstack) == 0 {
 		return errs.New(errs.Unsupported, "this build has no network stack of its own")
@@ -233,11 +259,7 @@ func (u *userStack) start(ctx context.Context) error {
 	go func() { u.ended <- u.cmd.Wait() }()
 	if err := u.wait(ctx, ready); err != nil {
 		u.stop()
-		text := strings.TrimSpace(u.log.String())
-		if i := strings.LastIndexByte(text, '\n'); i >= 0 {
-			text = text[i+1:]
-		}
-		return fmt.Errorf("%w: %s", err, text)
+		return fmt.Errorf("%w: %s", err, u.log.lastLine())
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ type Scratch interface {
 // RunStep is one RUN.
 type RunStep struct {
 	Rootfs         spec.Rootfs
+	Architecture   string                          // of the image
 	Config         dockerspec.DockerOCIImageConfig // env, user, workdir
 	Container      spec.Container                  // Process.Env comes on top of Config.Env
 	In             io.Reader                       // nil: nothing

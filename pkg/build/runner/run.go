@@ -63,7 +63,7 @@ func (h *Host) Do(ctx context.Context, s *Step) error {
 		return err
 	}
 	step := engine.RunStep{
-		Rootfs: s.Scratch.Rootfs(), Config: s.Image.Config, Container: c,
+		Rootfs: s.Scratch.Rootfs(), Architecture: s.Image.Architecture, Config: s.Image.Config, Container: c,
 		Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started,
 	}
 	code, err := h.Engine.Run(ctx, step)
@@ -88,5 +88,5 @@ func (s *Step) failed(code int) error {
 	err := errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(s.Container.Process.Args, " "), code) //nolint:staticcheck // Docker's sentence
 	c := s.Container
 	c.Process.Args = []string{s.Shell}
-	return &Failed{err: err, top: s.Below, step: engine.RunStep{Config: s.Image.Config, Container: c}}
+	return &Failed{err: err, top: s.Below, step: engine.RunStep{Architecture: s.Image.Architecture, Config: s.Image.Config, Container: c}}
 }
