@@ -287,6 +287,7 @@ type Step struct {
 	In             io.Reader // nil: nothing
 	Stdout, Stderr io.Writer
 	Started        func(id string) // may be nil
+	Mounted        func()          // is told that all mounts are made; may be nil
 }
 
 // CheckStep refuses what steps with the settings of c cannot have on this host.
@@ -363,6 +364,9 @@ func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) 
 	}
 	if _, err := l.handle.Ready(ctx); err != nil {
 		return 0, err
+	}
+	if s.Mounted != nil {
+		s.Mounted()
 	}
 	if err := n.connect(a); err != nil {
 		return 0, err

@@ -59,6 +59,7 @@ type Options struct {
 	Allow          Entitlements
 	KeepFailed     bool   // keep the layer of a failed RUN and say how to enter it
 	CheckOnly      bool   // --check: lint and stop
+	CheckDir       string // with CheckOnly: where builds have their own files
 	MeasureContext bool   // tell the reporter how large the context is
 	Jobs           int    // stages that may run at once; 0: one per CPU
 	From           string // instead of the first FROM's image

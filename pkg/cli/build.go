@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -237,7 +238,11 @@ func (o *buildFlags) lint(ctx context.Context, a *app, args []string) error {
 	if err := o.fillContext(a, args); err != nil {
 		return err
 	}
-	o.o.CheckOnly = true
+	pod, err := a.pod(ctx)
+	if err != nil {
+		return err
+	}
+	o.o.CheckOnly, o.o.CheckDir = true, filepath.Join(pod.BuildCacheDir(), "tmp")
 	rep, closeLog, err := o.reporter(a)
 	if err != nil {
 		return err

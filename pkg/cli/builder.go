@@ -122,6 +122,9 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOption
 	if !a.confirm(f.force, "This will remove "+what+".") {
 		return nil
 	}
+	if err := cache.Clean(pod.BuildSecretDir()); err != nil {
+		return err
+	}
 	p, err := cache.Prune(ctx, pod.BuildCacheDir(), local.Layers{Engine: pod}, o)
 	if p != nil && len(p.IDs) > 0 {
 		a.out.Println("Deleted build cache objects:")

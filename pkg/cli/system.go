@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -256,12 +257,14 @@ func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
 // returns the bytes given back. Filters other than a time do not select build
 // cache, which then stays.
 func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) (freed int64, err error) {
-	e, err := a.engine(ctx)
+	e, err := a.pod(ctx)
 	if err != nil {
 		return 0, err
 	}
 	before, err := e.DiskUsage(ctx)
-	if err != nil || before.BuildCache.Total == 0 || slices.ContainsFunc(filters, func(f string) bool { return !strings.HasPrefix(f, "until=") }) {
+	nothing := err == nil && before.BuildCache.Total == 0 && !cache.Abandoned(e.BuildSecretDir()) &&
+		!cache.Abandoned(filepath.Join(e.BuildCacheDir(), "tmp"))
+	if err != nil || nothing || slices.ContainsFunc(filters, func(f string) bool { return !strings.HasPrefix(f, "until=") }) {
 		return 0, err
 	}
 	if err := runBuilderPrune(ctx, a, all, filters); err != nil {

@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -84,8 +87,8 @@ func PrivateDir(dir string) (string, func() error, error) {
 	return "", nil, errs.New(errs.InUse, "more than %d builds use this private cache mount", maxPrivate)
 }
 
-// WorkDir makes a private directory below parent. remove ends it; what a
-// killed build left there, the next one removes.
+// WorkDir makes a private directory below parent. remove ends it and may be called twice;
+// what a killed build left there, the next one removes.
 func WorkDir(parent string) (dir string, remove func(), err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", nil, err
@@ -103,11 +106,36 @@ func WorkDir(parent string) (dir string, remove func(), err error) {
 	if err != nil {
 		return "", nil, errors.Join(err, rmtree.Remove(dir))
 	}
-	return dir, func() {
+	return dir, sync.OnceFunc(func() {
 		_ = rmtree.Remove(dir)
 		_ = os.Remove(dir + ".lock")
 		_ = free()
-	}, nil
+	}), nil
+}
+
+// Clean removes what killed builds left below parent.
+func Clean(parent string) error {
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := Lock(filepath.Join(parent, "build"), true)
+	if err != nil {
+		return err
+	}
+	sweepWorkDirs(parent)
+	return unlock()
+}
+
+// Abandoned says whether a killed build left something below parent.
+func Abandoned(parent string) bool {
+	return slices.ContainsFunc(workDirs(parent), func(dir string) bool {
+		free, err := Lock(dir, false)
+		if err != nil {
+			return false
+		}
+		_ = free()
+		return true
+	})
 }
 
 // Hold keeps the layers of the build cache below dir, as a build under way does,
@@ -124,9 +152,7 @@ const workPrefix = "proa-build-"
 // because their maker was killed before it. The caller holds the lock of parent, so
 // that none is just being made.
 func sweepWorkDirs(parent string) {
-	found, _ := filepath.Glob(filepath.Join(parent, workPrefix+"*"))
-	for _, name := range found {
-		dir := strings.TrimSuffix(name, ".lock")
+	for _, dir := range workDirs(parent) {
 		free, err := Lock(dir, false)
 		if err != nil {
 			continue
@@ -135,4 +161,14 @@ func sweepWorkDirs(parent string) {
 		_ = os.Remove(dir + ".lock")
 		_ = free()
 	}
+}
+
+// workDirs are the private directories below parent, also of those that have only a lock
+// left.
+func workDirs(parent string) []string {
+	found, _ := filepath.Glob(filepath.Join(parent, workPrefix+"*"))
+	for i := range found {
+		found[i] = strings.TrimSuffix(found[i], ".lock")
+	}
+	return slices.Compact(found)
 }

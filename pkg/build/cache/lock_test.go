@@ -44,3 +44,43 @@ func TestWorkDirSweep(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// A killed build's directory is abandoned, a running one's is not; Clean removes the
+// first one only, and needs nothing to be there.
+func TestClean(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "p")
+	if err := Clean(parent); err != nil || Abandoned(parent) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(parent); err == nil {
+		t.Error("the directory was made")
+	}
+	live, remove, err := WorkDir(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Abandoned(parent) {
+		t.Error("that of a running build counts as abandoned")
+	}
+	dead := filepath.Join(parent, workPrefix+"dead")
+	if err := os.Mkdir(dead, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if !Abandoned(parent) {
+		t.Error("that of a killed build does not count")
+	}
+	if err := Clean(parent); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("that of a killed build is still there")
+	}
+	if _, err := os.Stat(live); err != nil {
+		t.Error(err)
+	}
+	remove()
+	remove()
+	if left, _ := filepath.Glob(filepath.Join(parent, workPrefix+"*")); len(left) > 0 {
+		t.Error("left: ", left)
+	}
+}

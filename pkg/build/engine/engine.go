@@ -57,6 +57,8 @@ type RunStep struct {
 	Stdout, Stderr io.Writer
 	// Started is told the id of the container, for the progress display.
 	Started func(id string)
+	// Mounted is told that the mounts are there: what they are of may lose its name.
+	Mounted func()
 }
 
 // ImageSpec is an image to be created.

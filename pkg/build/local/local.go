@@ -101,7 +101,9 @@ func (e *Engine) MountLayer(ctx context.Context, top engine.Layer) (string, func
 // Run implements engine.Engine.
 func (e *Engine) Run(ctx context.Context, s engine.RunStep) (int, error) {
 	img := spec.ImageConfig{Architecture: s.Architecture, Env: s.Config.Env, User: s.Config.User, WorkingDir: s.Config.WorkingDir}
-	return e.pod.RunStep(ctx, libpod.Step{Rootfs: s.Rootfs, Spec: s.Container, Image: img, In: s.In, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started})
+	return e.pod.RunStep(ctx, libpod.Step{
+		Rootfs: s.Rootfs, Spec: s.Container, Image: img, In: s.In, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started, Mounted: s.Mounted,
+	})
 }
 
 // CheckNames implements engine.Engine.

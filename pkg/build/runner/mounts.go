@@ -30,12 +30,32 @@ type mountSet struct {
 	mounts  []spec.Mount
 	env     []string
 	closers []func() error
+	hide    []func() // removes the names of what the mounts hold on to
 }
 
 func (ms *mountSet) close() {
 	for _, c := range slices.Backward(ms.closers) {
 		_ = c() // private copies below the build's own directory, removed with it
 	}
+}
+
+// mounted removes the files of secrets once they are mounted: the mounts keep them, and
+// a build that is killed from now on leaves none.
+func (ms *mountSet) mounted() {
+	for _, remove := range ms.hide {
+		remove()
+	}
+}
+
+// secretDir makes a private directory for a secret or the socket of an agent.
+func (ms *mountSet) secretDir() (string, error) {
+	dir, remove, err := cache.WorkDir(ms.host.SecretDir)
+	if err != nil {
+		return "", err
+	}
+	ms.hide = append(ms.hide, remove)
+	ms.closers = append(ms.closers, func() error { remove(); return nil })
+	return dir, nil
 }
 
 // Mount is one --mount of a RUN.
@@ -207,11 +227,10 @@ func (ms *mountSet) secret(m Mount, target string) error {
 	if target == "" {
 		target = "/run/secrets/" + path.Base(id)
 	}
-	dir, remove, err := cache.WorkDir(ms.host.SecretDir)
+	dir, err := ms.secretDir()
 	if err != nil {
 		return err
 	}
-	ms.closers = append(ms.closers, func() error { remove(); return nil })
 	file := filepath.Join(dir, "secret")
 	mode := os.FileMode(0o400)
 	if m.Mode != nil {
@@ -264,11 +283,10 @@ func (ms *mountSet) ssh(m Mount, target string) error {
 	if target == "" {
 		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", len(ms.mounts))
 	}
-	dir, remove, err := cache.WorkDir(ms.host.SecretDir)
+	dir, err := ms.secretDir()
 	if err != nil {
 		return err
 	}
-	ms.closers = append(ms.closers, func() error { remove(); return nil })
 	mode := os.FileMode(0o600)
 	if m.Mode != nil {
 		mode = os.FileMode(*m.Mode) & os.ModePerm

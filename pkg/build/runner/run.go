@@ -64,7 +64,7 @@ func (h *Host) Do(ctx context.Context, s *Step) error {
 	}
 	step := engine.RunStep{
 		Rootfs: s.Scratch.Rootfs(), Architecture: s.Image.Architecture, Config: s.Image.Config, Container: c,
-		Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started,
+		Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started, Mounted: ms.mounted,
 	}
 	code, err := h.Engine.Run(ctx, step)
 	if err != nil {

@@ -150,7 +150,8 @@ func unpackInto(dir string, r io.Reader) error {
 		return err
 	}
 	defer root.Close()
-	return files.Extract(root, "/", r, files.ExtractOptions{Owner: &files.Owner{}})
+	// Of a build the user is root here, of a check not.
+	return files.Extract(root, "/", r, files.ExtractOptions{Owner: &files.Owner{UID: os.Getuid(), GID: os.Getgid()}})
 }
 
 func fetchContext(ctx context.Context, url, dir string) (inline []byte, err error) {
