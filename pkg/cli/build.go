@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -225,7 +224,7 @@ func (o *buildFlags) hintFailed(err error) error {
 // debugShell lets the user look at what a failed step began with. The failure
 // itself is told at its end, with what to do about it.
 func debugShell(ctx context.Context, a *app, failed *runner.Failed, engine engine.Engine) error {
-	fmt.Fprintf(a.out.ErrWriter(), "%s\nThis shell is in the state before that step. Nothing that is done here is kept.\n", failed.Error())
+	a.out.Hint(failed.Error() + "\nThis shell is in the state before that step. Nothing that is done here is kept.")
 	if err := a.out.Flush(); err != nil {
 		return err
 	}

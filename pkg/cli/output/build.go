@@ -78,6 +78,7 @@ func (w plainPulls) Write(b []byte) (int, error) {
 func (p *BuildPlain) Warn(w build.Warning) { printBuildWarning(p.warn, w) }
 
 func printBuildWarning(out io.Writer, w build.Warning) {
+	w.Message = legible(w.Message)
 	where := ""
 	if w.Line > 0 {
 		where = fmt.Sprintf(" (line %d)", w.Line)
@@ -95,14 +96,14 @@ func printBuildWarning(out io.Writer, w build.Warning) {
 
 // stepName is how BuildKit writes a step of one of several platforms.
 func stepName(s build.StageInfo, number int) string {
-	return fmt.Sprintf("[%s %s %d/%d]", s.Platform, stageName(s), number-s.First+1, s.Steps)
+	return fmt.Sprintf("[%s %s %d/%d]", legible(s.Platform), stageName(s), number-s.First+1, s.Steps)
 }
 
 func stageName(s build.StageInfo) string {
 	if s.Name == "" {
 		return fmt.Sprintf("stage-%d", s.Index%build.StageSpan)
 	}
-	return s.Name
+	return legible(s.Name)
 }
 
 // writer is where a stage's text goes now.
@@ -138,9 +139,9 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 			onBuild = "ONBUILD "
 		}
 		if s := p.stages[e.Stage]; s.Platform != "" {
-			fmt.Fprintf(w, "%s %s%s\n", stepName(s, e.Number), onBuild, e.Text)
+			fmt.Fprintf(w, "%s %s%s\n", stepName(s, e.Number), onBuild, legible(e.Text))
 		} else {
-			fmt.Fprintf(w, "Step %d/%d : %s%s\n", e.Number, e.Total, onBuild, e.Text)
+			fmt.Fprintf(w, "Step %d/%d : %s%s\n", e.Number, e.Total, onBuild, legible(e.Text))
 		}
 		return
 	case build.StepCached:
@@ -451,7 +452,7 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 	t.line(fmt.Sprintf("%s %s %s", mark, t.name(e.StepRef), oneLine(e.Text)), e.Took)
 	if e.State == build.StepFailed && s != nil && len(s.tail) > 0 {
 		tail := s.tail[max(0, len(s.tail)-tailBytes):]
-		fmt.Fprintf(&t.buf, "------\n%s\n------\n", bytes.TrimRight(tail, "\n"))
+		fmt.Fprintf(&t.buf, "------\n%s\n------\n", lastLines(tail))
 	}
 }
 
@@ -482,6 +483,18 @@ func TerminalSize(out any) (rows, cols int) {
 func oneLine(s string) string {
 	s = withoutEscapes(s)
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+}
+
+// lastLines is the end of a command's output beside the status lines. The beginning of a
+// sequence may be missing, and what moves the cursor would write over them: the text is
+// shown alone, of a line that was written several times the last state.
+func lastLines(tail []byte) string {
+	lines := strings.Split(withoutEscapes(string(tail)), "\n")
+	for i, l := range lines {
+		l = strings.TrimRight(l, "\r")
+		lines[i] = legible(l[strings.LastIndexByte(l, '\r')+1:])
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
 // withoutEscapes drops a terminal's control sequences: ESC [ ... letter, ESC ]

@@ -108,3 +108,44 @@ func TestBuildTTYInANarrowerTerminal(t *testing.T) {
 		t.Errorf("it did not erase: %q", out.String())
 	}
 }
+
+// What a Dockerfile says steers no terminal: not in the headers of steps, nor in what
+// the linter finds. What a RUN prints is its own, beside status lines its text alone.
+func TestBuildHeadersAreLegible(t *testing.T) {
+	const evil = "RUN a\x1b]0;title\x07\x1b[2J\r\u009b2J\x7f\tb"
+	ref := build.StepRef{Number: 1, Total: 1}
+	stages := []build.StageInfo{{Steps: 1, Platform: "linux/\x1b[1m"}}
+	for name, show := range map[string]func(out *bytes.Buffer){
+		"plain": func(out *bytes.Buffer) {
+			p := NewBuildPlain(out, out)
+			p.Plan([]build.StageInfo{{Steps: 1}}, 1)
+			p.Step(build.StepEvent{StepRef: ref, State: build.StepStarted, Text: evil})
+			p.Warn(build.Warning{Rule: "Rule", Message: evil})
+		},
+		"several platforms": func(out *bytes.Buffer) {
+			p := NewBuildPlain(out, out)
+			p.Plan(stages, 1)
+			p.Step(build.StepEvent{StepRef: ref, State: build.StepStarted, Text: evil})
+		},
+		"tty": func(out *bytes.Buffer) {
+			b := NewBuildTTY(out, func() (int, int) { return 24, 80 })
+			b.Plan(stages, 1)
+			b.running[0] = &ttyStep{tail: []byte("2Jcut\n10%\r20%\r\n\x1b[31mred\x1b[0m\n" + evil + "\n")}
+			b.finishStep(build.StepEvent{StepRef: ref, State: build.StepFailed, Text: evil})
+			out.Write(b.buf.Bytes())
+			close(b.stop)
+			if !strings.Contains(out.String(), "\n2Jcut\n20%\nred\n") {
+				t.Errorf("the output is %q", out.String())
+			}
+		},
+	} {
+		var out bytes.Buffer
+		show(&out)
+		if !strings.Contains(out.String(), "RUN a") || !strings.Contains(out.String(), "b") {
+			t.Errorf("%s: %q", name, out.String())
+		}
+		if strings.ContainsAny(out.String(), "\x1b\x07\r\x7f\u009b") {
+			t.Errorf("%s steers: %q", name, out.String())
+		}
+	}
+}

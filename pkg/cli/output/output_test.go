@@ -163,3 +163,21 @@ func TestErrorIsShown(t *testing.T) {
 		t.Errorf("%d bytes: %.100q", len(got), got)
 	}
 }
+
+// On a terminal no result steers it; elsewhere it is what it is.
+func TestResultsAreLegible(t *testing.T) {
+	const text = "a\x1b[2J\u009b2J\x7f\tb ä漢\n"
+	for terminal, want := range map[bool]string{false: text, true: "a [2J 2J \tb ä漢\n"} {
+		var out, said bytes.Buffer
+		p := New(&out, &said)
+		p.terminal = terminal
+		p.Print(text)
+		p.Notice("\x1b[2J")
+		if out.String() != want {
+			t.Errorf("terminal %t: %q", terminal, out.String())
+		}
+		if said.String() != "proa:  [2J\n" {
+			t.Errorf("said: %q", said.String())
+		}
+	}
+}

@@ -29,11 +29,14 @@ type Printer struct {
 	out *bufio.Writer
 	err io.Writer
 	raw io.Writer
+	// terminal: the results go to one. Names, labels and commands of images are
+	// strangers' texts. Elsewhere the results are as they are.
+	terminal bool
 }
 
 // New makes a Printer for standard output and standard error.
 func New(out, err io.Writer) *Printer {
-	return &Printer{out: bufio.NewWriterSize(out, 32<<10), err: err, raw: out}
+	return &Printer{out: bufio.NewWriterSize(out, 32<<10), err: err, raw: out, terminal: IsTerminal(out)}
 }
 
 // Flush writes what is buffered. A reader that has gone away (`proa ps | head
@@ -51,6 +54,12 @@ func (p *Printer) Flush() error {
 func (p *Printer) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.terminal {
+		if _, err := p.out.WriteString(legible(string(b))); err != nil {
+			return 0, err
+		}
+		return len(b), nil
+	}
 	return p.out.Write(b)
 }
 
@@ -88,17 +97,22 @@ func (p *Printer) Error(err error) {
 // maxErrorLine is a path of the greatest length and some words.
 const maxErrorLine = 5000
 
-// shownError is an error's text for a terminal. Names of files and images, which a
-// stranger chose, are part of it: they must neither steer the terminal nor bury
-// what is said.
-func shownError(text string) string {
-	text = strings.Map(func(r rune) rune {
+// legible is a stranger's text for a terminal, which it must not steer: with spaces for
+// control characters but line feeds and tabs.
+func legible(text string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return ' '
 		}
 		return r
 	}, text)
-	lines := strings.Split(text, "\n")
+}
+
+// shownError is an error's text for a terminal. Names of files and images, which a
+// stranger chose, are part of it: they must neither steer the terminal nor bury
+// what is said.
+func shownError(text string) string {
+	lines := strings.Split(legible(text), "\n")
 	for i, l := range lines {
 		if len(l) > maxErrorLine {
 			lines[i] = strings.ToValidUTF8(l[:1000]+" ... "+l[len(l)-500:], "")
@@ -108,13 +122,13 @@ func shownError(text string) string {
 }
 
 // Hint prints a line after an Error.
-func (p *Printer) Hint(s string) { p.say(s + "\n") }
+func (p *Printer) Hint(s string) { p.say(legible(s) + "\n") }
 
 // Notice prints a sentence about something that happened aside.
-func (p *Printer) Notice(s string) { p.say("proa: " + s + "\n") }
+func (p *Printer) Notice(s string) { p.say("proa: " + legible(s) + "\n") }
 
 // Warning prints something that will not work as asked.
-func (p *Printer) Warning(s string) { p.say("WARNING: " + s + "\n") }
+func (p *Printer) Warning(s string) { p.say("WARNING: " + legible(s) + "\n") }
 
 // ErrWriter is standard error for progress of long work.
 func (p *Printer) ErrWriter() io.Writer { return p.err }
