@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/network/fds"
 	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/network/netns"
 )
@@ -120,9 +121,8 @@ type Server struct {
 }
 
 const (
-	maxInFlight = 256
-	maxUDP      = 4096
-	tcpIdle     = 10 * time.Second
+	maxUDP  = 4096
+	tcpIdle = 10 * time.Second
 )
 
 // Serve starts answering on s, which it takes over even when it fails.
@@ -138,7 +138,7 @@ func Serve(s Sockets, cfg Config) (*Server, error) {
 		cfg.HostFile = "/etc/resolv.conf"
 	}
 	srv := &Server{cfg: cfg, udp: os.NewFile(uintptr(s.udp), "dns"), tcp: l,
-		port: 53, host: hostResolvers{path: cfg.HostFile}, slots: make(chan struct{}, maxInFlight)}
+		port: 53, host: hostResolvers{path: cfg.HostFile}, slots: make(chan struct{}, fds.Queries(fds.Limit()))}
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.wg.Go(srv.serveUDP)
 	srv.wg.Go(srv.serveTCP)

@@ -22,6 +22,7 @@ const (
 	dialTimeout = 30 * time.Second
 	udpIdle     = 90 * time.Second
 	udpFlows    = 4096
+	tcpFlows    = 4096 // of all containers on the bridges: each takes a descriptor and two buffers
 )
 
 // forwarder carries what arrives in the stack on by sockets of the host.
@@ -29,7 +30,9 @@ type forwarder struct {
 	config
 	ctx   context.Context
 	stack *stack.Stack
-	flows atomic.Int64
+	flows atomic.Int64 // of UDP
+
+	connections atomic.Int64
 }
 
 // destination translates an address that a container called; false: it is not
@@ -39,6 +42,8 @@ func (f *forwarder) destination(id stack.TransportEndpointID) (netip.AddrPort, b
 	if !ok {
 		return netip.AddrPort{}, false
 	}
+	// An IPv6 frame may carry an IPv4 address: the host would call that one.
+	ip = ip.Unmap()
 	switch {
 	case ip == f.host(), ip == host6:
 		if !f.hostLoopback {
@@ -53,10 +58,12 @@ func (f *forwarder) destination(id stack.TransportEndpointID) (netip.AddrPort, b
 
 func (f *forwarder) tcp(r *tcp.ForwarderRequest) {
 	dst, ok := f.destination(r.ID())
-	if !ok {
+	if !ok || f.connections.Load() >= tcpFlows {
 		r.Complete(true)
 		return
 	}
+	f.connections.Add(1)
+	defer f.connections.Add(-1)
 	// The handshake waits for the other side's: a refused connection is
 	// refused to the container as well.
 	d := net.Dialer{Timeout: dialTimeout}

@@ -30,6 +30,10 @@ func TestDestination(t *testing.T) {
 		{"224.0.0.1", true, ""},
 		{"fe80::1", true, ""},
 		{"::1", true, ""},
+		{"::ffff:0.0.0.0", true, ""},
+		{"::ffff:127.0.0.1", true, ""},
+		{"::ffff:10.0.2.2", false, ""},
+		{"::ffff:192.0.2.7", false, "192.0.2.7:80"},
 	} {
 		f := forwarder{config: config{subnet: netip.MustParsePrefix("10.0.2.0/24"), hostLoopback: x.loop}}
 		got, ok := f.destination(stack.TransportEndpointID{LocalPort: 80,

@@ -12,19 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptors of the monitor. Its control socket takes them from the same table
-// as the clients of published ports: these must leave some, or nobody can look
-// into the container, or stop it, any more.
-const (
-	reserved = 64
-	perFlow  = 6 // two sockets, and a pipe each way for splice
-)
+// perFlow is what a connection takes: two sockets, and a pipe each way for
+// splice.
+const perFlow = 6
 
-// shares divides the descriptors that a process may have among the published
-// ports: how many connections there may be at a time, and how many clients of
-// each UDP port.
-func shares(limit uint64, tcp, udp int) (flows, sessions int) {
-	spare := int(min(limit, 1<<30)) - reserved - tcp - udp
+// shares divides descriptors among the published ports: how many connections
+// there may be at a time, and how many clients of each UDP port.
+func shares(spare, tcp, udp int) (flows, sessions int) {
+	spare -= tcp + udp
 	if udp > 0 {
 		part := spare
 		if tcp > 0 {
@@ -34,15 +29,6 @@ func shares(limit uint64, tcp, udp int) (flows, sessions int) {
 		spare -= sessions * udp
 	}
 	return max(1, spare/perFlow), sessions
-}
-
-// descriptorLimit is how many descriptors this process may have.
-func descriptorLimit() uint64 {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return 1024
-	}
-	return l.Cur
 }
 
 // flow is one forwarded connection.

@@ -313,28 +313,20 @@ func TestCloseEndsConnections(t *testing.T) {
 }
 
 func TestShares(t *testing.T) {
-	for _, x := range []struct {
-		limit           uint64
-		tcp, udp        int
-		flows, sessions int
-	}{
-		{256, 1, 0, 31, 0},
-		{1024, 2, 0, 159, 0},
-		{1024, 0, 1, 1, 959},
-		{1024, 2, 2, 119, 119},
-		{1 << 20, 1, 1, 174_581, 1024},
-		{^uint64(0), 1, 0, (1<<30 - 65) / 6, 0},
-		{10, 5, 5, 1, 1},
+	for _, x := range []struct{ spare, tcp, udp, flows, sessions int }{
+		{192, 1, 0, 31, 0},
+		{960, 2, 0, 159, 0},
+		{960, 0, 1, 1, 959},
+		{960, 2, 2, 119, 119},
+		{1 << 20, 1, 1, 174_591, 1024},
+		{-57, 5, 5, 1, 1},
 	} {
-		flows, sessions := shares(x.limit, x.tcp, x.udp)
-		if flows != x.flows || sessions != x.sessions {
-			t.Errorf("limit %d, %d tcp, %d udp: %d connections, %d sessions; want %d, %d", x.limit, x.tcp, x.udp, flows, sessions, x.flows, x.sessions)
+		flows, sessions := shares(x.spare, x.tcp, x.udp)
+		if x.tcp > 0 && flows != x.flows || sessions != x.sessions {
+			t.Errorf("%d for %d tcp, %d udp: %d connections, %d sessions; want %d, %d", x.spare, x.tcp, x.udp, flows, sessions, x.flows, x.sessions)
 		}
-		if x.tcp == 0 {
-			flows = 0
-		}
-		if need := flows*perFlow + sessions*x.udp + x.tcp + x.udp + reserved; x.limit > 200 && uint64(need) > x.limit {
-			t.Errorf("limit %d, %d tcp, %d udp: up to %d descriptors", x.limit, x.tcp, x.udp, need)
+		if need := flows*perFlow*min(1, x.tcp) + sessions*x.udp + x.tcp + x.udp; x.spare > 100 && need > x.spare {
+			t.Errorf("%d for %d tcp, %d udp: up to %d descriptors", x.spare, x.tcp, x.udp, need)
 		}
 	}
 }

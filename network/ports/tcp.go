@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/network/fds"
 )
 
 // Serve answers clients from now on, until Close. It does not block and is
@@ -21,7 +23,7 @@ func (s *Set) Serve(t Target) {
 			n++
 		}
 	}
-	flows, sessions := shares(descriptorLimit(), len(s.ports)-n, n)
+	flows, sessions := shares(fds.ForPorts(fds.Limit()), len(s.ports)-n, n)
 	s.flows.init(flows)
 	for i, p := range s.ports {
 		if l := s.tcp[i]; l != nil {
