@@ -4,9 +4,11 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -457,5 +459,28 @@ func TestAttachInParallel(t *testing.T) {
 			}
 		}
 		last = b
+	}
+}
+
+// The uplink's log is in memory: its stack, a program of others, cannot write it
+// without end, and does not die of trying.
+func TestUplinkLogIsBounded(t *testing.T) {
+	w := newWorld(t)
+	h := w.ensure()
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", h.Info.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`Max file size\s+1048576\s+1048576\s`).Match(limits) {
+		t.Errorf("limits of the uplink:\n%s", limits)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.Info.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ignored uint64
+	_, text, _ := strings.Cut(string(status), "SigIgn:")
+	if _, err := fmt.Sscanf(text, "%x", &ignored); err != nil || ignored&(1<<(syscall.SIGXFSZ-1)) == 0 {
+		t.Errorf("SIGXFSZ ends the uplink: %x, %v", ignored, err)
 	}
 }

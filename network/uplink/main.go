@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 
@@ -90,6 +91,9 @@ func run(args []string, ready *os.File) error {
 	if err := json.NewEncoder(ready).Encode(h); err != nil {
 		return err
 	}
+	if err := boundLog(); err != nil {
+		return err
+	}
 	return c.become(ns, fd, ready)
 }
 
@@ -161,6 +165,16 @@ func (c config) become(ns *os.File, fd int, ready *os.File) error {
 	}
 	ready.Close()
 	return waitForUsers()
+}
+
+// maxLog bounds what the stack writes, which is its log, in memory: containers
+// can make it complain for as long as it lives.
+const maxLog = 1 << 20
+
+// boundLog makes writes beyond maxLog fail, here and in the stack's program.
+func boundLog() error {
+	signal.Ignore(unix.SIGXFSZ)
+	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: maxLog, Max: maxLog}))
 }
 
 func (c config) slirp(netns string) []string {
