@@ -49,7 +49,8 @@ func publish(c *spec.Container, exposed []spec.PortRange) error {
 		n += r.Size()
 	}
 	if n > maxPublished {
-		return errs.WithHint(errs.New(errs.Invalid, "the image exposes %d ports; -P publishes at most %d", n, maxPublished), "name those you need with -p")
+		return errs.WithHint(errs.New(errs.Invalid, "the image exposes %d ports; -P publishes at most %d", n, maxPublished),
+			"name those you need with -p")
 	}
 	for _, r := range unpublished(exposed, c.Network.Ports) {
 		for port := int(r.First); port <= int(r.Last); port++ {

@@ -247,8 +247,10 @@ func (b *Batch) AddLocalReplies(v6 bool, port uint16) {
 // process could send to 127.0.0.1 by what is behind the interface.
 func (b *Batch) KeepLoopback(index int) {
 	add := func(fam byte, dst []byte, bits byte, ignore ...unix.Errno) {
-		b.request("add route for loopback addresses", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, ignore, func() {
-			b.buf = append(b.buf, fam, bits, 0, 0, unix.RT_TABLE_LOCAL, unix.RTPROT_BOOT, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0)
+		const how = unix.NLM_F_CREATE | unix.NLM_F_APPEND
+		b.request("add route for loopback addresses", unix.RTM_NEWROUTE, how, ignore, func() {
+			b.buf = append(b.buf, fam, bits, 0, 0,
+				unix.RT_TABLE_LOCAL, unix.RTPROT_BOOT, unix.RT_SCOPE_HOST, unix.RTN_LOCAL, 0, 0, 0, 0)
 			b.attr(unix.RTA_DST, dst)
 			b.attrU32(unix.RTA_OIF, uint32(index))
 		})

@@ -303,7 +303,8 @@ func (a *Attachment) ended(err error) error {
 	}
 	if c, err := Dial(a.c.runDir); err == nil {
 		c.Close()
-		return errs.WithHint(errs.New(errs.State, "the container has gone on without this client, which did not read its output for too long"),
+		return errs.WithHint(errs.New(errs.State,
+			"the container has gone on without this client, which did not read its output for too long"),
 			"the log has the output: proa logs")
 	}
 	return errs.New(errs.Unavailable, "the container's monitor has died")

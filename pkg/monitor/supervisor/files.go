@@ -66,7 +66,8 @@ func mountFiles(f monitor.Files, mode spec.NetworkMode) error {
 		return errs.Wrap(err, "create directory", f.Dir)
 	}
 	data := "mode=0755,size=" + strconv.FormatInt(size, 10)
-	return errs.Wrap(unix.Mount("tmpfs", f.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, data), "mount a file system at", f.Dir)
+	err := unix.Mount("tmpfs", f.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, data)
+	return errs.Wrap(err, "mount a file system at", f.Dir)
 }
 
 // fillFiles writes what the container's addresses decide.
