@@ -44,7 +44,8 @@ type launching struct {
 
 // launch starts a monitor for the container whose locks are given, and returns as
 // soon as the process exists. After an error there is nothing to release.
-func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, hold *monitor.Hold, attach bool) (*launching, error) {
+func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, hold *monitor.Hold, attach bool) (
+	*launching, error) {
 	l := &launching{e: e, id: id}
 	var err error
 	if l.join, err = e.joins(ctx, c); err != nil {
@@ -228,7 +229,8 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 // for all containers: each monitor sees what it has mounted there. It lies with
 // the data, as the mount point of root file systems does.
 func generatedFiles(dir string, c *spec.Container) monitor.Files {
-	f := monitor.Files{Dir: dir, Hostname: filepath.Join(dir, "hostname"), Hosts: filepath.Join(dir, "hosts"), ResolvConf: filepath.Join(dir, "resolv.conf"),
+	f := monitor.Files{Dir: dir, Hostname: filepath.Join(dir, "hostname"), Hosts: filepath.Join(dir, "hosts"),
+		ResolvConf: filepath.Join(dir, "resolv.conf"),
 		ExtraHosts: c.Network.ExtraHosts, Domain: c.Process.Domainname}
 	if c.Network.NoHosts {
 		f.Hosts = ""
@@ -386,7 +388,8 @@ func (e *Engine) commitStart(row *state.Container, cfg *monitor.Config, st *moni
 		if r.State != lifecycle.Creating && !r.Starting() {
 			return // as the other command has seen it
 		}
-		*r = lifecycle.Record{State: lifecycle.Running, StartedAt: st.StartedAt, FinishedAt: r.FinishedAt, Run: r.Run, Place: e.here(st)}
+		*r = lifecycle.Record{State: lifecycle.Running, StartedAt: st.StartedAt, FinishedAt: r.FinishedAt,
+			Run: r.Run, Place: e.here(st)}
 		if r.StartedAt.IsZero() {
 			r.StartedAt = time.Now().UTC()
 		}

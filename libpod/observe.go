@@ -244,11 +244,13 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 		st = nil
 	}
 	if st != nil {
-		o.Status = &lifecycle.Status{State: liveState(st.State), StartedAt: st.StartedAt, RestartCount: st.RestartCount, Run: st.Run}
+		o.Status = &lifecycle.Status{State: liveState(st.State), StartedAt: st.StartedAt, RestartCount: st.RestartCount,
+			Run: st.Run}
 	}
 	if o.Locked {
 		c.locked, c.status = true, st
-		if p, _ := placeOf(&row.Record); st != nil && c.run == e.dirs.ContainerRun(row.ID) && (p.PID != st.MonitorPID || p.Start != st.MonitorStart) {
+		p, _ := placeOf(&row.Record)
+		if st != nil && c.run == e.dirs.ContainerRun(row.ID) && (p.PID != st.MonitorPID || p.Start != st.MonitorStart) {
 			o.Place = e.here(st) // its front end died before it could say so
 		}
 		return c, o

@@ -81,14 +81,16 @@ func (c *container) away() error {
 		does = "is being removed"
 	}
 	return errs.WithHint(errs.New(errs.State, "container %q %s on %s", c.Name, does, c.host),
-		"run the command on %s; if that host is gone for good, \"proa system check --forget-host %s\" gives its containers up", c.host, c.host)
+		"run the command on %s; if that host is gone for good, \"proa system check --forget-host %s\" gives its containers up",
+		c.host, c.host)
 }
 
 // unseen is the error for a live container of this host whose monitor cannot
 // be reached from here.
 func (c *container) unseen() error {
 	p, _ := placeOf(&c.Record)
-	return errs.WithHint(errs.New(errs.Unavailable, "cannot reach the monitor of container %q: its runtime directory %s cannot be seen from here", c.Name, p.Run),
+	return errs.WithHint(errs.New(errs.Unavailable,
+		"cannot reach the monitor of container %q: its runtime directory %s cannot be seen from here", c.Name, p.Run),
 		"use the shell or the job that started it")
 }
 
@@ -176,7 +178,8 @@ func (e *Engine) forget(ctx context.Context, row *state.Container) error {
 	err = e.rewrite(row, nil, state.Event{}, func(r *lifecycle.Record) {
 		r.Place = e.here(&monitor.Status{})
 		if gaveUp {
-			r.State, r.ExitCode, r.Error, r.FinishedAt = lifecycle.Exited, 255, "its host was given up while it was running", time.Now().UTC()
+			r.State, r.ExitCode, r.FinishedAt = lifecycle.Exited, 255, time.Now().UTC()
+			r.Error = "its host was given up while it was running"
 		}
 	})
 	if err != nil {

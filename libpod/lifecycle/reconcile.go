@@ -206,7 +206,8 @@ func ended(r Record, e *Exit) Record {
 		return r
 	}
 	return Record{State: Exited, ExitCode: e.Code, Error: e.Error, OOMKilled: e.OOMKilled, StartedAt: e.StartedAt,
-		FinishedAt: e.FinishedAt, RestartCount: e.RestartCount, StoppedByUser: e.StoppedByUser, Run: max(r.Run, e.Run), Place: r.Place}
+		FinishedAt: e.FinishedAt, RestartCount: e.RestartCount, StoppedByUser: e.StoppedByUser,
+		Run: max(r.Run, e.Run), Place: r.Place}
 }
 
 // neverStarted undoes an intended start.

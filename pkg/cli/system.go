@@ -104,7 +104,8 @@ func systemCheckCommand() *command {
 		setup: func(f *flagSet) action {
 			var o libpod.CheckOptions
 			var host string
-			f.text(&host, "forget-host", "", "Give up the containers of another host that shares this data directory and will not come back; check nothing")
+			f.text(&host, "forget-host", "",
+				"Give up the containers of another host that shares this data directory and will not come back; check nothing")
 			f.boolean(&o.Quick, "quick", "q", "Look at the records only, read no layer")
 			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again; give volumes their record")
 			f.refuse("broken images are removed by --repair unless containers use them", "remove the container first", "force|f!", "max|m")

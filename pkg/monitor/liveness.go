@@ -111,7 +111,8 @@ func lock(p Paths, fresh bool) (*Hold, error) {
 // full or read-only (the file is older than the container otherwise), or its
 // file system has none.
 func lockless(err error) bool {
-	for _, e := range []error{os.ErrNotExist, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.ENOLCK, unix.ENOTSUP, unix.ENOSYS} {
+	for _, e := range []error{os.ErrNotExist, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.ENOLCK, unix.ENOTSUP,
+		unix.ENOSYS} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -38,7 +38,8 @@ func inherit() (*inherited, error) {
 	_ = os.Unsetenv(monitor.EnvFDs)
 	in := &inherited{}
 	byName := map[string]**os.File{
-		"lock": &in.hold.Run, "datalock": &in.hold.Data, "config": &in.config, "answer": &in.answer, "proc": &in.proc, "attach": &in.attach,
+		"lock": &in.hold.Run, "datalock": &in.hold.Data, "config": &in.config, "answer": &in.answer, "proc": &in.proc,
+		"attach": &in.attach,
 	}
 	for _, item := range strings.Split(text, ",") {
 		name, num, _ := strings.Cut(item, "=")

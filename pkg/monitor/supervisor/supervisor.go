@@ -158,7 +158,8 @@ func (s *supervisor) ended(r *run) monitor.Exit {
 	s.mu.Lock()
 	s.run = nil
 	s.mu.Unlock()
-	e := monitor.Exit{Code: r.code, Signal: r.signal, OOMKilled: r.oom, StartedAt: r.started, FinishedAt: time.Now().UTC(), Run: s.cfg.Run}
+	e := monitor.Exit{Code: r.code, Signal: r.signal, OOMKilled: r.oom, StartedAt: r.started, FinishedAt: time.Now().UTC(),
+		Run: s.cfg.Run}
 	s.mark(&e)
 	r.destroy()
 	return e
