@@ -79,8 +79,7 @@ func (s *supervisor) watchHealth(r *run) {
 		return
 	}
 	c := healthCheck(s.cfg.Health)
-	st := monitor.HealthStatus{Status: healthStarting}
-	s.setHealth(r, st)
+	st := monitor.HealthStatus{Status: healthStarting} // as begin has said
 	started, cost := time.Now(), time.Duration(0)
 	for {
 		inStart := time.Since(started) < c.StartPeriod

@@ -194,6 +194,9 @@ func (s *supervisor) begin() (*run, error) {
 	s.mu.Unlock()
 	s.update(func(st *monitor.Status) {
 		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = monitor.StateRunning, r.pid, pid, start, r.started
+		if s.cfg.Health != nil { // whoever is told of the start finds it
+			st.Health = &monitor.HealthStatus{Status: healthStarting}
+		}
 	})
 	go s.follow(r)
 	go s.watchHealth(r)
