@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -127,13 +128,19 @@ func (b *bench) cmdRoot(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freeport NAME... sets each variable to a TCP port that nobody uses.
+// freeport NAME... sets each variable to a TCP port that nobody uses. It is none
+// of those that the kernel gives to clients: one of another script could have it
+// by the time that it is published.
 func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		ln, err := net.Listen("tcp", "0.0.0.0:0")
-		ts.Check(err)
-		defer ln.Close()
-		ts.Setenv(name, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+		for {
+			port := strconv.Itoa(10000 + rand.IntN(20000))
+			if ln, err := net.Listen("tcp", "0.0.0.0:"+port); err == nil {
+				defer ln.Close()
+				ts.Setenv(name, port)
+				break
+			}
+		}
 	}
 }
 
