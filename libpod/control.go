@@ -51,20 +51,37 @@ func (e *Engine) loadRunning(ctx context.Context, ref string) (*container, error
 	return c, nil
 }
 
-// waitUnlocked waits until nobody holds the locks of a container. Whoever has
-// them is about to let go: a monitor that has told its end, a front end that
-// starts or removes the container.
+// turn is a command's wait for another one that holds a container's locks, or
+// for a monitor that has told its end: both are about to let go.
+type turn struct{ begin time.Time }
+
+// patience is how long a command waits for another one.
+const patience = 30 * time.Second
+
+// wait returns when it is time to look again: soon at first. It fails when ctx
+// or the patience ends.
+func (t *turn) wait(ctx context.Context) error {
+	now := time.Now()
+	if t.begin.IsZero() {
+		t.begin = now
+	}
+	if now.Sub(t.begin) > patience {
+		return errs.New(errs.InUse, "another command has held the container for %s", patience)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(min(200*time.Microsecond+now.Sub(t.begin), 20*time.Millisecond)):
+	}
+	return nil
+}
+
+// waitUnlocked waits until nobody holds the locks of a container.
 func waitUnlocked(ctx context.Context, p monitor.Paths) error {
-	const patience = 30 * time.Second
-	begin := time.Now()
-	for wait := 200 * time.Microsecond; monitor.Alive(p); wait = min(2*wait, 20*time.Millisecond) {
-		if time.Since(begin) > patience {
-			return errs.New(errs.InUse, "another command has held the container for %s", patience)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
+	var t turn
+	for monitor.Alive(p) {
+		if err := t.wait(ctx); err != nil {
+			return err
 		}
 	}
 	return nil

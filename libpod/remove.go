@@ -38,7 +38,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 	if err != nil {
 		return err
 	}
-	for {
+	for t := (turn{}); ; {
 		if err := c.away(); err != nil {
 			return err
 		}
@@ -47,7 +47,19 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 				return err
 			}
 		}
-		lock, err := e.lockEnded(ctx, c.ID)
+		lock, err := monitor.Lock(e.paths(c.ID))
+		if errs.Is(err, errs.State) {
+			// Another command is at work on it, or its monitor is about to go.
+			if err := t.wait(ctx); err != nil {
+				return err
+			}
+			if c, err = e.load(ctx, c.ID); errs.Is(err, errs.NotFound) {
+				return nil // that one has removed it
+			} else if err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -63,6 +75,10 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 // endForRemoval kills a container that is about to be removed by force.
 func (e *Engine) endForRemoval(ctx context.Context, c *container, o RemoveOptions) error {
 	if !o.Force {
+		switch c.State {
+		case lifecycle.Created, lifecycle.Exited, lifecycle.Dead:
+			return nil // a command that looks, or is about to start it: the lock decides
+		}
 		return refuseRemoval(c)
 	}
 	now := 0
@@ -121,16 +137,6 @@ func (e *Engine) removeLocked(ctx context.Context, c *container, o RemoveOptions
 		return nil, err
 	}
 	return nil, e.destroy(ctx, row, o.Volumes || row.AutoRemove)
-}
-
-// lockEnded takes a container's lock, waiting for a monitor that has reported
-// its end to be gone.
-func (e *Engine) lockEnded(ctx context.Context, id string) (*monitor.Hold, error) {
-	p := e.paths(id)
-	if err := waitUnlocked(ctx, p); err != nil {
-		return nil, err
-	}
-	return monitor.Lock(p)
 }
 
 // destroy removes everything of a container and its record. The caller holds

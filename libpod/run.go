@@ -171,7 +171,7 @@ type StartOptions struct {
 // Start starts a created or exited container; a running one is left alone.
 // With Attach it behaves as Run does in the foreground.
 func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
-	for {
+	for t := (turn{}); ; {
 		c, err := e.load(ctx, ref)
 		if err != nil {
 			return err
@@ -189,17 +189,25 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
 			return nil
 		}
 		if _, err := lifecycle.Next(c.State, lifecycle.EvStart); err != nil && !c.locked {
-			return errs.New(errs.State, "container %s is marked for removal and cannot be started", c.Name)
+			return removalBegun(c.Container)
 		}
-		lock, err := e.lockEnded(ctx, c.ID)
+		lock, err := monitor.Lock(e.paths(c.ID))
 		if errs.Is(err, errs.State) {
-			continue // another command was faster: look again
+			// Another command starts or removes it, or its monitor is about to go.
+			if err := t.wait(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		if err != nil {
 			return err
 		}
 		return e.startLocked(ctx, c, lock, o)
 	}
+}
+
+func removalBegun(row *state.Container) error {
+	return errs.New(errs.State, "container %s is marked for removal and cannot be started", row.Name)
 }
 
 // startLocked starts a container whose locks are held; it closes them.
@@ -216,6 +224,9 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *monitor.Ho
 	}
 	if row == nil {
 		return errors.Join(noSuchContainer(c.ID), os.RemoveAll(e.dirs.ContainerRun(c.ID)))
+	}
+	if row.State == lifecycle.Removing || row.State == lifecycle.Dead {
+		return errors.Join(removalBegun(row), os.RemoveAll(e.dirs.ContainerRun(row.ID)))
 	}
 	if now, _ := e.look(row, true); now.host != "" {
 		return errors.Join(now.away(), os.RemoveAll(e.dirs.ContainerRun(row.ID)))
