@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/proa-containers/proa/libpod/state"
@@ -35,7 +36,8 @@ type lost struct {
 
 // findLost returns the volumes and the containers that have no record.
 func (e *Engine) findLost() (volumes, containers []lost, err error) {
-	// The directories before the records: records are made first, and go last.
+	// The directories, and whether there are files in them, before the records:
+	// records are made before the files, and go after them.
 	vdirs, err := subdirs(e.dirs.Volumes())
 	if err != nil {
 		return nil, nil, err
@@ -44,6 +46,7 @@ func (e *Engine) findLost() (volumes, containers []lost, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	cdirs = slices.DeleteFunc(cdirs, func(id string) bool { return len(id) != idLength || holdsNothing(e.dirs.Container(id)) })
 	db, err := e.db()
 	if err != nil {
 		return nil, nil, err
@@ -71,7 +74,7 @@ func (e *Engine) findLost() (volumes, containers []lost, err error) {
 	}
 	for _, id := range cdirs {
 		p := e.dirs.Container(id)
-		if _, err := os.Lstat(p); err != nil || known[id] || len(id) != idLength || holdsNothing(p) {
+		if _, err := os.Lstat(p); err != nil || known[id] {
 			continue
 		}
 		l := lost{name: id, path: p}
