@@ -316,7 +316,7 @@ func (e *Engine) RunStep(ctx context.Context, s Step) (code int, err error) {
 	}
 	id := hex.EncodeToString(raw)
 	run := e.dirs.ContainerRun(id)
-	lock, err := monitor.Lock(monitor.Paths{Run: run})
+	lock, err := monitor.LockNew(monitor.Paths{Run: run})
 	if err != nil {
 		return 0, err
 	}

@@ -66,8 +66,8 @@ func (h *Hold) Close() error {
 // then.
 func Lock(p Paths) (*Hold, error) { return lock(p, false) }
 
-// LockNew is Lock for a container that is being made: it makes both
-// directories.
+// LockNew is Lock for a container that is being made, whose name nobody else
+// has: it makes both directories, and waits for who takes them for left-overs.
 func LockNew(p Paths) (*Hold, error) { return lock(p, true) }
 
 func lock(p Paths, fresh bool) (*Hold, error) {
@@ -76,6 +76,9 @@ func lock(p Paths, fresh bool) (*Hold, error) {
 			// The runtime directory first: a data directory without it and
 			// without a record would not be found by anybody.
 			for _, dir := range []string{p.Run, p.Data} {
+				if dir == "" {
+					continue
+				}
 				if err := os.MkdirAll(dir, 0o700); err != nil {
 					return nil, errs.Wrap(err, "create directory", dir)
 				}
@@ -87,8 +90,10 @@ func lock(p Paths, fresh bool) (*Hold, error) {
 			h.Data, err = lockIn(p.Data)
 		}
 		switch {
-		case errors.Is(err, os.ErrNotExist) && fresh:
-			continue // somebody took it for a left-over
+		case fresh && (errors.Is(err, os.ErrNotExist) || errs.Is(err, errs.State)):
+			// Somebody takes it for a left-over.
+			time.Sleep(100 * time.Microsecond)
+			continue
 		case err != nil && !lockless(err):
 			return nil, err
 		}
@@ -100,10 +105,12 @@ func lock(p Paths, fresh bool) (*Hold, error) {
 			return h, nil
 		}
 		_ = h.Close()
-		if !errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, os.ErrNotExist) && !(fresh && errs.Is(err, errs.State)) {
 			return nil, err
 		}
-		// A dying monitor removed the directory in between.
+		// A dying monitor, or who takes it for a left-over, removed the
+		// directory in between, or is about to.
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 

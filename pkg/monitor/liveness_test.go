@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -95,4 +96,35 @@ func TestLockWithoutDataDir(t *testing.T) {
 		t.Fatal(h, err)
 	}
 	_ = h.Close()
+}
+
+// A command that finds the directories of a container in the making takes them
+// for left-overs, and their locks for a moment.
+func TestLockNewWaits(t *testing.T) {
+	dir := t.TempDir()
+	for _, p := range []Paths{
+		{Run: filepath.Join(dir, "a/run"), Data: filepath.Join(dir, "a/data")},
+		{Run: filepath.Join(dir, "b/run")},
+	} {
+		other, err := Lock(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() {
+			time.Sleep(20 * time.Millisecond)
+			done <- errors.Join(os.RemoveAll(p.Run), other.Close())
+		}()
+		hold, err := LockNew(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if !Alive(p) {
+			t.Error("what it holds is not seen")
+		}
+		_ = hold.Close()
+	}
 }
