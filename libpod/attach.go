@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
@@ -253,15 +254,32 @@ func (e *Engine) settleExit(ctx context.Context, c *container, x *monitor.Exit) 
 	return failpoint.Hit(FailpointExitSettled)
 }
 
+// removeEnded removes a --rm container whose end is known. Others that see the
+// end do the same: who has the lock does it.
+func (e *Engine) removeEnded(ctx context.Context, row *state.Container) error {
+	lock, err := monitor.Lock(e.paths(row.ID))
+	if errs.Is(err, errs.State) {
+		return waitUnlocked(ctx, e.paths(row.ID))
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := e.obliterate(ctx, row, true); err != nil {
+		return err
+	}
+	return os.RemoveAll(e.dirs.ContainerRun(row.ID))
+}
+
 func (e *Engine) storeExit(ctx context.Context, c *container, x *monitor.Exit) error {
 	db, err := e.db()
 	if err != nil {
 		return err
 	}
 	if c.AutoRemove {
-		return e.obliterate(ctx, c.Container, true)
+		return e.removeEnded(ctx, c.Container)
 	}
-	next, _ := lifecycle.Reconcile(c.Record, false, lifecycle.Observed{Data: true, Exit: observedExit(x)})
+	next, _ := lifecycle.Reconcile(c.Record, false, lifecycle.Observed{Exit: observedExit(x)})
 	if next == c.Record {
 		return nil
 	}

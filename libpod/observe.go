@@ -258,12 +258,12 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 	if p, known := placeOf(&row.Record); known {
 		o.Rebooted = !p.Host.SameBoot(hostid.Self())
 	}
-	data := e.dirs.Container(row.ID)
-	if _, err := os.Lstat(data); err == nil {
-		o.Data = true
-		if c.exit = readExit(data); c.exit != nil {
-			o.Exit = observedExit(c.exit)
-		}
+	if c.exit = readExit(e.dirs.Container(row.ID)); c.exit != nil {
+		o.Exit = observedExit(c.exit)
+	} else if !ours && row.State.Live() && monitor.Alive(e.paths(row.ID)) {
+		// Somebody has begun to remove it since the look at the locks: that it
+		// left no word proves nothing.
+		c.locked, o.Locked, o.Status = true, true, nil
 	}
 	return c, o
 }

@@ -19,7 +19,6 @@ type Observed struct {
 	// Place is where the live monitor is found to be; empty: as the record says.
 	Place  string
 	RunDir bool    // the runtime directory exists
-	Data   bool    // the data directory exists
 	Status *Status // RunDir/status.json
 	Exit   *Exit   // DataDir/exit.json
 }

@@ -21,18 +21,27 @@ const maxDepth = 128
 // TooDeep says whether err is that of a removal which ran out of descriptors.
 func TooDeep(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
+// tries bounds how often Remove begins anew.
+const tries = 10
+
 // Remove deletes path with all that it contains, however deep. As with
 // os.RemoveAll a path that does not exist is no error, no link is followed, and
-// a second call goes on where the first one failed.
-func Remove(path string) error {
-	err := os.RemoveAll(path)
-	if !TooDeep(err) {
-		return err
+// a second call goes on where the first one failed. What somebody adds
+// meanwhile goes as well: a command that looks whether a container is locked may
+// make the lock's file again.
+func Remove(path string) (err error) {
+	for range tries {
+		err = os.RemoveAll(path)
+		switch {
+		case TooDeep(err):
+			if err := flatten(path); err != nil {
+				return err
+			}
+		case !errors.Is(err, unix.ENOTEMPTY):
+			return err
+		}
 	}
-	if err := flatten(path); err != nil {
-		return err
-	}
-	return os.RemoveAll(path)
+	return err
 }
 
 // flatten moves what lies deeper than maxDepth up into the directory itself.

@@ -63,3 +63,43 @@ func TestRemoveDeep(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Somebody makes a file again while the directory is being removed.
+func TestRemoveWhileAdded(t *testing.T) {
+	top := filepath.Join(t.TempDir(), "top")
+	for range 300 {
+		if err := os.Mkdir(top, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		begun, done, failed := make(chan bool), make(chan bool), make(chan bool)
+		go func() {
+			defer close(done)
+			for i := range 3 { // three times anew
+				for made := false; !made; {
+					select {
+					case <-failed:
+						return
+					default:
+					}
+					f, err := os.OpenFile(filepath.Join(top, "lock"), os.O_CREATE|os.O_EXCL, 0o600)
+					if made = err == nil; made {
+						f.Close()
+					} else if os.IsNotExist(err) {
+						return
+					}
+				}
+				if i == 0 {
+					close(begun)
+				}
+			}
+		}()
+		<-begun
+		if err := Remove(top); err != nil {
+			close(failed)
+			<-done
+			t.Fatal(err)
+		}
+		<-done
+		_ = os.RemoveAll(top)
+	}
+}
