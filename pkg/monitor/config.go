@@ -88,7 +88,7 @@ type VolumeMount struct {
 // addresses.
 type Files struct {
 	// Dir is where the monitor mounts a small file system of its own for the
-	// files; empty: their directories are there.
+	// files, and on that the parts of volumes; empty: their directories are there.
 	Dir        string           `json:"dir,omitempty"`
 	Hostname   string           `json:"hostname,omitempty"`   // path of the generated /etc/hostname
 	Hosts      string           `json:"hosts,omitempty"`      // path of the generated /etc/hosts

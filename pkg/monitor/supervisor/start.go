@@ -159,7 +159,8 @@ func (s *supervisor) prepare() {
 // begin creates the container and starts its process: at the first start and
 // at each restart.
 func (s *supervisor) begin() (*run, error) {
-	parts, err := volume.MountParts(s.o.RunDir, s.cfg.Volumes, s.cfg.Container.Mounts)
+	// Not in the runtime directory: that may be gone at a restart.
+	parts, err := volume.MountParts(s.cfg.Files.Dir, s.cfg.Volumes, s.cfg.Container.Mounts)
 	if err != nil {
 		return nil, err
 	}
