@@ -90,11 +90,15 @@ func (c *client) stalled() bool {
 
 // idle is how long the client has taken nothing; c.mu is held. A socket says
 // that it takes more only when most of it is empty: what a slow reader takes is
-// seen in what the socket still holds.
+// seen in what the socket still holds. Nobody may have looked for a while,
+// because another client was waited for: several that stand still hold the
+// process up no longer than one.
 func (c *client) idle() time.Duration {
-	if n := c.conn.Unread(); n != c.unread {
-		c.unread, c.moved = n, time.Now()
+	n := c.conn.Unread()
+	if n < c.unread {
+		c.moved = time.Now()
 	}
+	c.unread = n
 	return time.Since(c.moved)
 }
 
@@ -125,7 +129,7 @@ func (c *client) send(t monitor.FrameType, p []byte) error {
 		return err
 	}
 	if len(rest) > 0 {
-		c.queue, c.sending, c.moved = rest, true, time.Now()
+		c.queue, c.sending, c.moved, c.unread = rest, true, time.Now(), c.conn.Unread()
 		go c.sendQueue()
 	}
 	return nil
@@ -145,7 +149,7 @@ func (c *client) sendQueue() {
 			c.fail(err)
 			break
 		}
-		c.queue, c.moved = c.queue[len(p):], time.Now()
+		c.queue, c.moved, c.unread = c.queue[len(p):], time.Now(), c.conn.Unread()
 		c.changed.Broadcast()
 	}
 	c.queue, c.sending = nil, false
