@@ -72,20 +72,21 @@ func (f *flow) connected(server *net.TCPConn) bool {
 	return !f.ended
 }
 
-// idle is how long the client has neither sent nor been sent anything. The
-// kernel knows: with splice no byte comes by here.
-func (f *flow) idle() time.Duration {
+// use is how long the client has neither sent nor been sent anything, and
+// whether it ever has. The kernel knows: with splice no byte comes by here.
+func (f *flow) use() (idle time.Duration, used bool) {
 	raw, err := f.client.SyscallConn()
 	if err != nil {
-		return time.Hour
+		return time.Hour, false
 	}
-	idle := time.Hour
+	idle = time.Hour
 	_ = raw.Control(func(fd uintptr) {
 		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			idle = time.Duration(min(i.Last_data_recv, i.Last_data_sent)) * time.Millisecond
+			used = i.Data_segs_in > 0 || i.Data_segs_out > 0
 		}
 	})
-	return idle
+	return idle, used
 }
 
 // flowList holds the open connections of a set, at most limit.
@@ -120,17 +121,23 @@ func (l *flowList) add(c *net.TCPConn) *list.Element {
 }
 
 const (
-	scanned = 64               // connections that are looked at for each new one
+	scanned = 64               // idle connections that are compared for each new one
 	busy    = 10 * time.Second // who moved data in this time is passed over
 )
 
 // idlest chooses the connection to end, among the first ones of the list. Busy
-// ones go to its end, so that the next look sees others. nil: one is ending.
+// ones go to its end, so that the next look sees others. Only where all are busy
+// one of them has to go: who has not sent anything yet, so that nobody drives
+// transfers out by connecting often, else the one that rests. nil: one is ending.
 func (l *flowList) idlest() *flow {
-	var found *flow
-	var longest time.Duration
+	var found, rests *flow
+	var longest, restsFor time.Duration
+	var restsUsed bool
 	e := l.open.Front()
-	for range min(scanned, l.open.Len()) {
+	for i := range l.open.Len() {
+		if i >= scanned && found != nil {
+			break
+		}
 		f, next := e.Value.(*flow), e.Next()
 		f.mu.Lock()
 		ended := f.ended
@@ -138,14 +145,20 @@ func (l *flowList) idlest() *flow {
 		if ended {
 			return nil
 		}
-		idle := f.idle()
-		if found == nil || idle > longest {
+		idle, used := f.use()
+		if idle >= busy && (found == nil || idle > longest) {
 			found, longest = f, idle
 		}
 		if idle < busy {
+			if rests == nil || restsUsed && !used || used == restsUsed && idle > restsFor {
+				rests, restsUsed, restsFor = f, used, idle
+			}
 			l.open.MoveToBack(e)
 		}
 		e = next
+	}
+	if found == nil {
+		return rests
 	}
 	return found
 }

@@ -426,6 +426,29 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
+// Many clients that talk are not cut off by others that connect often and say
+// nothing, although none of these has been idle for long.
+func TestBusyConnectionsStay(t *testing.T) {
+	target := loopbackTarget(t)
+	tcpEcho(t, "127.0.0.2:18087")
+	_, addr := limited(t, target, 18087, scanned+20)
+	var talk []net.Conn
+	for range scanned + 10 {
+		talk = append(talk, connect(t, addr))
+	}
+	for range 4 {
+		for i, c := range talk {
+			if !alive(c) {
+				t.Fatalf("client %d, who talks, was cut off", i)
+			}
+		}
+		for range 20 {
+			connect(t, addr)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // Clients that wait for a container which does not accept make room as well,
 // and do not hold the end up.
 func TestConnectsMakeRoom(t *testing.T) {
