@@ -83,6 +83,20 @@ func (s *supervisor) restoreRunDir() {
 	s.watchRunDir()
 }
 
+// runDirLock is another file once the directory was made again.
+func (s *supervisor) runDirLock() *os.File {
+	s.runDir.mu.Lock()
+	defer s.runDir.mu.Unlock()
+	return s.in.hold.Run
+}
+
+// runDirStayed reports that it is whole, and was not made again since then.
+func (s *supervisor) runDirStayed(lock *os.File) bool {
+	s.runDir.mu.Lock()
+	defer s.runDir.mu.Unlock()
+	return s.in.hold.Run == lock && s.runDirWhole()
+}
+
 // runDirWhole reports that the lock in the runtime directory is the one that we
 // hold, and that socket and status are beside it.
 func (s *supervisor) runDirWhole() bool {

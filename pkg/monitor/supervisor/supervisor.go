@@ -142,11 +142,17 @@ func (s *supervisor) supervise(r *run) monitor.Exit {
 			e.RestartCount = b.count
 			return e
 		}
+		lock := s.runDirLock()
 		next, err := s.begin()
+		if err != nil && !s.runDirStayed(lock) {
+			// The runtime directory vanished, with what was made in it.
+			s.restoreRunDir()
+			next, err = s.begin()
+		}
 		if err != nil {
-			e := s.failed(err)
-			e.RestartCount = b.count
-			return e
+			failed := s.failed(err)
+			failed.StartedAt, failed.RestartCount = e.StartedAt, b.count // it has run
+			return failed
 		}
 		r = next
 		s.stirred()
