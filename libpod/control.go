@@ -23,7 +23,7 @@ func (e *Engine) dial(c *container) (*monitor.Client, error) {
 		return nil, err
 	}
 	if c.run == "" {
-		return nil, c.unseen()
+		return nil, c.unseen(e.dirs.Run)
 	}
 	m, err := monitor.Dial(c.run)
 	if errs.Is(err, errs.State) {

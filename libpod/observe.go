@@ -232,7 +232,9 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 		o.Elsewhere = c.host != ""
 		if !ours && monitor.Locked(e.dirs.Container(row.ID)) {
 			// Alive, and not where this process would look.
-			c.run = e.reach(row)
+			if run := e.reach(row); run != "" || row.State.Live() {
+				c.run = run
+			} // else a command that starts or removes it, and has the other lock in a moment
 			st = readStatus(c.run)
 			// Once more: it may have ended meanwhile.
 			o.Locked = monitor.Alive(e.paths(row.ID))
@@ -293,9 +295,11 @@ func liveState(s monitor.State) lifecycle.State {
 	return lifecycle.Creating
 }
 
+// readStatus reads what a monitor says; nil: there is none, or it cannot be seen
+// (run is empty).
 func readStatus(run string) *monitor.Status {
 	st := &monitor.Status{}
-	if readJSON(filepath.Join(run, monitor.StatusFile), st) != nil {
+	if run == "" || readJSON(filepath.Join(run, monitor.StatusFile), st) != nil {
 		return nil
 	}
 	return st

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -87,11 +88,17 @@ func (c *container) away() error {
 
 // unseen is the error for a live container of this host whose monitor cannot
 // be reached from here.
-func (c *container) unseen() error {
+func (c *container) unseen(run string) error {
 	p, _ := placeOf(&c.Record)
-	return errs.WithHint(errs.New(errs.Unavailable,
-		"cannot reach the monitor of container %q: its runtime directory %s cannot be seen from here", c.Name, p.Run),
-		"use the shell or the job that started it")
+	why, hint := "its runtime directory "+p.Run+" cannot be seen from here", "use the shell or the job that started it"
+	switch {
+	case p.PID == 0:
+		why, hint = "another command is just starting it", "try it again"
+	case p.Run == run:
+		why = fmt.Sprintf("its runtime directory was removed, and process %d does not make it again", p.PID)
+		hint = fmt.Sprintf("look with \"ps %d\" whether it is stopped, or belongs to another pid namespace", p.PID)
+	}
+	return errs.WithHint(errs.New(errs.Unavailable, "cannot reach the monitor of container %q: %s", c.Name, why), "%s", hint)
 }
 
 // reach finds the runtime directory of a live monitor that does not hold the
