@@ -176,12 +176,14 @@ func newBoxIn(t testing.TB, base string, args []string, opts ...option) *box {
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	files := filepath.Join(base, "files")
 	cfg := &monitor.Config{
 		ID: id, Name: "box", DataDir: data, RunDir: run,
 		Rootfs: spec.Rootfs{Driver: "overlay", Lowers: []string{layer},
 			Upper: filepath.Join(data, "upper"), Work: filepath.Join(data, "work")},
-		Network:    spec.NetworkPlan{Mode: spec.NetNone, ID: id, Name: "box"},
-		Files:      monitor.Files{Hostname: run + "/hostname", Hosts: run + "/hosts", ResolvConf: run + "/resolv.conf", Host: "box"},
+		Network: spec.NetworkPlan{Mode: spec.NetNone, ID: id, Name: "box"},
+		Files: monitor.Files{Dir: files, Hostname: files + "/hostname", Hosts: files + "/hosts",
+			ResolvConf: files + "/resolv.conf", Host: "box"},
 		StopSignal: "SIGTERM", StopTimeout: 10, Logging: spec.Logging{Driver: "none"},
 	}
 	in := &ocispec.Input{ID: id, Host: ocispec.ProbeHost(ocispec.Probe{}),
@@ -439,7 +441,6 @@ func (b *box) gone() {
 		_, err := os.Lstat(b.cfg.RunDir)
 		return errors.Is(err, os.ErrNotExist)
 	})
-	if monitor.Alive(b.paths()) {
-		b.t.Error("the monitor counts as alive")
-	}
+	// The locks go after the directory, in the same moment.
+	eventually(b.t, "the monitor no longer counts as alive", func() bool { return !monitor.Alive(b.paths()) })
 }
