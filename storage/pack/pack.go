@@ -287,7 +287,8 @@ func (p *packer) directory(dir int, base string, h *tar.Header, st *unix.Stat_t)
 		unix.Close(fd)
 		return err
 	}
-	changed, err := p.dir(fd, name, opaque, time.Unix(st.Mtim.Sec, 0))
+	// Whole file systems have nothing below that a directory could hide.
+	changed, err := p.dir(fd, name, opaque && p.o.Layer, time.Unix(st.Mtim.Sec, 0))
 	if err != nil {
 		return err
 	}

@@ -158,6 +158,15 @@ func TestNamesThatLookLikeMarks(t *testing.T) {
 	}
 }
 
+// A container may give its directories the attribute that overlays write, and
+// a mount with other marks shows it. In an archive of the files it is no file.
+func TestOpaqueOnlyInLayers(t *testing.T) {
+	dir := write(t, t.TempDir(), "a/f")
+	must(t, unix.Setxattr(filepath.Join(dir, "a"), "user.overlay.opaque", []byte("y"), 0))
+	same(t, "files", first(packed(t, dir, Options{})), []string{"a/", "a/f"})
+	same(t, "layer", first(packed(t, dir, Options{Layer: true})), []string{"a/", "a/.wh..wh..opq", "a/f"})
+}
+
 func changes(t *testing.T, upper string, fuse bool, lowers ...string) (out []string) {
 	t.Helper()
 	list, err := Changes(upper, lowers, fuse)
