@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/network/fds"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -38,6 +39,11 @@ type Set struct {
 // caller closes the set.
 func Listen(ctx context.Context, ports []spec.Port) (*Set, error) {
 	s := &Set{}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && uint64(len(ports))+fds.Reserved > limit.Cur {
+		return nil, errs.WithHint(errs.New(errs.Unavailable, "cannot publish %d ports: a process may have %d open files here", len(ports), limit.Cur),
+			"publish fewer, or raise the limit before: ulimit -n %d", len(ports)+2*fds.Reserved)
+	}
 	for _, p := range ports {
 		if err := s.bind(ctx, p); err != nil {
 			s.Close()

@@ -484,3 +484,16 @@ func TestConnectsMakeRoom(t *testing.T) {
 		t.Errorf("the end took %v", took)
 	}
 }
+
+// More ports than a process may have files are refused before any is bound.
+func TestListenBeyondTheLimit(t *testing.T) {
+	many := make([]spec.Port, 1<<21)
+	for i := range many {
+		many[i] = spec.Port{ContainerPort: 80, Protocol: "tcp"}
+	}
+	begin := time.Now()
+	_, err := Listen(t.Context(), many)
+	if !errs.Is(err, errs.Unavailable) || !strings.Contains(errs.HintOf(err), "ulimit -n") || time.Since(begin) > time.Second {
+		t.Errorf("%v after %s", err, time.Since(begin))
+	}
+}
