@@ -8,13 +8,10 @@ import (
 	"path/filepath"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
+	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/rootless/cgroup"
 )
-
-// cgroupFile, in the runtime directory, names the cgroup below which the
-// container's was made: whoever clears up after a killed monitor removes it.
-const cgroupFile = "cgroup"
 
 // cgroupFacts tells what limits a container can have here. base is what
 // prepareCgroup has made, empty where nothing is to be made yet.
@@ -46,14 +43,14 @@ func (e *Engine) prepareCgroup(ctx context.Context, id string, l *launching) (p 
 		return cgroup.Place{V2: p.V2, Reason: err.Error()}, "", nil
 	}
 	if p.Kind == cgroup.Direct {
-		err = atomicfile.Write(filepath.Join(e.dirs.ContainerRun(id), cgroupFile), []byte(base), 0o600, atomicfile.Volatile)
+		err = atomicfile.Write(filepath.Join(e.dirs.ContainerRun(id), monitor.CgroupFile), []byte(base), 0o600, atomicfile.Volatile)
 	}
 	return p, base, err
 }
 
 // clearCgroup removes what a killed monitor left in the cgroup tree.
 func (e *Engine) clearCgroup(id string) {
-	base, err := os.ReadFile(filepath.Join(e.dirs.ContainerRun(id), cgroupFile))
+	base, err := os.ReadFile(filepath.Join(e.dirs.ContainerRun(id), monitor.CgroupFile))
 	if err != nil {
 		return
 	}

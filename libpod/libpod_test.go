@@ -19,6 +19,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/rootless/userns"
 )
 
 // testEngine is an engine in directories of its own, which collects notices.
@@ -165,6 +166,13 @@ func TestLostDatabase(t *testing.T) {
 		t.Errorf("a running one was taken: %v", err)
 	}
 	lock.Close()
+	// One that was only begun has nothing to keep.
+	begun := strings.Repeat("cd", 32)
+	write(t, filepath.Join(e.dirs.Container(begun), monitor.LockFile), "")
+	e.removeUnmade()
+	if _, err := os.Lstat(e.dirs.Container(begun)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("begun and left: %v", err)
+	}
 	if err := e.adopt("kept"); err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +194,33 @@ func TestLostDatabase(t *testing.T) {
 	}
 	if leaks, err := e.Leaks(t.Context()); err != nil || len(leaks) != 0 {
 		t.Errorf("leaks %q %v", leaks, err)
+	}
+}
+
+// A monitor of an older proa has no lock in the data directory. With its runtime
+// directory gone, its process is what shows that it lives.
+func TestMonitorWithoutLock(t *testing.T) {
+	e, notices := testEngine(t)
+	start, err := userns.StartTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := running
+	r.Place = e.here(&monitor.Status{MonitorPID: os.Getpid(), MonitorStart: start})
+	c := stored(t, e, "old", r, nil)
+	if got, err := e.load(t.Context(), "old"); err != nil || !got.running() || len(*notices) != 0 {
+		t.Fatalf("%+v %v %q", got, err, *notices)
+	}
+	if err := e.Remove(t.Context(), "old", RemoveOptions{Force: true}); !errs.Is(err, errs.Unavailable) {
+		t.Errorf("rm -f: %v", err)
+	}
+	if err := e.Start(t.Context(), "old", StartOptions{}); err != nil {
+		t.Errorf("start of a running one: %v", err)
+	}
+	// One that could have been locked, and is not, is dead.
+	write(t, filepath.Join(e.dirs.Container(c.ID), monitor.LockFile), "")
+	if got, err := e.load(t.Context(), "old"); err != nil || got.State != lifecycle.Exited || got.ExitCode != 137 {
+		t.Errorf("%+v %v", got, err)
 	}
 }
 

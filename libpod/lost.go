@@ -111,6 +111,9 @@ func subdirs(dir string) (names []string, err error) {
 
 // checkLost reports what has no record, and with repair gives it one.
 func (e *Engine) checkLost(ctx context.Context, repair bool) (list []CheckFinding, err error) {
+	if repair {
+		e.removeUnmade()
+	}
 	volumes, containers, err := e.findLost()
 	if err != nil || len(volumes)+len(containers) == 0 {
 		return nil, err
@@ -151,6 +154,30 @@ func (e *Engine) checkLost(ctx context.Context, repair bool) (list []CheckFindin
 		list = append(list, f)
 	}
 	return list, nil
+}
+
+// removeUnmade removes the data directories of containers that were begun and
+// never recorded: a loss of power can leave one without the runtime directory by
+// which it would be found.
+func (e *Engine) removeUnmade() {
+	ids, _ := subdirs(e.dirs.Container(""))
+	for _, id := range ids {
+		p := e.paths(id)
+		if len(id) != idLength || !holdsNothing(p.Data) {
+			continue
+		}
+		hold, err := monitor.Lock(p)
+		if err != nil {
+			continue // it is being made
+		}
+		if db, err := e.db(); err == nil {
+			if row, err := db.Get(id); row == nil && err == nil && holdsNothing(p.Data) {
+				_ = os.RemoveAll(p.Data)
+			}
+		}
+		_ = os.RemoveAll(p.Run)
+		_ = hold.Close()
+	}
 }
 
 // adopt gives the directory of a volume a record. Its name may be that of an

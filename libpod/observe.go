@@ -262,10 +262,14 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 	}
 	if c.exit = readExit(e.dirs.Container(row.ID)); c.exit != nil {
 		o.Exit = observedExit(c.exit)
-	} else if !ours && row.State.Live() && monitor.Alive(e.paths(row.ID)) {
-		// Somebody has begun to remove it since the look at the locks: that it
-		// left no word proves nothing.
+	} else if !ours && row.State.Live() && (monitor.Alive(e.paths(row.ID)) || e.runsWithoutLock(row)) {
+		// Somebody has begun to remove it since the look at the locks, or its
+		// monitor could not take the one that is left: that it left no word
+		// proves nothing.
 		c.locked, o.Locked, o.Status = true, true, nil
+		if !o.RunDir {
+			c.run = ""
+		}
 	}
 	return c, o
 }

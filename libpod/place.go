@@ -55,7 +55,7 @@ func (e *Engine) paths(id string) monitor.Paths {
 // elsewhere returns the name of the other host where a record is under way, ""
 // where there is none.
 func elsewhere(row *state.Container) string {
-	if !row.State.UnderWay() && !row.AutoRemove {
+	if !row.State.UnderWay() && !(row.AutoRemove && row.State == lifecycle.Exited) {
 		return "" // at rest: it belongs to whoever takes its lock
 	}
 	p, known := placeOf(&row.Record)
@@ -100,6 +100,18 @@ func (c *container) unseen(run string) error {
 		hint = fmt.Sprintf("look with \"ps %d\" whether it is stopped, or belongs to another pid namespace", p.PID)
 	}
 	return errs.WithHint(errs.New(errs.Unavailable, "cannot reach the monitor of container %q: %s", c.Name, why), "%s", hint)
+}
+
+// runsWithoutLock reports that the monitor of a record is there although it holds
+// no lock in the data directory: one of an older proa, or on a file system without
+// locks. Its runtime directory, where the other lock was, is gone.
+func (e *Engine) runsWithoutLock(row *state.Container) bool {
+	p, known := placeOf(&row.Record)
+	if !known || p.PID == 0 || !p.Host.SameBoot(hostid.Self()) || monitor.Lockable(e.dirs.Container(row.ID)) {
+		return false
+	}
+	start, err := userns.StartTime(p.PID)
+	return err == nil && start == p.Start
 }
 
 // reach finds the runtime directory of a live monitor that does not hold the

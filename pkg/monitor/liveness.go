@@ -20,6 +20,9 @@ const (
 	SocketFile = "sock"
 	StatusFile = "status.json"
 	LogFile    = "monitor.log" // what the monitor itself says: nothing, as a rule
+	// CgroupFile names the cgroup below which the container's was made: whoever
+	// clears up after a killed monitor removes it.
+	CgroupFile = "cgroup"
 	// ExitFile lies in the data directory.
 	ExitFile = "exit.json"
 )
@@ -182,6 +185,18 @@ func Locked(dir string) bool {
 	// A shared lock, so that two commands that ask at once do not see each
 	// other and take a dead monitor for a live one.
 	return errors.Is(filelock.Flock(f, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// Lockable reports that a directory has a lock file which can be locked: a monitor
+// that lives holds it.
+func Lockable(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, LockFile))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	defer f.Close()
+	err = filelock.Flock(f, unix.LOCK_SH|unix.LOCK_NB)
+	return err == nil || !lockless(err)
 }
 
 // Clear removes the runtime directory that a killed monitor left behind. It

@@ -24,6 +24,7 @@ import (
 type runDir struct {
 	mu    sync.Mutex // held while it is made again, or removed
 	watch *os.File   // the directory, while the kernel tells about it
+	kept  []byte     // monitor.CgroupFile, which the front end has written
 	left  bool       // it is given up
 	again *time.Timer
 }
@@ -38,7 +39,7 @@ const (
 )
 
 // watchRunDir has the kernel send SIGIO when a file of the runtime directory is
-// removed. Nothing removes one there in a container's life. A kernel without
+// removed. In a container's life that is only the one that becomes a new status. A kernel without
 // dnotify costs the promptness only.
 func (s *supervisor) watchRunDir() {
 	dir, err := os.Open(s.o.RunDir)
@@ -47,6 +48,8 @@ func (s *supervisor) watchRunDir() {
 	}
 	if s.runDir.watch != nil {
 		_ = s.runDir.watch.Close()
+	} else {
+		s.runDir.kept, _ = os.ReadFile(filepath.Join(s.o.RunDir, monitor.CgroupFile))
 	}
 	s.runDir.watch = dir
 	_, _ = unix.FcntlInt(dir.Fd(), unix.F_NOTIFY, dnDelete|dnMultishot)
@@ -78,6 +81,9 @@ func (s *supervisor) restoreRunDir() {
 	_ = s.server.listenAgain()
 	if r, ok := s.net.link.(interface{ Restore() }); ok {
 		r.Restore()
+	}
+	if s.runDir.kept != nil {
+		_ = os.WriteFile(filepath.Join(s.o.RunDir, monitor.CgroupFile), s.runDir.kept, 0o600)
 	}
 	s.update(func(*monitor.Status) {}) // last: who sees it finds the rest
 	s.watchRunDir()
