@@ -43,7 +43,8 @@ func (e *Engine) prepareCgroup(ctx context.Context, id string, l *launching) (p 
 		return cgroup.Place{V2: p.V2, Reason: err.Error()}, "", nil
 	}
 	if p.Kind == cgroup.Direct {
-		err = atomicfile.Write(filepath.Join(e.dirs.ContainerRun(id), monitor.CgroupFile), []byte(base), 0o600, atomicfile.Volatile)
+		file := filepath.Join(e.dirs.ContainerRun(id), monitor.CgroupFile)
+		err = atomicfile.Write(file, []byte(base), 0o600, atomicfile.Volatile)
 	}
 	return p, base, err
 }

@@ -77,7 +77,8 @@ func (e *Engine) Commit(ctx context.Context, ref string, o CommitOptions) (id st
 			return "", errs.New(errs.Invalid, "cannot read the configuration: %w", err)
 		}
 	}
-	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Fuse: b.Rootfs.Driver == overlay.FuseDriver, Config: config, Changes: o.Changes,
+	r := storage.CommitOptions{Image: c.ImageID, Upper: b.Rootfs.Upper, Fuse: b.Rootfs.Driver == overlay.FuseDriver,
+		Config: config, Changes: o.Changes,
 		Command: strings.Join(c.Command, " "), Author: o.Author, Message: o.Message, Name: o.Name, Docker: o.Docker}
 	if o.Squash {
 		r.Squash = &b.Rootfs

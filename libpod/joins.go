@@ -47,11 +47,13 @@ func (e *Engine) joinable(ctx context.Context, ref string) (*monitor.Status, err
 		return nil, err
 	}
 	if !c.running() || c.status == nil || c.status.PID == 0 {
-		return nil, errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name), "proa start %s", c.Name)
+		return nil, errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name),
+			"proa start %s", c.Name)
 	}
 	if c.run != e.dirs.ContainerRun(c.ID) {
 		return nil, errs.WithHint(errs.New(errs.Unsupported,
-			"cannot join the namespaces of container %q: it runs with another runtime directory, in a user namespace of its own", c.Name),
+			"cannot join the namespaces of container %q: it runs with another runtime directory, in a user namespace of its own",
+			c.Name),
 			"use the shell or the job that started it")
 	}
 	return c.status, nil

@@ -46,7 +46,9 @@ func (e *Engine) findLost() (volumes, containers []lost, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	cdirs = slices.DeleteFunc(cdirs, func(id string) bool { return len(id) != idLength || holdsNothing(e.dirs.Container(id)) })
+	cdirs = slices.DeleteFunc(cdirs, func(id string) bool {
+		return len(id) != idLength || holdsNothing(e.dirs.Container(id))
+	})
 	db, err := e.db()
 	if err != nil {
 		return nil, nil, err

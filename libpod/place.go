@@ -93,8 +93,8 @@ func (c *container) unseen(run string) error {
 	why, hint := "its runtime directory "+p.Run+" cannot be seen from here", "use the shell or the job that started it"
 	switch {
 	case p.PID == 0:
-		return errs.WithHint(errs.New(errs.State, "container %q is not running yet: another command is just starting it", c.Name),
-			"try it again")
+		return errs.WithHint(errs.New(errs.State,
+			"container %q is not running yet: another command is just starting it", c.Name), "try it again")
 	case p.Run == run:
 		why = fmt.Sprintf("its runtime directory was removed, and process %d does not make it again", p.PID)
 		hint = fmt.Sprintf("look with \"ps %d\" whether it is stopped, or belongs to another pid namespace", p.PID)

@@ -41,7 +41,8 @@ func Listen(ctx context.Context, ports []spec.Port) (*Set, error) {
 	s := &Set{}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && uint64(len(ports))+fds.Reserved > limit.Cur {
-		return nil, errs.WithHint(errs.New(errs.Unavailable, "cannot publish %d ports: a process may have %d open files here", len(ports), limit.Cur),
+		return nil, errs.WithHint(errs.New(errs.Unavailable,
+			"cannot publish %d ports: a process may have %d open files here", len(ports), limit.Cur),
 			"publish fewer, or raise the limit before: ulimit -n %d", len(ports)+2*fds.Reserved)
 	}
 	for _, p := range ports {

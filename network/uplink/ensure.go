@@ -193,7 +193,8 @@ func (o Options) choose() ([]Driver, string, error) {
 		}
 		out = append(out, d)
 	}
-	return append(out, None), strings.TrimSuffix("containers on bridges cannot reach the outside: "+strings.Join(why, "; "), ": "), nil
+	text := "containers on bridges cannot reach the outside: " + strings.Join(why, "; ")
+	return append(out, None), strings.TrimSuffix(text, ": "), nil
 }
 
 // launch starts one process with one driver and waits until the network is up.

@@ -75,7 +75,8 @@ func (s *stage) digest(ctx context.Context, r *reading) (string, error) {
 		// is a letter.
 		return r.from.id, nil
 	}
-	key := cache.NewKey("content", r.from.id, jsonText(w.Paths), jsonText(w.Inline), jsonText(w.Exclude), strconv.FormatBool(w.Parents)).Sum()
+	key := cache.NewKey("content", r.from.id, jsonText(w.Paths), jsonText(w.Inline), jsonText(w.Exclude),
+		strconv.FormatBool(w.Parents)).Sum()
 	if known, ok := s.knownDigest(ctx, key); ok {
 		s.note(key, known)
 		return known.Content, nil

@@ -167,7 +167,8 @@ func resourceFlags(f *flagSet, r *spec.Resources) {
 	parsed(f, &r.CPUQuota, "cpu-quota", "", "int", "Limit CPU CFS (Completely Fair Scheduler) quota", parseInt64)
 	parsed(f, &r.CpusetCPUs, "cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", spec.ParseCpuset)
 	parsed(f, &r.CpusetMems, "cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", spec.ParseCpuset)
-	parsed(f, &r.PidsLimit, "pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited; 2048 where cgroups are delegated)", parsePidsLimit)
+	parsed(f, &r.PidsLimit, "pids-limit", "", "int",
+		"Tune container pids limit (set -1 for unlimited; 2048 where cgroups are delegated)", parsePidsLimit)
 	parsed(f, &r.ShmSize, "shm-size", "", "bytes", "Size of /dev/shm", spec.ParseSize)
 	parsedList(f, &r.Ulimits, "ulimit", "", "ulimit", "Ulimit options", spec.ParseUlimit)
 	f.text(&r.CgroupParent, "cgroup-parent", "", "Optional parent cgroup for the container")

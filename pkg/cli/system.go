@@ -107,7 +107,8 @@ func systemCheckCommand() *command {
 			f.text(&host, "forget-host", "",
 				"Give up the containers of another host that shares this data directory and will not come back; check nothing")
 			f.boolean(&o.Quick, "quick", "q", "Look at the records only, read no layer")
-			f.boolean(&o.Repair, "repair", "r", "Remove what is broken and not in use: it can be pulled again; give volumes their record")
+			f.boolean(&o.Repair, "repair", "r",
+				"Remove what is broken and not in use: it can be pulled again; give volumes their record")
 			f.refuse("broken images are removed by --repair unless containers use them", "remove the container first", "force|f!", "max|m")
 			return func(ctx context.Context, a *app, args []string) error {
 				if host != "" {
@@ -265,7 +266,8 @@ func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) (f
 	before, err := e.DiskUsage(ctx)
 	nothing := err == nil && before.BuildCache.Total == 0 && !cache.Abandoned(e.BuildSecretDir()) &&
 		!cache.Abandoned(filepath.Join(e.BuildCacheDir(), "tmp"))
-	if err != nil || nothing || slices.ContainsFunc(filters, func(f string) bool { return !strings.HasPrefix(f, "until=") }) {
+	other := func(f string) bool { return !strings.HasPrefix(f, "until=") }
+	if err != nil || nothing || slices.ContainsFunc(filters, other) {
 		return 0, err
 	}
 	if err := runBuilderPrune(ctx, a, all, filters); err != nil {

@@ -102,7 +102,8 @@ func (e *Engine) MountLayer(ctx context.Context, top engine.Layer) (string, func
 func (e *Engine) Run(ctx context.Context, s engine.RunStep) (int, error) {
 	img := spec.ImageConfig{Architecture: s.Architecture, Env: s.Config.Env, User: s.Config.User, WorkingDir: s.Config.WorkingDir}
 	return e.pod.RunStep(ctx, libpod.Step{
-		Rootfs: s.Rootfs, Spec: s.Container, Image: img, In: s.In, Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started, Mounted: s.Mounted,
+		Rootfs: s.Rootfs, Spec: s.Container, Image: img, In: s.In, Stdout: s.Stdout, Stderr: s.Stderr,
+		Started: s.Started, Mounted: s.Mounted,
 	})
 }
 
