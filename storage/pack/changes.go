@@ -115,12 +115,9 @@ func (c *comparer) entry(dir int, base, name string, lowers []string) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
-	fd, err := openDir(dir, base)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return nil // it is another one by now
-	}
-	if err != nil {
-		return &os.PathError{Op: "open", Path: name, Err: err}
+	fd, err := openEntry(dir, base, name)
+	if fd < 0 || err != nil {
+		return err
 	}
 	return c.dir(fd, name, further)
 }
@@ -180,6 +177,19 @@ func (c *comparer) endsAt(dir string) bool {
 	var st unix.Stat_t
 	return overlay.HasOpaque(fd, c.fuse) ||
 		c.fuse && unix.Fstatat(fd, overlay.OpaqueName, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+// openEntry opens the directory base that was just seen in dir; name is its path, for
+// messages. -1: it is no directory any more.
+func openEntry(dir int, base, name string) (int, error) {
+	fd, err := openDir(dir, base)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return fd, nil
 }
 
 func openDir(at int, name string) (int, error) {

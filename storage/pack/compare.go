@@ -113,12 +113,9 @@ func (t *twoTrees) entry(dir, oldDir int, was bool, base, name string) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
-	fd, err := openDir(dir, base)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return nil // it is another one by now
-	}
-	if err != nil {
-		return &os.PathError{Op: "open", Path: name, Err: err}
+	fd, err := openEntry(dir, base, name)
+	if fd < 0 || err != nil {
+		return err
 	}
 	oldFD := -1
 	if was && old.Mode&unix.S_IFMT == unix.S_IFDIR {
