@@ -82,6 +82,20 @@ func TestEnvironmentAndUser(t *testing.T) {
 	}
 }
 
+// Whoever is told that the process runs finds its health in the status.
+func TestHealthFromTheStart(t *testing.T) {
+	for range 5 {
+		b := newBox(t, []string{"sleep", "1000"}, func(cfg *monitor.Config, _ *ocispec.Input) {
+			cfg.Health = &spec.Health{Test: []string{"CMD", "true"}, Interval: time.Hour}
+		})
+		b.mustStart()
+		if st := b.status(); st.State != monitor.StateRunning || st.Health == nil || st.Health.Status != "starting" {
+			t.Errorf("status %+v, health %+v", st.State, st.Health)
+		}
+		b.h.Kill()
+	}
+}
+
 func TestFailedStarts(t *testing.T) {
 	dir := func(d string) option {
 		return func(_ *monitor.Config, in *ocispec.Input) { in.Spec.Process.Dir = d }
