@@ -138,8 +138,8 @@ func (e *Engine) save(ctx context.Context, c *container, next lifecycle.Record, 
 	}
 	ok, err := db.Update(c.Container, next, ev)
 	if ballast.Full(err) {
-		// Whoever only looks goes on with what was found. What it was found by
-		// stays: a later command has to find it, too.
+		// A command that only looks goes on with what it found. The files that it
+		// found it by stay, so that a later command finds it, too.
 		c.Record = next
 		return c, nil
 	}

@@ -287,7 +287,7 @@ func (e *Engine) startAgain(ctx context.Context, row *state.Container, body *sta
 		return nil, err
 	}
 	if cfg.Rootfs.Driver != body.Rootfs.Driver {
-		// Who reads the writable layer must know what marks there are in it.
+		// Readers of the writable layer must know whose marks are in it.
 		if err := e.rewrite(row, &cfg.Rootfs, state.Event{}, func(*lifecycle.Record) {}); err != nil {
 			return nil, err
 		}

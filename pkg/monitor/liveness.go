@@ -49,8 +49,8 @@ type Hold struct {
 	Data *os.File // nil: no data directory, or its file system knows no locks
 }
 
-// Close lets go. It is safe to call twice. The run lock goes first: whoever
-// then gets the data lock, which is taken first, gets both.
+// Close releases the locks. It is safe to call twice. The run lock goes first:
+// Lock takes the data lock first, so that it then gets both.
 func (h *Hold) Close() error {
 	var err error
 	for _, f := range []*os.File{h.Run, h.Data} {
@@ -69,8 +69,9 @@ func (h *Hold) Close() error {
 // then.
 func Lock(p Paths) (*Hold, error) { return lock(p, false) }
 
-// LockNew is Lock for a container that is being made, whose name nobody else
-// has: it makes both directories, and waits for who takes them for left-overs.
+// LockNew is Lock for a container that is being made, whose id nobody else has. It
+// makes both directories. A command that clears left-overs away may hold their locks
+// for a moment: LockNew waits for it.
 func LockNew(p Paths) (*Hold, error) { return lock(p, true) }
 
 func lock(p Paths, fresh bool) (*Hold, error) {
@@ -94,7 +95,7 @@ func lock(p Paths, fresh bool) (*Hold, error) {
 		}
 		switch {
 		case fresh && (errors.Is(err, os.ErrNotExist) || errs.Is(err, errs.State)):
-			// Somebody takes it for a left-over.
+			// A command is just clearing it away as a left-over.
 			time.Sleep(100 * time.Microsecond)
 			continue
 		case err != nil && !lockless(err):
@@ -111,7 +112,7 @@ func lock(p Paths, fresh bool) (*Hold, error) {
 		if !errors.Is(err, os.ErrNotExist) && !(fresh && errs.Is(err, errs.State)) {
 			return nil, err
 		}
-		// A dying monitor, or who takes it for a left-over, removed the
+		// A dying monitor, or a command that clears left-overs away, removed the
 		// directory in between, or is about to.
 		time.Sleep(100 * time.Microsecond)
 	}

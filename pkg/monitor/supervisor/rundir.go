@@ -29,18 +29,20 @@ type runDir struct {
 	again *time.Timer
 }
 
-// restoreDelay lets whoever removes a whole tree come to its end.
+// restoreDelay lets a running rm -rf come to its end: it fails on a directory that
+// fills again meanwhile.
 const restoreDelay = time.Second
 
-// Of fcntl(2)'s F_NOTIFY.
+// Flags of fcntl(2)'s F_NOTIFY. The kernel takes 32 bits; the sign keeps the last
+// one within an int of 32-bit machines.
 const (
-	dnDelete    = 0x8
-	dnMultishot = 0x80000000
+	dnDelete    = 1 << 3
+	dnMultishot = -1 << 31
 )
 
 // watchRunDir has the kernel send SIGIO when a file of the runtime directory is
-// removed. In a container's life that is only the one that becomes a new status. A kernel without
-// dnotify costs the promptness only.
+// removed. Each new status does so, too: it is renamed into place. Without dnotify
+// the directory comes back when a command asks for it.
 func (s *supervisor) watchRunDir() {
 	dir, err := os.Open(s.o.RunDir)
 	if err != nil {
@@ -89,7 +91,7 @@ func (s *supervisor) restoreRunDir() {
 	s.watchRunDir()
 }
 
-// runDirLock is another file once the directory was made again.
+// runDirLock is the lock file in the directory: another one after each restore.
 func (s *supervisor) runDirLock() *os.File {
 	s.runDir.mu.Lock()
 	defer s.runDir.mu.Unlock()

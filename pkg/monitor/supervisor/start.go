@@ -195,7 +195,7 @@ func (s *supervisor) begin() (*run, error) {
 	s.mu.Unlock()
 	s.update(func(st *monitor.Status) {
 		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = monitor.StateRunning, r.pid, pid, start, r.started
-		if s.cfg.Health != nil { // whoever is told of the start finds it
+		if s.cfg.Health != nil { // it is there when the front end is told of the start
 			st.Health = &monitor.HealthStatus{Status: healthStarting}
 		}
 	})

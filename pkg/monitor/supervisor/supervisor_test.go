@@ -82,7 +82,7 @@ func TestEnvironmentAndUser(t *testing.T) {
 	}
 }
 
-// Whoever is told that the process runs finds its health in the status.
+// The status has the health as soon as the front end is told that the process runs.
 func TestHealthFromTheStart(t *testing.T) {
 	for range 5 {
 		b := newBox(t, []string{"sleep", "1000"}, func(cfg *monitor.Config, _ *ocispec.Input) {
