@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -77,22 +78,25 @@ type BaseOptions struct {
 }
 
 // BaseImage finds an image for a platform, pulling it as the policy says. One
-// for another platform than the host's leaves the name to the host's image. Until
-// ReleaseImages, or the end of the process, nobody can remove the image.
+// for another platform than the host's leaves the name to the host's image. Whoever
+// removes the image afterwards leaves its layers to those that hold them: HoldLayers.
 func (e *Engine) BaseImage(ctx context.Context, ref string, o BaseOptions) (*BaseImage, error) {
 	for attempt := 1; ; attempt++ {
 		img, err := e.findBase(ctx, ref, o)
 		if err != nil {
 			return nil, err
 		}
-		if err = e.holdImage(ctx, img); err == nil {
-			return e.baseImage(ref, img)
-		}
-		if !errs.Is(err, errs.NotFound) || attempt == 3 {
-			return nil, err
+		b, err := e.baseImage(ref, img)
+		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 { // else it was removed just now
+			return b, err
 		}
 	}
 }
+
+// HoldLayers keeps all layers that are here or come, also those of images that are
+// removed meanwhile, until release is called or the process ends: a build stands on
+// those of its base images, and its cache may lead to any other.
+func (e *Engine) HoldLayers() (release func() error, err error) { return e.images.HoldLayers() }
 
 func (e *Engine) findBase(ctx context.Context, ref string, o BaseOptions) (*storage.Image, error) {
 	if where, ok := strings.CutPrefix(ref, "oci-layout://"); ok {

@@ -37,7 +37,6 @@ type Engine struct {
 
 	mu       sync.Mutex
 	database *state.DB
-	held     *heldFile // see holdImage
 }
 
 // Open prepares an Engine; nothing is read from disk yet. The caller closes it.

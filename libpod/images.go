@@ -316,12 +316,9 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o RemoveImageOptio
 	return done, nil
 }
 
-// removeUsers removes the stopped containers of an image, none where one runs or a
-// build needs it: then the image stays.
+// removeUsers removes the stopped containers of an image, none where one runs: then
+// the image stays.
 func (e *Engine) removeUsers(ctx context.Context, imageID string) (gone []RemovedContainer, err error) {
-	if held, err := e.heldByBuild(ctx, imageID); held || err != nil {
-		return nil, err
-	}
 	db, err := e.db()
 	if err != nil {
 		return nil, err
@@ -361,13 +358,6 @@ func (e *Engine) imageUsers(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	use := map[string]string{}
-	held, err := e.heldImages()
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range held {
-		use[id] = "image is being used by a running build"
-	}
 	for _, c := range list {
 		var how string
 		switch {

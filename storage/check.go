@@ -58,7 +58,7 @@ func (s *Store) Check(ctx context.Context, o CheckOptions, inUse func(id string)
 			continue
 		}
 		if o.Repair && (inUse == nil || inUse(f.Image) == "") {
-			if _, derr := op.s.deleteImage(op.store, f.Image); derr == nil {
+			if _, derr := op.deleteImage(f.Image, images[i].TopLayer); derr == nil {
 				f.Repaired = true
 			} else {
 				f.Problem += "; it cannot be removed: " + derr.Error()

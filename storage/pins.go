@@ -14,11 +14,12 @@ import (
 	"github.com/proa-containers/proa/pkg/filelock"
 )
 
-// A build stands on layers that its cache knows and only another image has. It
-// keeps a file ops/hold-* locked as long as it lives. An image that is removed
-// meanwhile leaves a pin: a record without a name or a manifest, which nobody
-// lists, and which keeps the layers until no build is left. ops/pins says that
-// there are some.
+// A build stands on the layers of its base images, and on layers that its cache
+// knows and only another image has. It keeps a file ops/hold-* locked as long as it
+// lives: the kernel gives the lock back when the build is killed. An image that is
+// removed meanwhile leaves a pin: a record without a name or a manifest, which
+// nobody lists, and which keeps the layers until no build is left. ops/pins says
+// that there are some.
 
 // flagPin marks the record of a pin.
 const flagPin = "proa-pin"
@@ -84,24 +85,24 @@ func (s *Store) held() bool {
 	return held
 }
 
-// deleteImage deletes an image and returns the ids of the layers that went with
-// it: none while a build may stand on them.
-func (o *op) deleteImage(img *Image) (layers []string, err error) {
+// deleteImage deletes an image with a topmost layer ("": none), and returns the ids of
+// the layers that went with it: none while a build may stand on them.
+func (o *op) deleteImage(id, top string) (layers []string, err error) {
 	unlock, err := o.s.lockFile("ops/hold") // until the layers are gone no build begins to look
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if img.TopLayer != "" && o.s.held() {
+	if top != "" && o.s.held() {
 		if err := os.WriteFile(o.s.pinsFile(), nil, 0o600); err != nil {
 			return nil, err
 		}
-		_, err := o.store.CreateImage("", nil, img.TopLayer, "", &storage.ImageOptions{Flags: map[string]any{flagPin: true}})
+		_, err := o.store.CreateImage("", nil, top, "", &storage.ImageOptions{Flags: map[string]any{flagPin: true}})
 		if err != nil {
 			return nil, err
 		}
 	}
-	return o.s.deleteImage(o.store, img.ID)
+	return o.s.deleteImage(o.store, id)
 }
 
 // dropPins removes all pins with the layers that nobody else needs, once no build

@@ -75,3 +75,29 @@ func TestHeldLayers(t *testing.T) {
 		})
 	}
 }
+
+// A broken image that a repair removes leaves its layers to a build as well.
+func TestHeldLayersRepair(t *testing.T) {
+	s, img := pulled(t)
+	top := s.TopLayer(img)
+	release, err := s.HoldLayers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.root, "overlay-images", img.ID, "manifest"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.Check(context.Background(), CheckOptions{Repair: true}, nil)
+	if err != nil || len(found) != 1 || !found[0].Repaired {
+		t.Fatalf("findings %+v: %v", found, err)
+	}
+	if !s.LayerExists(top.ID) {
+		t.Error("a layer went under a build")
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if s.LayerExists(top.ID) {
+		t.Error("the layers are still there")
+	}
+}

@@ -239,7 +239,7 @@ func (o *op) remove(img *Image, ro RemoveOptions, out *Removal) error {
 	for _, d := range img.RepoDigests {
 		out.Untagged = append(out.Untagged, imagename.Familiar(d))
 	}
-	gone, err := o.deleteImage(img)
+	gone, err := o.deleteImage(img.ID, img.TopLayer)
 	if err != nil {
 		return errs.Wrap(err, "delete image", img.ID[:12])
 	}

@@ -173,7 +173,6 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 	if o.quiet {
 		pulls = nil
 	}
-	defer pod.ReleaseImages()
 	freeLayers, err := pod.HoldLayers()
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 var (
 	dataNames = []string{"state.db*", "containers", "volumes", "init-*", "storage", "artifacts", "build",
 		"images.lock", "rootfs", "files", "reserve", ".overlay-probe-*"}
-	runNames = []string{"userns.lock", "userns.json", "builds", "build", "overlay-probe", "rootfs", "mnt",
+	runNames = []string{"userns.lock", "userns.json", "build", "overlay-probe", "rootfs", "mnt",
 		"c", "net", "storage"}
 )
 
