@@ -24,6 +24,7 @@ type filter struct {
 	ancestors     map[string]bool // image ids
 	ports, expose []portRange
 	before, since time.Time
+	until         []time.Time // created before one of them
 }
 
 type portRange struct {
@@ -34,6 +35,7 @@ type portRange struct {
 var filterKeys = map[string]bool{
 	"id": true, "name": true, "label": true, "status": true, "ancestor": true, "exited": true, "volume": true, "network": true,
 	"publish": true, "expose": true, "before": true, "since": true, "health": true, "is-task": true,
+	"label!": true, "until": true,
 }
 
 var healthWords = []string{"starting", "healthy", "unhealthy", "none"}
@@ -89,6 +91,12 @@ func (f *filter) add(key, v string) error {
 		if _, err := strconv.ParseBool(v); err != nil {
 			return bad
 		}
+	case "until":
+		t, err := spec.ParseWhen(time.Now(), v)
+		if err != nil {
+			return errs.WithHint(bad, "%s", errs.HintOf(err))
+		}
+		f.until = append(f.until, t)
 	case "publish", "expose":
 		r, err := parsePortFilter(v)
 		if err != nil {
@@ -201,19 +209,27 @@ func (f *filter) match(c *container, s *Summary) bool {
 		any("network", func(v string) bool { return slices.Contains(s.Networks, v) }) &&
 		any("health", func(v string) bool { return v == s.Health || v == "none" && s.Health == "" }) &&
 		any("is-task", func(v string) bool { b, _ := strconv.ParseBool(v); return !b }) &&
-		f.matchPorts(c, s) &&
+		f.matchPorts(c, s) && f.matchUntil(c.Created) &&
 		(f.before.IsZero() || c.Created.Before(f.before)) && (f.since.IsZero() || c.Created.After(f.since))
 }
 
+// matchLabels wants each label that is asked for, and none that is excluded.
 func (f *filter) matchLabels(labels map[string]string) bool {
-	for _, want := range f.values["label"] {
+	has := func(want string) bool {
 		k, v, hasValue := strings.Cut(want, "=")
 		got, ok := labels[k]
-		if !ok || hasValue && got != v {
+		return ok && (!hasValue || got == v)
+	}
+	for _, want := range f.values["label"] {
+		if !has(want) {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(f.values["label!"], has)
+}
+
+func (f *filter) matchUntil(created time.Time) bool {
+	return len(f.until) == 0 || slices.ContainsFunc(f.until, created.Before)
 }
 
 func (f *filter) matchPorts(c *container, s *Summary) bool {

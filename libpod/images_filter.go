@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage"
 	"github.com/proa-containers/proa/storage/imagename"
 )
@@ -59,11 +60,8 @@ func (e *Engine) imageCondition(key, v string, list bool) (func(*storage.Summary
 		return func(s *storage.Summary) bool {
 			return s.Digest == v || slices.ContainsFunc(s.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+v) })
 		}, nil
-	case "label!":
-		f := &filter{values: map[string][]string{"label": {v}}}
-		return func(s *storage.Summary) bool { return !f.matchLabels(s.Labels) }, nil
-	case "label":
-		f := &filter{values: map[string][]string{"label": {v}}}
+	case "label", "label!":
+		f := &filter{values: map[string][]string{key: {v}}}
 		return func(s *storage.Summary) bool { return f.matchLabels(s.Labels) }, nil
 	case "reference":
 		return matchReference(v, list), nil
@@ -77,7 +75,7 @@ func (e *Engine) imageCondition(key, v string, list bool) (func(*storage.Summary
 		}
 		return func(s *storage.Summary) bool { return s.Created.After(img.Created) }, nil
 	case "until":
-		t, err := parseUntil(v)
+		t, err := spec.ParseWhen(time.Now(), v)
 		if err != nil {
 			return nil, err
 		}
@@ -112,18 +110,6 @@ func (e *Engine) imageFact(key, v string) (func(*storage.Summary) bool, error) {
 		fact = func(s *storage.Summary) bool { return use[s.ID] > 0 }
 	}
 	return func(s *storage.Summary) bool { return fact(s) == want }, nil
-}
-
-func parseUntil(v string) (time.Time, error) {
-	if d, err := time.ParseDuration(v); err == nil {
-		return time.Now().Add(-d), nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, v, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, errs.WithHint(errs.New(errs.Invalid, "invalid time %q", v), "write an age such as 24h, or a date such as 2006-01-02")
 }
 
 // matchReference matches a pattern against familiar names, with or without tag.

@@ -19,6 +19,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/rmtree"
+	"github.com/proa-containers/proa/pkg/term"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage"
 	"github.com/proa-containers/proa/storage/progress"
@@ -83,7 +84,7 @@ func (e *Engine) insideStreams(ctx context.Context, op string, request, result a
 		return err
 	}
 	if userns.Inside() || os.Geteuid() == 0 {
-		v, err := insideOps()[op](ctx, &insideCall{e, req, std.in, std.out, p})
+		v, err := insideOps()[op](ctx, &insideCall{e, req, term.Interruptible(ctx, std.in), std.out, p})
 		if err != nil || result == nil {
 			return err
 		}
@@ -238,7 +239,7 @@ func serveInside(ctx context.Context, op string, reqF *os.File, p storage.Progre
 	if err != nil {
 		return nil, err
 	}
-	v, err := f(ctx, &insideCall{e, req, os.Stdin, os.Stdout, p})
+	v, err := f(ctx, &insideCall{e, req, term.Interruptible(ctx, os.Stdin), os.Stdout, p})
 	if cerr := e.images.Close(); err == nil {
 		err = cerr
 	}

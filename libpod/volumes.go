@@ -62,11 +62,22 @@ func (e *Engine) VolumeCreate(ctx context.Context, v Volume) (*Volume, error) {
 	return e.VolumeInspect(ctx, v.Name)
 }
 
-// Volumes lists the volumes by name. Filters: name, label, driver, dangling.
+var volumeFilters = []string{"dangling", "driver", "label", "label!", "name", "opt", "scope", "until"}
+
+// Volumes lists the volumes by name, those that match volumeFilters.
 func (e *Engine) Volumes(_ context.Context, filters map[string][]string) ([]Volume, error) {
-	for k := range filters {
-		if !slices.Contains([]string{"name", "label", "driver", "dangling"}, k) {
-			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", k), "filters are name, label, driver, dangling")
+	f := &filter{values: filters}
+	for k, values := range filters {
+		if !slices.Contains(volumeFilters, k) {
+			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", k), "filters are %s", strings.Join(volumeFilters, ", "))
+		}
+		for _, v := range values {
+			if k != "until" {
+				break
+			}
+			if err := f.add(k, v); err != nil {
+				return nil, err
+			}
 		}
 	}
 	db, err := e.db()
@@ -77,7 +88,6 @@ func (e *Engine) Volumes(_ context.Context, filters map[string][]string) ([]Volu
 	if err != nil {
 		return nil, err
 	}
-	labels := &filter{values: filters}
 	var list []Volume
 	for _, r := range rows {
 		v := e.volume(r)
@@ -87,7 +97,13 @@ func (e *Engine) Volumes(_ context.Context, filters map[string][]string) ([]Volu
 		if keep("name", func(x string) bool { return strings.Contains(v.Name, x) }) &&
 			keep("driver", func(x string) bool { return v.Driver == x }) &&
 			keep("dangling", func(x string) bool { return (x == "true" || x == "1") == (len(v.Containers) == 0) }) &&
-			labels.matchLabels(v.Labels) {
+			keep("scope", func(x string) bool { return x == "local" }) &&
+			keep("opt", func(x string) bool {
+				key, value, hasValue := strings.Cut(x, "=")
+				got, ok := v.Options[key]
+				return ok && (!hasValue || got == value)
+			}) &&
+			f.matchLabels(v.Labels) && f.matchUntil(v.Created) {
 			list = append(list, v)
 		}
 	}

@@ -71,7 +71,7 @@ type builder struct {
 // them. With CheckOnly e may be nil. On an error everything that was started is gone, layers of
 // finished steps stay in the cache.
 func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*Result, error) {
-	tmp, removeTmp, err := workDir(&o, e)
+	tmp, removeTmp, err := workDir(ctx, &o, e)
 	if err != nil {
 		return nil, err
 	}
@@ -114,15 +114,15 @@ func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*R
 // workDir makes the private directory of a build, which remove ends, and clears away what
 // killed builds have left. A check has no engine: it is told where, or takes the
 // directory for temporary files.
-func workDir(o *Options, e engine.Engine) (dir string, remove func(), err error) {
+func workDir(ctx context.Context, o *Options, e engine.Engine) (dir string, remove func(), err error) {
 	switch {
 	case e != nil:
-		if err := cache.Clean(e.SecretDir()); err != nil {
+		if err := cache.Clean(ctx, e.SecretDir()); err != nil {
 			return "", nil, err
 		}
-		return cache.WorkDir(filepath.Join(e.CacheDir(), "tmp"))
+		return cache.WorkDir(ctx, filepath.Join(e.CacheDir(), "tmp"))
 	case o.CheckDir != "":
-		return cache.WorkDir(o.CheckDir)
+		return cache.WorkDir(ctx, o.CheckDir)
 	}
 	dir, err = os.MkdirTemp("", "proa-check-")
 	return dir, func() { _ = rmtree.Remove(dir) }, err

@@ -153,7 +153,7 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 		return err
 	}
 	// Only now: standard input may be the context.
-	if err := o.fillContext(a, args); err != nil {
+	if err := o.fillContext(ctx, a, args); err != nil {
 		return err
 	}
 	rep, closeLog, err := o.reporter(a)
@@ -179,7 +179,7 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 	}
 	defer func() { err = errors.Join(err, freeLayers()) }()
 	if o.debug { // the shell comes after the build, on layers that nobody else may know
-		release, err := cache.Hold(pod.BuildCacheDir())
+		release, err := cache.Hold(ctx, pod.BuildCacheDir())
 		if err != nil {
 			return err
 		}
@@ -233,7 +233,7 @@ func debugShell(ctx context.Context, a *app, failed *runner.Failed, engine engin
 
 // lint reports what the linter finds; it needs no images.
 func (o *buildFlags) lint(ctx context.Context, a *app, args []string) error {
-	if err := o.fillContext(a, args); err != nil {
+	if err := o.fillContext(ctx, a, args); err != nil {
 		return err
 	}
 	pod, err := a.pod(ctx)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/local"
@@ -97,14 +96,19 @@ func builderPruneCommand() *command {
 			var pf pruneFlags
 			f.boolean(&o.All, "all", "a", "Also remove what images use, and the directories of cache mounts")
 			f.boolean(&pf.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&pf.filters, "filter", "", `Provide filter values (e.g. "until=24h")`).typ = "filter"
+			f.texts(&pf.filters, "filter", "", `Remove what was last used before: "until=TIME", a date or an age such as 24h`).typ = "filter"
+			f.boolean(&pf.partial, noTotal, "", "Part of another command, which prints the total").hidden = true
 			return func(ctx context.Context, a *app, args []string) error { return pf.buildCache(ctx, a, o) }
 		},
 	}
 }
 
 func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOptions) (err error) {
-	if o.Before, err = f.until(); err != nil {
+	filters, err := f.read("until")
+	if err != nil {
+		return err
+	}
+	if o.Before, err = until(filters); err != nil {
 		return err
 	}
 	pod, err := a.pod(ctx)
@@ -119,10 +123,10 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOption
 	if o.All {
 		what = "all build cache"
 	}
-	if !a.confirm(f.force, "This will remove "+what+".") {
-		return nil
+	if yes, err := a.confirm(ctx, f.force, "This will remove "+what+"."); !yes {
+		return err
 	}
-	if err := cache.Clean(pod.BuildSecretDir()); err != nil {
+	if err := cache.Clean(ctx, pod.BuildSecretDir()); err != nil {
 		return err
 	}
 	p, err := cache.Prune(ctx, pod.BuildCacheDir(), local.Layers{Engine: pod}, o)
@@ -136,25 +140,8 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOption
 	if err != nil {
 		return err
 	}
-	a.out.Println("Total reclaimed space: " + output.Size(p.Size))
+	if !f.partial {
+		a.out.Println("Total reclaimed space: " + output.Size(p.Size))
+	}
 	return nil
-}
-
-// until reads the one filter of a build cache: a time, or how long ago.
-func (f *pruneFlags) until() (before time.Time, err error) {
-	filters, err := parseFilters(f.filters)
-	if err != nil {
-		return before, err
-	}
-	for key, values := range filters {
-		if key != "until" || len(values) != 1 {
-			return before, errs.WithHint(errs.New(errs.Invalid, "invalid filter %q", key), "use until=24h or until=2006-01-02T15:04:05Z")
-		}
-		if d, err := time.ParseDuration(values[0]); err == nil {
-			before = time.Now().Add(-d)
-		} else if before, err = time.Parse(time.RFC3339, values[0]); err != nil {
-			return before, errs.New(errs.Invalid, "invalid filter until=%s: it should be a duration or a time", values[0])
-		}
-	}
-	return before, nil
 }

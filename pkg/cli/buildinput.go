@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"os"
 	"strings"
@@ -13,14 +14,14 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-func (o *buildFlags) fillContext(a *app, args []string) error {
+func (o *buildFlags) fillContext(ctx context.Context, a *app, args []string) error {
 	where := "."
 	if len(args) == 1 {
 		where = args[0]
 	}
 	stdinFile := o.file == "-"
 	if stdinFile {
-		text, err := io.ReadAll(io.LimitReader(a.std.In, 16<<20))
+		text, err := io.ReadAll(io.LimitReader(a.stdin(ctx), 16<<20))
 		if err != nil {
 			return err
 		}
@@ -29,7 +30,7 @@ func (o *buildFlags) fillContext(a *app, args []string) error {
 	if err := a.absoluteContext(&where); err != nil {
 		return err
 	}
-	src, inline, err := source.Parse(where, a.std.In, stdinFile)
+	src, inline, err := source.Parse(where, a.stdin(ctx), stdinFile)
 	if err != nil {
 		return err
 	}

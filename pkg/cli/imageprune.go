@@ -16,7 +16,7 @@ func imagePruneCommand() *command {
 			var o pruneFlags
 			f.boolean(&o.all, "all", "a", "Remove all unused images, not just dangling ones")
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&o.filters, "filter", "", `Provide filter values (e.g. "until=<timestamp>")`).typ = "filter"
+			f.texts(&o.filters, "filter", "", `Remove those that match: "label=KEY[=VALUE]", "label!=KEY[=VALUE]", "until=TIME", "reference=PATTERN"`).typ = "filter"
 			f.refuse("the build cache is another thing", "proa builder prune", "build-cache!")
 			f.refuse("there are no containers of other programs in the store", "leave it away", "external!")
 			return func(ctx context.Context, a *app, args []string) error { return o.images(ctx, a) }
@@ -24,22 +24,24 @@ func imagePruneCommand() *command {
 	}
 }
 
+// imagePruneFilters are Docker's and podman's.
+var imagePruneFilters = []string{"containers", "dangling", "id", "intermediate", "label", "label!", "readonly", "reference", "until"}
+
 func (o *pruneFlags) images(ctx context.Context, a *app) error {
-	filters, err := parseFilters(o.filters)
+	filters, err := o.read(imagePruneFilters...)
 	if err != nil {
 		return err
 	}
 	// Docker's way to write --all.
-	if d := filters["dangling"]; len(d) > 0 {
-		o.all = o.all || d[len(d)-1] == "false" || d[len(d)-1] == "0"
-		delete(filters, "dangling")
+	if err := takeFlag(filters, "dangling", func(v bool) { o.all = o.all || !v }); err != nil {
+		return err
 	}
 	what := "This will remove all dangling images."
 	if o.all {
 		what = "This will remove all images without at least one container associated to them."
 	}
-	if !a.confirm(o.force, what) {
-		return nil
+	if yes, err := a.confirm(ctx, o.force, what); !yes {
+		return err
 	}
 	freed, err := pruneImages(ctx, a, libpod.PruneImagesOptions{All: o.all, Filters: filters})
 	if err == nil {

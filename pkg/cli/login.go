@@ -5,15 +5,14 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/term"
 )
 
 type loginFlags struct {
@@ -70,7 +69,7 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.get {
 		return o.print(a, e)
 	}
-	if err := o.ask(a, e); err != nil {
+	if err := o.ask(ctx, a, e); err != nil {
 		return err
 	}
 	where, err := e.Login(ctx, o.LoginOptions)
@@ -115,12 +114,12 @@ func server(registry string) string {
 
 // ask completes user name and password: from standard input, from what is
 // known, from the person at the terminal.
-func (o *loginFlags) ask(a *app, e Engine) error {
+func (o *loginFlags) ask(ctx context.Context, a *app, e Engine) error {
 	if o.stdin {
 		if o.Username == "" {
 			return errs.WithHint(errs.New(errs.Invalid, "Must provide --username with --password-stdin"), "proa login -u NAME --password-stdin %s", server(o.Registry))
 		}
-		b, err := io.ReadAll(io.LimitReader(a.std.In, 1<<20))
+		b, err := io.ReadAll(io.LimitReader(a.stdin(ctx), 1<<20))
 		o.Password = strings.TrimRight(string(b), "\r\n")
 		return err
 	}
@@ -135,61 +134,42 @@ func (o *loginFlags) ask(a *app, e Engine) error {
 	if o.Username != "" && o.Password != "" {
 		return nil
 	}
-	tty, ok := a.std.In.(*os.File)
-	if !ok || !output.IsTerminal(tty) {
+	tty := a.keyboard()
+	if tty == nil {
 		return errs.WithHint(errs.New(errs.Invalid, "Cannot perform an interactive login from a non TTY device"), "echo PASSWORD | proa login -u NAME --password-stdin %s", server(o.Registry))
 	}
-	return o.converse(a, tty)
+	return o.converse(ctx, a, tty)
 }
 
-func (o *loginFlags) converse(a *app, tty *os.File) error {
-	in := bufio.NewReader(tty)
-	line := func(prompt string) (string, error) {
-		a.out.Print(prompt)
-		_ = a.out.Flush()
-		s, err := in.ReadString('\n')
-		return strings.TrimSpace(s), err
-	}
-	var err error
+// converse asks the person at the terminal for what is missing.
+func (o *loginFlags) converse(ctx context.Context, a *app, tty *os.File) (err error) {
+	in := bufio.NewReader(term.Interruptible(ctx, tty))
 	if o.Username == "" {
-		if o.Username, err = line("Username: "); err != nil {
+		if o.Username, err = a.answer(in, "Username: "); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-	}
-	if o.Username == "" {
-		return errs.New(errs.Invalid, "username is required")
-	}
-	if o.Password == "" {
-		show, err := hideInput(tty)
-		if err != nil {
-			return err
-		}
-		o.Password, err = line("Password: ")
-		show()
-		a.out.Println("")
-		if err != nil {
-			return err
+		if o.Username = strings.TrimSpace(o.Username); o.Username == "" {
+			return o.missing(a, err, "username is required")
 		}
 	}
 	if o.Password == "" {
-		return errs.New(errs.Invalid, "password is required")
+		if o.Password, err = a.secret(in, tty, "Password: "); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if o.Password = strings.TrimSpace(o.Password); o.Password == "" {
+			return o.missing(a, nil, "password is required")
+		}
 	}
 	return nil
 }
 
-// hideInput stops the terminal from showing what is typed until show is called.
-func hideInput(tty *os.File) (show func(), err error) {
-	fd := int(tty.Fd())
-	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return nil, err
+// missing is the error about a question that got no answer. After Ctrl-D the
+// cursor still stands behind the question.
+func (o *loginFlags) missing(a *app, end error, text string) error {
+	if end != nil {
+		a.out.Println("")
 	}
-	hidden := *t
-	hidden.Lflag &^= unix.ECHO
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
-		return nil, err
-	}
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, t) }, nil
+	return errs.WithHint(errs.New(errs.Invalid, "%s", text), "type it, or: proa login -u NAME --password-stdin %s", server(o.Registry))
 }
 
 func logoutCommand() *command {

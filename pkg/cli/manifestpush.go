@@ -56,7 +56,7 @@ func (o *manifestPushFlags) run(ctx context.Context, a *app, e Engine, args []st
 	if o.RemoteOptions, err = o.remote.options(a); err != nil {
 		return err
 	}
-	if o.Sign, err = o.sign.options(a); err != nil {
+	if o.Sign, err = o.sign.options(ctx, a); err != nil {
 		return err
 	}
 	digest, err := e.ManifestPush(ctx, args[0], o.ManifestPushOptions, a.progressTo(o.quiet))

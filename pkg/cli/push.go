@@ -83,7 +83,7 @@ func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.Encrypt == nil && o.EncryptOnly != nil {
 		return errs.WithHint(errs.New(errs.Invalid, "--encrypt-layer is for an encrypted image"), "add --encryption-key jwe:PUBLIC.pem")
 	}
-	if o.Sign, err = o.sign.options(a); err != nil {
+	if o.Sign, err = o.sign.options(ctx, a); err != nil {
 		return err
 	}
 	e, err := a.engine(ctx)

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"os"
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
@@ -118,21 +117,4 @@ func parseFilters(values []string) (map[string][]string, error) {
 		m[k] = append(m[k], strings.TrimSpace(val))
 	}
 	return m, nil
-}
-
-// confirm asks a yes or no question on the terminal; without one the answer is
-// no.
-func (a *app) confirm(force bool, warning string) bool {
-	if force {
-		return true
-	}
-	a.out.Print("WARNING! " + warning + "\nAre you sure you want to continue? [y/N] ")
-	_ = a.out.Flush()
-	in, ok := a.std.In.(*os.File)
-	if !ok {
-		return false
-	}
-	b := make([]byte, 16)
-	n, _ := in.Read(b)
-	return strings.EqualFold(strings.TrimSpace(string(b[:n])), "y")
 }

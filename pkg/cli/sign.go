@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/term"
 )
 
 // signFlags are the flags of commands that sign what they push.
@@ -32,7 +32,7 @@ func (o *signFlags) register(f *flagSet) {
 
 // options reads the passphrase, from its file or from the person at the
 // terminal.
-func (o *signFlags) options(a *app) (s libpod.SignOptions, err error) {
+func (o *signFlags) options(ctx context.Context, a *app) (s libpod.SignOptions, err error) {
 	if err := a.absolute(&o.sigstore, &o.params, &o.passphrase); err != nil {
 		return s, err
 	}
@@ -61,7 +61,7 @@ func (o *signFlags) options(a *app) (s libpod.SignOptions, err error) {
 	case file != "":
 		s.Passphrase, err = readPassphrase(file)
 	case s.SigstoreKey != "":
-		s.Passphrase, err = a.askPassphrase("Passphrase for key " + s.SigstoreKey + ": ")
+		s.Passphrase, err = a.askPassphrase(ctx, "Passphrase for key "+s.SigstoreKey+": ")
 	}
 	return s, err
 }
@@ -86,22 +86,16 @@ func readPassphrase(path string) (*string, error) {
 }
 
 // askPassphrase asks a person.
-func (a *app) askPassphrase(prompt string) (*string, error) {
-	tty, ok := a.std.In.(*os.File)
-	if !ok || !output.IsTerminal(tty) {
+func (a *app) askPassphrase(ctx context.Context, prompt string) (*string, error) {
+	tty := a.keyboard()
+	if tty == nil {
 		return nil, errs.WithHint(errs.New(errs.Invalid, "nobody is here to type the passphrase"), "add --sign-passphrase-file FILE")
 	}
-	show, err := hideInput(tty)
-	if err != nil {
-		return nil, err
+	text, err := a.secret(bufio.NewReader(term.Interruptible(ctx, tty)), tty, prompt)
+	if errors.Is(err, io.EOF) {
+		err = errs.New(errs.Invalid, "no passphrase was typed")
 	}
-	defer show()
-	a.out.Print(prompt)
-	_ = a.out.Flush()
-	line, err := bufio.NewReader(tty).ReadString('\n')
-	a.out.Println("")
-	line = strings.TrimRight(line, "\r\n")
-	return &line, err
+	return &text, err
 }
 
 func trustGenerateCommand() *command {
@@ -113,12 +107,12 @@ func trustGenerateCommand() *command {
 		setup: func(f *flagSet) action {
 			var file string
 			f.text(&file, "passphrase-file", "", "File with the passphrase of the new key").path()
-			return func(_ context.Context, a *app, args []string) error { return generateKey(a, args[0], file) }
+			return func(ctx context.Context, a *app, args []string) error { return generateKey(ctx, a, args[0], file) }
 		},
 	}
 }
 
-func generateKey(a *app, prefix, file string) error {
+func generateKey(ctx context.Context, a *app, prefix, file string) error {
 	if err := a.absolute(&prefix, &file); err != nil {
 		return err
 	}
@@ -132,7 +126,7 @@ func generateKey(a *app, prefix, file string) error {
 	if file != "" {
 		passphrase, err = readPassphrase(file)
 	} else {
-		passphrase, err = a.askPassphrase("Passphrase for the new key: ")
+		passphrase, err = a.askPassphrase(ctx, "Passphrase for the new key: ")
 	}
 	if err != nil {
 		return errs.WithHint(err, "add --passphrase-file FILE")

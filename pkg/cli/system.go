@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -199,7 +198,7 @@ func systemPruneCommand() *command {
 			var o systemPruneFlags
 			f.boolean(&o.all, "all", "a", "Remove all unused images not just dangling ones")
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&o.filters, "filter", "", `Provide filter values (e.g. "label=<key>=<value>")`).typ = "filter"
+			f.texts(&o.filters, "filter", "", `Remove those that match: "label=KEY[=VALUE]", "label!=KEY[=VALUE]", "until=TIME"`).typ = "filter"
 			f.boolean(&o.volumesToo, "volumes", "", "Prune anonymous volumes")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }
 		},
@@ -218,16 +217,20 @@ func (o *systemPruneFlags) warning() string {
 }
 
 func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
-	filters, err := parseFilters(o.filters)
+	filters, err := o.read("label", "label!", "until")
 	if err != nil {
 		return err
 	}
-	if !a.confirm(o.force, o.warning()) {
-		return nil
+	if o.volumesToo && len(filters["until"]) > 0 {
+		return errs.WithHint(errs.New(errs.Invalid, `the "until" filter is not supported with "--volumes"`),
+			"omit --volumes, then: proa volume prune --filter until=%s", filters["until"][0])
+	}
+	if yes, err := a.confirm(ctx, o.force, o.warning()); !yes {
+		return err
 	}
 	steps := []func() (int64, error){func() (int64, error) { return pruneStopped(ctx, a, filters) }}
 	if o.volumesToo {
-		steps = append(steps, func() (int64, error) { return pruneAnonymous(ctx, a) })
+		steps = append(steps, func() (int64, error) { return pruneVolumes(ctx, a, false, filters) })
 	}
 	// Before the images: what the cache stands on can only go without it.
 	steps = append(steps, func() (int64, error) { return pruneBuildCache(ctx, a, o.all, o.filters) },
@@ -280,8 +283,11 @@ func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) (f
 	return max(before.BuildCache.Size-after.BuildCache.Size, 0), nil
 }
 
+// noTotal makes `builder prune` leave the total to the command that called it.
+const noTotal = "no-total"
+
 func runBuilderPrune(ctx context.Context, a *app, all bool, filters []string) error {
-	argv := []string{"builder", "prune", "--force"}
+	argv := []string{"builder", "prune", "--force", "--" + noTotal}
 	if all {
 		argv = append(argv, "--all")
 	}
@@ -296,87 +302,6 @@ func runBuilderPrune(ctx context.Context, a *app, all bool, filters []string) er
 	if done, err := pod.EnterNamespace(ctx, argv, false); done || err != nil {
 		return err
 	}
-	f := pruneFlags{force: true, filters: filters}
+	f := pruneFlags{force: true, filters: filters, partial: true}
 	return f.buildCache(ctx, a, cache.PruneOptions{All: all})
-}
-
-// pruneStopped removes containers that do not run, with Docker's heading.
-func pruneStopped(ctx context.Context, a *app, filters map[string][]string) (freed int64, err error) {
-	e, err := a.engine(ctx)
-	if err != nil {
-		return 0, err
-	}
-	list, err := e.List(ctx, libpod.ListOptions{All: true, Size: true, Filters: filters})
-	if err != nil {
-		return 0, err
-	}
-	var ids []string
-	sizes := map[string]int64{}
-	for i := range list {
-		if c := &list[i]; c.State == lifecycle.Exited || c.State == lifecycle.Created || c.State == lifecycle.Dead {
-			ids = append(ids, c.ID)
-			sizes[c.ID] = c.SizeRw
-		}
-	}
-	said := false
-	err = a.each(ids, func(id string) error {
-		err := e.Remove(ctx, id, libpod.RemoveOptions{Ignore: true})
-		if errs.Is(err, errs.State) || errs.Is(err, errs.InUse) {
-			return nil // somebody started it since the list was made
-		}
-		if err != nil {
-			return err
-		}
-		if !said {
-			a.out.Println("Deleted Containers:")
-			said = true
-		}
-		freed += sizes[id]
-		a.out.Println(id)
-		return nil
-	})
-	if said {
-		a.out.Println("")
-	}
-	return freed, err
-}
-
-func pruneAnonymous(ctx context.Context, a *app) (freed int64, err error) {
-	e, err := a.engine(ctx)
-	if err != nil {
-		return 0, err
-	}
-	d, err := e.DiskUsage(ctx)
-	if err != nil {
-		return 0, err
-	}
-	said := false
-	var names []string
-	sizes := map[string]int64{}
-	for _, it := range d.Items {
-		if it.Volume != nil && it.Volume.Anonymous && len(it.Volume.Containers) == 0 {
-			names = append(names, it.Volume.Name)
-			sizes[it.Volume.Name] = it.Size
-		}
-	}
-	err = a.each(names, func(name string) error {
-		err := e.VolumeRemove(ctx, name, false)
-		if errs.Is(err, errs.InUse) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !said {
-			a.out.Println("Deleted Volumes:")
-			said = true
-		}
-		freed += sizes[name]
-		a.out.Println(name)
-		return nil
-	})
-	if said {
-		a.out.Println("")
-	}
-	return freed, err
 }

@@ -4,11 +4,9 @@ package cli
 
 import (
 	"context"
-	"slices"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
-	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -135,73 +133,4 @@ func volumeRemoveCommand() *command {
 			})
 		},
 	}
-}
-
-type pruneFlags struct {
-	all, force bool
-	filters    []string
-}
-
-func volumePruneCommand() *command {
-	return &command{
-		name: "prune", args: "", short: "Remove unused local volumes",
-		setup: func(f *flagSet) action {
-			var o pruneFlags
-			f.boolean(&o.all, "all", "a", "Remove all unused volumes, not just anonymous ones")
-			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&o.filters, "filter", "", "Provide filter values (e.g. \"label=<label>\")").typ = "filter"
-			return func(ctx context.Context, a *app, args []string) error { return o.volumes(ctx, a) }
-		},
-	}
-}
-
-func (o *pruneFlags) volumes(ctx context.Context, a *app) error {
-	filters, err := parseFilters(append([]string{"dangling=true"}, o.filters...))
-	if err != nil {
-		return err
-	}
-	what := "anonymous local volumes"
-	if o.all {
-		what = "all local volumes"
-	}
-	if !a.confirm(o.force, "This will remove "+what+" not used by at least one container.") {
-		return nil
-	}
-	e, err := a.engine(ctx)
-	if err != nil {
-		return err
-	}
-	list, err := e.Volumes(ctx, filters)
-	if err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(v libpod.Volume) bool { return !v.Anonymous && !o.all })
-	sizes, err := e.VolumeSizes(ctx, list)
-	if err != nil {
-		return err
-	}
-	if len(list) > 0 {
-		a.out.Println("Deleted Volumes:")
-	}
-	var names []string
-	for _, v := range list {
-		names = append(names, v.Name)
-	}
-	var freed int64
-	err = a.each(names, func(name string) error {
-		err := e.VolumeRemove(ctx, name, false)
-		if errs.Is(err, errs.InUse) {
-			return nil // a container took it since the list was made
-		}
-		if err == nil {
-			freed += sizes[name]
-			a.out.Println(name)
-		}
-		return err
-	})
-	if len(list) > 0 {
-		a.out.Println("")
-	}
-	a.out.Println("Total reclaimed space: " + output.Size(freed))
-	return err
 }

@@ -89,11 +89,11 @@ func PrivateDir(dir string) (string, func() error, error) {
 
 // WorkDir makes a private directory below parent. remove ends it and may be called twice;
 // what a killed build left there, the next one removes.
-func WorkDir(parent string) (dir string, remove func(), err error) {
+func WorkDir(ctx context.Context, parent string) (dir string, remove func(), err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", nil, err
 	}
-	unlock, err := Lock(filepath.Join(parent, "build"), true)
+	unlock, err := LockUntil(ctx, filepath.Join(parent, "build"))
 	if err != nil {
 		return "", nil, err
 	}
@@ -114,11 +114,11 @@ func WorkDir(parent string) (dir string, remove func(), err error) {
 }
 
 // Clean removes what killed builds left below parent.
-func Clean(parent string) error {
+func Clean(ctx context.Context, parent string) error {
 	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	unlock, err := Lock(filepath.Join(parent, "build"), true)
+	unlock, err := LockUntil(ctx, filepath.Join(parent, "build"))
 	if err != nil {
 		return err
 	}
@@ -141,8 +141,8 @@ func Abandoned(parent string) bool {
 // Hold keeps the layers of the build cache below dir, as a build under way does,
 // until release or the end of the process: for what goes on with them when the
 // build itself is over.
-func Hold(dir string) (release func(), err error) {
-	_, release, err = WorkDir(filepath.Join(dir, "tmp"))
+func Hold(ctx context.Context, dir string) (release func(), err error) {
+	_, release, err = WorkDir(ctx, filepath.Join(dir, "tmp"))
 	return release, err
 }
 

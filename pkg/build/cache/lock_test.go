@@ -12,7 +12,7 @@ import (
 // running build has is not touched.
 func TestWorkDirSweep(t *testing.T) {
 	parent := t.TempDir()
-	live, remove, err := WorkDir(parent)
+	live, remove, err := WorkDir(t.Context(), parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestWorkDirSweep(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(parent, workPrefix+"locked.lock"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	next, removeNext, err := WorkDir(parent)
+	next, removeNext, err := WorkDir(t.Context(), parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,13 +49,13 @@ func TestWorkDirSweep(t *testing.T) {
 // first one only, and needs nothing to be there.
 func TestClean(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "p")
-	if err := Clean(parent); err != nil || Abandoned(parent) {
+	if err := Clean(t.Context(), parent); err != nil || Abandoned(parent) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(parent); err == nil {
 		t.Error("the directory was made")
 	}
-	live, remove, err := WorkDir(parent)
+	live, remove, err := WorkDir(t.Context(), parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestClean(t *testing.T) {
 	if !Abandoned(parent) {
 		t.Error("that of a killed build does not count")
 	}
-	if err := Clean(parent); err != nil {
+	if err := Clean(t.Context(), parent); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dead); err == nil {

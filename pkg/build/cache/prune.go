@@ -49,7 +49,7 @@ type Pruned struct {
 // Prune removes what the build cache below dir remembers and no image needs, and
 // the layers that nothing remembers. Kind InUse: a build is under way.
 func Prune(ctx context.Context, dir string, store PruneStore, o PruneOptions) (*Pruned, error) {
-	unlock, err := holdOff(filepath.Join(dir, "tmp"))
+	unlock, err := holdOff(ctx, filepath.Join(dir, "tmp"))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ const (
 // another build is under way it does nothing: that build's layers may not be
 // remembered yet.
 func Sweep(ctx context.Context, dir string, store PruneStore) error {
-	unlock, err := holdOff(filepath.Join(dir, "tmp"))
+	unlock, err := holdOff(ctx, filepath.Join(dir, "tmp"))
 	if errs.Is(err, errs.InUse) {
 		return nil
 	}
@@ -144,11 +144,11 @@ func forgotten(dir string, store PruneStore) (map[string]Made, error) {
 }
 
 // holdOff makes new builds wait; those under way are an error.
-func holdOff(parent string) (unlock func() error, err error) {
+func holdOff(ctx context.Context, parent string) (unlock func() error, err error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return nil, err
 	}
-	if unlock, err = Lock(filepath.Join(parent, "build"), true); err != nil {
+	if unlock, err = LockUntil(ctx, filepath.Join(parent, "build")); err != nil {
 		return nil, err
 	}
 	sweepWorkDirs(parent)

@@ -79,7 +79,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("one small layer is not worth it, left %v", store.ids())
 	}
 	store["large"] = Made{Size: sweepBytes}
-	_, end, err := WorkDir(filepath.Join(s.Dir, "tmp"))
+	_, end, err := WorkDir(t.Context(), filepath.Join(s.Dir, "tmp"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestSweep(t *testing.T) {
 	if _, err := Prune(t.Context(), s.Dir, store, PruneOptions{}); !errs.Is(err, errs.InUse) {
 		t.Errorf("a build is under way: %v", err)
 	}
-	release, err := Hold(s.Dir)
+	release, err := Hold(t.Context(), s.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}

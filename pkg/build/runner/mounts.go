@@ -48,8 +48,8 @@ func (ms *mountSet) mounted() {
 }
 
 // secretDir makes a private directory for a secret or the socket of an agent.
-func (ms *mountSet) secretDir() (string, error) {
-	dir, remove, err := cache.WorkDir(ms.host.SecretDir)
+func (ms *mountSet) secretDir(ctx context.Context) (string, error) {
+	dir, remove, err := cache.WorkDir(ctx, ms.host.SecretDir)
 	if err != nil {
 		return "", err
 	}
@@ -106,9 +106,9 @@ func (ms *mountSet) add(ctx context.Context, m Mount) error {
 		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountTmpfs, Target: target, TmpfsSize: m.SizeLimit})
 		return nil
 	case instructions.MountTypeSecret:
-		return ms.secret(m, target)
+		return ms.secret(ctx, m, target)
 	case instructions.MountTypeSSH:
-		return ms.ssh(m, target)
+		return ms.ssh(ctx, m, target)
 	case instructions.MountTypeCache:
 		return ms.cacheDir(ctx, m, target)
 	}
@@ -195,7 +195,7 @@ func resolveBelow(rootDir, name string) (string, error) {
 	return filepath.Join(rootDir, real), nil
 }
 
-func (ms *mountSet) secret(m Mount, target string) error {
+func (ms *mountSet) secret(ctx context.Context, m Mount, target string) error {
 	id := m.CacheID
 	if m.Source != "" {
 		id = m.Source
@@ -227,7 +227,7 @@ func (ms *mountSet) secret(m Mount, target string) error {
 	if target == "" {
 		target = "/run/secrets/" + path.Base(id)
 	}
-	dir, err := ms.secretDir()
+	dir, err := ms.secretDir(ctx)
 	if err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func (h *Host) content(s Secret) ([]byte, error) {
 	return text, nil
 }
 
-func (ms *mountSet) ssh(m Mount, target string) error {
+func (ms *mountSet) ssh(ctx context.Context, m Mount, target string) error {
 	id := m.CacheID
 	if id == "" {
 		id = "default"
@@ -283,7 +283,7 @@ func (ms *mountSet) ssh(m Mount, target string) error {
 	if target == "" {
 		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", len(ms.mounts))
 	}
-	dir, err := ms.secretDir()
+	dir, err := ms.secretDir(ctx)
 	if err != nil {
 		return err
 	}
