@@ -102,7 +102,11 @@ func (e *Engine) findBase(ctx context.Context, ref string, o BaseOptions) (*stor
 	if where, ok := strings.CutPrefix(ref, "oci-layout://"); ok {
 		return e.images.PullLayout(ctx, where, storage.PullOptions{Platform: o.Platform, Progress: e.progress(o.Progress)})
 	}
-	img, remote, err := e.resolveFor(ref, o.Platform)
+	img, err := e.images.ResolveWritten(ref)
+	remote := ""
+	if err == nil && img.List {
+		img, remote, err = e.images.Instance(img, o.Platform)
+	}
 	if err != nil && !errs.Is(err, errs.NotFound) {
 		return nil, err
 	}
@@ -119,9 +123,13 @@ func (e *Engine) findBase(ctx context.Context, ref string, o BaseOptions) (*stor
 	if missing && o.Pull == spec.PullNever {
 		return nil, errs.WithHint(errs.New(errs.NotFound, "No such image: %s", ref), "proa pull %s", ref) //nolint:staticcheck // Docker's sentence
 	}
-	if missing || o.Pull == spec.PullAlways || o.Pull == spec.PullNewer {
-		return e.images.Pull(ctx, ref, storage.PullOptions{RemoteOptions: o.Remote, Policy: o.Pull, Platform: o.Platform, Aside: foreign,
-			Progress: e.progress(o.Progress)})
+	policy := o.Pull
+	if missing && policy == spec.PullMissing {
+		policy = spec.PullAlways // it has been looked for
+	}
+	if policy == spec.PullAlways || policy == spec.PullNewer {
+		return e.images.Pull(ctx, ref, storage.PullOptions{RemoteOptions: o.Remote, Policy: policy, Platform: o.Platform, Aside: foreign,
+			Written: true, Progress: e.progress(o.Progress)})
 	}
 	return img, nil
 }

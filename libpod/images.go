@@ -122,9 +122,9 @@ func (e *Engine) Images(_ context.Context, o ImageListOptions) ([]ImageSummary, 
 			continue
 		}
 		shown := list[i]
-		shown.Names = o.asked(shown.Names)
+		shown.Names = o.asked(shown.Names, list[i].RepoDigests)
 		if len(shown.Names) == 0 {
-			shown.RepoDigests = o.asked(shown.RepoDigests)
+			shown.RepoDigests = o.asked(shown.RepoDigests, list[i].RepoDigests)
 		}
 		s := imageSummary(&shown)
 		s.Size += instanceSize(list, list[i].Instances)

@@ -117,16 +117,21 @@ func (e *Engine) imageFact(key, v string) (func(*storage.Summary) bool, error) {
 // done to the images only for those that have no other name.
 func matchReference(pattern string, list bool) func(*storage.Summary) bool {
 	return func(s *storage.Summary) bool {
-		match := func(n string) bool { return matchName(pattern, n) }
+		match := func(n string) bool { return matchName(pattern, n, s.RepoDigests) }
 		return slices.ContainsFunc(s.Names, match) ||
 			(list || len(s.Names) == 0) && slices.ContainsFunc(s.RepoDigests, match)
 	}
 }
 
-// matchName matches one complete name, or its familiar form, with or without
-// its tag.
-func matchName(pattern, full string) bool {
-	for _, n := range []string{imagename.Familiar(full), full} {
+// matchName matches one complete name, or its familiar form, with or without its tag;
+// for a pattern that asks for localhost/ what podman would call the image as well.
+// digests are its names by digest.
+func matchName(pattern, full string, digests []string) bool {
+	forms := []string{imagename.Familiar(full), full}
+	if l := imagename.Localhost(full, digests); l != "" && strings.HasPrefix(pattern, "localhost/") {
+		forms = append(forms, l)
+	}
+	for _, n := range forms {
 		repo, _ := imagename.Split(n)
 		for _, candidate := range []string{n, repo} {
 			if ok, err := path.Match(pattern, candidate); err == nil && ok {
@@ -138,15 +143,15 @@ func matchName(pattern, full string) bool {
 }
 
 // asked keeps those names of an image, or names by digest, that a listing by name
-// asks for: the image may have others.
-func (o *ImageListOptions) asked(names []string) []string {
+// asks for: the image may have others. digests are all its names by digest.
+func (o *ImageListOptions) asked(names, digests []string) []string {
 	refs := o.Filters["reference"]
 	var kept []string
 	for _, n := range names {
-		if o.Ref != "" && !matchName(o.Ref, n) {
+		if o.Ref != "" && !matchName(o.Ref, n, digests) {
 			continue
 		}
-		if len(refs) > 0 && !slices.ContainsFunc(refs, func(pattern string) bool { return matchName(pattern, n) }) {
+		if len(refs) > 0 && !slices.ContainsFunc(refs, func(pattern string) bool { return matchName(pattern, n, digests) }) {
 			continue
 		}
 		kept = append(kept, n)

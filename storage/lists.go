@@ -231,10 +231,10 @@ func (s *Store) FindAside(ref, platform string) (*Image, error) {
 	return nil, index.NoSuchImage(ref)
 }
 
-// Platforms are the platforms that a name is available for: of a list, here or
+// Platforms are the platforms that a name in a Dockerfile is available for: of a list, here or
 // at its registry, else that of the image.
 func (s *Store) Platforms(ctx context.Context, ref string, ro registry.RemoteOptions) ([]string, error) {
-	if img, err := s.Resolve(ref); err == nil && img.List {
+	if img, err := s.ResolveWritten(ref); err == nil && img.List {
 		_, ix, err := s.readIndex(img.ID)
 		if err != nil {
 			return nil, err
@@ -255,7 +255,7 @@ func (s *Store) Platforms(ctx context.Context, ref string, ro registry.RemoteOpt
 			return manifestlist.Platforms(descs), nil
 		}
 	}
-	if img, lerr := s.Resolve(ref); lerr == nil {
+	if img, lerr := s.ResolveWritten(ref); lerr == nil {
 		return []string{manifestlist.PlatformName(platformOf(img))}, nil
 	}
 	return nil, err

@@ -42,7 +42,7 @@ func (s *Store) ManifestCreate(ctx context.Context, name string, c ListCreation)
 		return "", err
 	}
 	defer op.end(&err)
-	old, err := s.Resolve(full)
+	old, err := s.ResolveExact(full)
 	if err == nil && (!c.Amend || !old.List) {
 		return "", errs.WithHint(errs.New(errs.Exists, "the name %q is already in use by %s", name, old.ID[:12]),
 			"remove it first: proa manifest rm %s", name)

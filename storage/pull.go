@@ -17,6 +17,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
 )
@@ -31,7 +32,16 @@ type PullOptions struct {
 	// FindAside: what a build needs for another platform must not take the name
 	// from the host's image.
 	Aside    bool
+	Written  bool     // the name stands in a Dockerfile: see index.ResolveWritten
 	Progress Progress // nil: nothing is told
+}
+
+// resolve finds the image that a pull is about in the store.
+func (s *Store) resolve(ref string, o *PullOptions) (*Image, error) {
+	if o.Written {
+		return s.ResolveWritten(ref)
+	}
+	return s.Resolve(ref)
 }
 
 // Pull fetches an image, by a name as in Docker or with a transport
@@ -39,9 +49,48 @@ type PullOptions struct {
 // afterwards is complete and verified; a killed Pull leaves nothing that the
 // next writing call does not clear away. With AllTags the last image comes
 // back. The name "hello" stands for the image that Proa carries itself.
+//
+// With the policy PullNewer it is no error that the registry cannot be reached, or has no
+// such image, where the image is here.
 func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (*Image, error) {
+	img, err := s.pull(ctx, ref, o)
+	if err == nil || o.Policy != spec.PullNewer || ctx.Err() != nil {
+		return img, err
+	}
+	switch errs.KindOf(err) {
+	case errs.Unavailable, errs.Timeout, errs.NotFound, errs.Unauthorized:
+	default:
+		return nil, err
+	}
+	here, herr := s.here(ref, &o)
+	if herr != nil {
+		return nil, err
+	}
+	tell := &progress.Teller{To: o.Progress}
+	tell.Line("Status: Using the image " + imagename.Familiar(ref) + " that is here: " + err.Error())
+	return here, nil
+}
+
+// here is the image for the platform of a pull, where the store has it.
+func (s *Store) here(ref string, o *PullOptions) (*Image, error) {
+	img, err := s.resolve(ref, o)
+	if err == nil && img.List {
+		if img, _, err = s.Instance(img, o.Platform); img == nil && err == nil {
+			err = index.NoSuchImage(ref)
+		}
+	}
+	if err == nil && fits(img, o.Platform) {
+		return img, nil
+	}
+	if o.Aside {
+		return s.FindAside(ref, o.Platform)
+	}
+	return nil, errors.Join(err, index.NoSuchImage(ref))
+}
+
+func (s *Store) pull(ctx context.Context, ref string, o PullOptions) (*Image, error) {
 	if o.Policy == spec.PullMissing || o.Policy == spec.PullNever {
-		img, err := s.Resolve(ref)
+		img, err := s.resolve(ref, &o)
 		if err == nil && fits(img, o.Platform) {
 			return img, nil
 		}
@@ -139,7 +188,7 @@ func (s *Store) pullNamed(ctx context.Context, sys *types.SystemContext, named r
 		return nil, err
 	}
 	before := ""
-	if img, err := s.Resolve(named.String()); err == nil {
+	if img, err := s.ResolveExact(named.String()); err == nil {
 		before = img.ID
 	}
 	tell := &progress.Teller{To: o.Progress}

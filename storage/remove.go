@@ -13,7 +13,6 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
-	"github.com/proa-containers/proa/storage/registry"
 )
 
 // Tag gives the image another name, taking it from whatever image had it.
@@ -55,7 +54,7 @@ func (s *Store) Untag(ctx context.Context, ref string, names ...string) (gone []
 		if _, err := imagename.Parse(n); err != nil {
 			return nil, err
 		}
-		f := givenName(img, n)
+		f := index.GivenName(img, n)
 		if f == "" {
 			return nil, errs.New(errs.NotFound, "the image has no name %q", n)
 		}
@@ -170,7 +169,7 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *R
 		return nil, err
 	}
 	out = &Removal{}
-	name := givenName(img, ref)
+	name := index.GivenName(img, ref)
 	if !Deletes(img, ref) {
 		out.Untagged = []string{imagename.Familiar(name)}
 		return out, op.setRefs(img, refsOf(img).afterRemoval(name))
@@ -191,7 +190,7 @@ func (s *Store) Remove(ctx context.Context, ref string, o RemoveOptions) (out *R
 // Deletes reports whether Remove would delete the image, not only take one of
 // several names, or a name by digest, from it.
 func Deletes(img *Image, ref string) bool {
-	name := givenName(img, ref)
+	name := index.GivenName(img, ref)
 	return name == "" || refsOf(img).afterRemoval(name).gone(name)
 }
 
@@ -200,34 +199,6 @@ func shownRef(img *Image, name string) string {
 		return img.ID[:12]
 	}
 	return imagename.Familiar(name)
-}
-
-// givenName is which of the image's names, or names by digest, the user meant, ""
-// for an id.
-func givenName(img *Image, ref string) string {
-	n, err := imagename.Parse(ref)
-	if err != nil {
-		return ""
-	}
-	has := func(n reference.Named) bool {
-		return slices.Contains(img.Names, n.String()) || slices.Contains(img.RepoDigests, n.String())
-	}
-	if has(n) {
-		return n.String()
-	}
-	if !imagename.IsShort(ref) {
-		return ""
-	}
-	candidates, _ := registry.Candidates(nil, ref)
-	if local, err := imagename.Parse("localhost/" + ref); err == nil {
-		candidates = append(candidates, local)
-	}
-	for _, c := range candidates {
-		if has(c) {
-			return c.String()
-		}
-	}
-	return ""
 }
 
 // remove deletes an image and, as Docker does, the nameless parents that only

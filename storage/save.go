@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
+	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/pack"
 )
 
@@ -81,7 +82,7 @@ func (s *Store) toSave(refs []string, indexes bool) ([]saveItem, error) {
 		if err != nil {
 			return nil, err
 		}
-		name := givenName(img, r)
+		name := index.GivenName(img, r)
 		if img.List && !indexes {
 			remote := ""
 			if img, remote, err = s.Instance(img, ""); err == nil && img == nil {

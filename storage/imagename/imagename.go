@@ -7,6 +7,7 @@ package imagename
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
@@ -87,6 +88,39 @@ var hexID = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
 func IsID(s string) (string, bool) {
 	s = strings.TrimPrefix(s, "sha256:")
 	return s, hexID.MatchString(s)
+}
+
+// Podman calls what is made here under NAME localhost/NAME, Docker and Proa store it as
+// docker.io/library/NAME. So that both spellings find it, localhost/NAME is read as NAME
+// where no image has it as its own name. An image that a registry knows under NAME is
+// not meant: it came from there, or went there, and there it is another one's to change.
+
+// Stored is the complete name under which an image is stored that podman would call
+// name.
+func Stored(name string) (reference.Named, bool) {
+	rest, ok := strings.CutPrefix(name, "localhost/")
+	if !ok || !IsShort(rest) {
+		return nil, false
+	}
+	n, err := Parse(rest)
+	return n, err == nil
+}
+
+// AtRegistry says whether names by digest show that a registry knows an image under a
+// repository.
+func AtRegistry(repository string, digests []string) bool {
+	return slices.ContainsFunc(digests, func(d string) bool { return strings.HasPrefix(d, repository+"@") })
+}
+
+// Localhost is what podman would call an image that is stored under a complete name and
+// has names by digest: the other direction of Stored. "": nothing else.
+func Localhost(full string, digests []string) string {
+	f := Familiar(full)
+	n, err := reference.ParseNormalizedNamed(full)
+	if err != nil || reference.Domain(n) != "docker.io" || AtRegistry(n.Name(), digests) {
+		return ""
+	}
+	return "localhost/" + f
 }
 
 // IsShort reports whether the user left the registry out.

@@ -9,6 +9,40 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
+func TestLocalhost(t *testing.T) {
+	here := []string{"quay.io/a/app@sha256:1", "docker.io/library/app2@sha256:1"}
+	for in, want := range map[string]string{
+		"localhost/app":            "docker.io/library/app:latest",
+		"localhost/app:1.0":        "docker.io/library/app:1.0",
+		"localhost/team/app":       "docker.io/team/app:latest",
+		"localhost/quay.io/a/app":  "",
+		"localhost/localhost/app":  "",
+		"localhost/":               "",
+		"localhost/UPPER":          "",
+		"localhost:5000/app":       "",
+		"docker.io/app":            "",
+		"localhostess/app":         "",
+		"localhost":                "",
+		"localhost/host:5000/app1": "",
+	} {
+		got := ""
+		if n, ok := Stored(in); ok {
+			got = n.String()
+			if back := Localhost(got, here); back != in && back != in+":latest" {
+				t.Errorf("%s: back %q", in, back)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q", in, got)
+		}
+	}
+	for _, full := range []string{"quay.io/a/app:latest", "docker.io/library/app2:latest", "localhost/app:latest", "UPPER"} {
+		if got := Localhost(full, here); got != "" {
+			t.Errorf("%s: %q", full, got)
+		}
+	}
+}
+
 func TestNormalize(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("a", 64)
 	for in, want := range map[string][2]string{

@@ -291,6 +291,21 @@ func lookup(names []byte, kind, name string) (string, bool) {
 	return string(id), true
 }
 
+// hasDigest says whether an image has a name by digest in a repository.
+func hasDigest(names []byte, repository, id string) bool {
+	key := []byte("\nd\t" + repository + "@")
+	for rest := names; ; {
+		i := bytes.Index(rest, key)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+1:]
+		if line, _, _ := bytes.Cut(rest, []byte("\n")); bytes.HasSuffix(line, []byte("\t"+id)) {
+			return true
+		}
+	}
+}
+
 // lookupID finds the only id with the prefix.
 func lookupID(names []byte, prefix string) (id string, many bool) {
 	key := []byte("\ni\t" + prefix)

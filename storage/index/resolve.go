@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
@@ -17,16 +18,42 @@ import (
 )
 
 // Resolve finds an image in the store: by name (docker.io, library/ and :latest
-// implied), name@digest, short name, id or unique prefix of an id. Kind
-// NotFound: there is none.
-func (x *Index) Resolve(name string) (*Image, error) {
+// implied), name@digest, short name, podman's localhost/NAME (see imagename.Stored), id
+// or unique prefix of an id. Kind NotFound: there is none.
+func (x *Index) Resolve(name string) (*Image, error) { return x.resolve(name, 1) }
+
+// shownDigits is how much of an id lists of images show.
+const shownDigits = 12
+
+// ResolveWritten is Resolve for a name in a Dockerfile. A shorter beginning of an id
+// than lists of images show is none there: the file is for other machines too, where
+// the same word begins another image's id, and a mistyped stage must not be one.
+func (x *Index) ResolveWritten(name string) (*Image, error) { return x.resolve(name, shownDigits) }
+
+func (x *Index) resolve(name string, digits int) (*Image, error) {
+	return x.read(name, func(names []byte) (string, error) { return find(names, name, digits) })
+}
+
+// ResolveExact finds the image that has a complete name.
+func (x *Index) ResolveExact(full string) (*Image, error) {
+	return x.read(full, func(names []byte) (string, error) {
+		id, ok := lookup(names, "n", full)
+		if !ok {
+			return "", NoSuchImage(full)
+		}
+		return id, nil
+	})
+}
+
+// read reads the image that find finds among the names of all.
+func (x *Index) read(name string, find func(names []byte) (id string, err error)) (*Image, error) {
 	// A second look covers an image that was replaced between the two reads.
 	for try := 0; ; try++ {
 		names, snap, err := x.readNames()
 		if err != nil {
 			return nil, err
 		}
-		id, err := find(names, name)
+		id, err := find(names)
 		if err != nil {
 			return nil, err
 		}
@@ -46,8 +73,9 @@ func (x *Index) Resolve(name string) (*Image, error) {
 	}
 }
 
-// find looks for whole ids, then names, then the start of an id, as Docker does.
-func find(names []byte, name string) (string, error) {
+// find looks for whole ids, then names, then the start of an id, as Docker does, with at
+// least so many digits.
+func find(names []byte, name string, digits int) (string, error) {
 	hex, idLike := imagename.IsID(name)
 	if idLike && len(hex) == 64 {
 		if id, _ := lookupID(names, hex); id != "" {
@@ -62,7 +90,7 @@ func find(names []byte, name string) (string, error) {
 	} else if !idLike {
 		return "", err
 	}
-	if idLike {
+	if idLike && len(hex) >= digits {
 		id, many := lookupID(names, hex)
 		if many {
 			return "", errs.New(errs.Invalid, "image id prefix %q is ambiguous: several images begin with it", name)
@@ -79,16 +107,41 @@ func findNamed(names []byte, name string, named reference.Named) (string, bool) 
 	if _, ok := named.(reference.Digested); ok {
 		kind = "d"
 	}
-	if id, ok := lookup(names, kind, named.String()); ok {
-		return id, true
+	id := ""
+	_, ok := match(name, named, func(full string) (ok bool) {
+		id, ok = lookup(names, kind, full)
+		return ok
+	}, func(repository string) bool { return hasDigest(names, repository, id) })
+	return id, ok
+}
+
+// GivenName is which of the image's names, or names by digest, the user meant, ""
+// for an id.
+func GivenName(img *Image, ref string) string {
+	named, err := imagename.Parse(ref)
+	if err != nil {
+		return ""
+	}
+	full, _ := match(ref, named, func(full string) bool {
+		return slices.Contains(img.Names, full) || slices.Contains(img.RepoDigests, full)
+	}, func(repository string) bool { return imagename.AtRegistry(repository, img.RepoDigests) })
+	return full
+}
+
+// match is the first of the complete names that name stands for which has says that an
+// image has. known says whether that image is known to a registry under a repository.
+func match(name string, named reference.Named, has, known func(string) bool) (full string, ok bool) {
+	if full = named.String(); has(full) {
+		return full, true
+	}
+	if stored, ok := imagename.Stored(name); ok && has(stored.String()) && !known(stored.Name()) {
+		return stored.String(), true
 	}
 	if !imagename.IsShort(name) {
 		return "", false
 	}
-	if local, err := imagename.Parse("localhost/" + name); err == nil {
-		if id, ok := lookup(names, kind, local.String()); ok {
-			return id, true
-		}
+	if local, err := imagename.Parse("localhost/" + name); err == nil && has(local.String()) {
+		return local.String(), true
 	}
 	// Only now registries.conf: it is several files to read and parse.
 	candidates, err := registry.Candidates(nil, name)
@@ -96,8 +149,8 @@ func findNamed(names []byte, name string, named reference.Named) (string, bool) 
 		return "", false
 	}
 	for _, c := range candidates {
-		if id, ok := lookup(names, kind, c.String()); ok {
-			return id, true
+		if has(c.String()) {
+			return c.String(), true
 		}
 	}
 	return "", false
