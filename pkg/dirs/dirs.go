@@ -21,9 +21,9 @@ type Dirs struct {
 
 // Default finds the directories of the calling user and creates them with
 // mode 0700. PROA_DATA_DIR and PROA_RUN_DIR override; then XDG_DATA_HOME and
-// XDG_RUNTIME_DIR; real root uses /var/lib/proa and /run/proa. The notices are
-// sentences to show once: the run directory is a fallback, or a directory was
-// closed to other users.
+// XDG_RUNTIME_DIR; real root uses /var/lib/proa and /run/proa. The paths have no
+// symbolic links. The notices are sentences to show once: the run directory is a
+// fallback, or a directory was closed to other users.
 func Default() (d Dirs, notices []string, err error) {
 	d.Data = os.Getenv("PROA_DATA_DIR")
 	d.Run = os.Getenv("PROA_RUN_DIR")
@@ -48,16 +48,17 @@ func Default() (d Dirs, notices []string, err error) {
 		}
 	}
 	for _, p := range []struct {
-		path string
+		path *string
 		own  []string
-	}{{d.Data, dataNames}, {d.Run, runNames}} {
-		if !filepath.IsAbs(p.path) {
-			return d, notices, errs.New(errs.Invalid, "directory %q is not absolute", p.path)
+	}{{&d.Data, dataNames}, {&d.Run, runNames}} {
+		if !filepath.IsAbs(*p.path) {
+			return d, notices, errs.New(errs.Invalid, "directory %q is not absolute", *p.path)
 		}
-		notice, err := ensurePrivate(p.path, uid, p.own)
+		real, notice, err := ensurePrivate(*p.path, uid, p.own)
 		if err != nil {
 			return d, notices, err
 		}
+		*p.path = real
 		if notice != "" {
 			notices = append(notices, notice)
 		}

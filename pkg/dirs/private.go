@@ -25,12 +25,33 @@ var (
 // ensurePrivate makes p, and closes it to other users where a script or a loose
 // umask made it. It refuses what it may not close, and a directory of somebody
 // else: in /tmp another user could have made it first and would then see our
-// sockets. own are the names of what Proa puts there. The notice says that it was
-// closed.
-func ensurePrivate(p string, uid int, own []string) (notice string, err error) {
+// sockets. own are the names of what Proa puts there. real is p without symbolic
+// links: the runtime takes no root file system behind one, and two names of one
+// directory must not pass for two places. The notice says that it was closed.
+func ensurePrivate(p string, uid int, own []string) (real, notice string, err error) {
 	if err := os.MkdirAll(p, 0o700); err != nil {
-		return "", &errs.Error{Op: "create directory", Kind: errs.Denied, Object: p, Err: err}
+		return "", "", &errs.Error{Op: "create directory", Kind: errs.Denied, Object: p, Err: err}
 	}
+	fi, err := os.Lstat(p)
+	if err != nil {
+		return "", "", err
+	}
+	if fi.Mode()&os.ModeSymlink != 0 {
+		// Somebody else could have left it in /tmp, and chosen where it leads.
+		if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != uid && st.Uid != 0 {
+			err := errs.New(errs.Denied, "%s is a symbolic link of uid %d: it is not followed", p, st.Uid)
+			return "", "", errs.WithHint(err, "set PROA_DATA_DIR and PROA_RUN_DIR to directories of your own")
+		}
+	}
+	if real, err = filepath.EvalSymlinks(p); err != nil {
+		return "", "", errs.Wrap(err, "find directory", p)
+	}
+	notice, err = closeOthers(real, uid, own)
+	return real, notice, err
+}
+
+// closeOthers closes the directory p, which is no link.
+func closeOthers(p string, uid int, own []string) (notice string, err error) {
 	fi, err := os.Lstat(p)
 	if err != nil {
 		return "", err

@@ -43,7 +43,7 @@ func TestEnsurePrivate(t *testing.T) {
 			if err := os.Chmod(p, c.mode); err != nil {
 				t.Fatal(err)
 			}
-			notice, err := ensurePrivate(p, os.Getuid(), dataNames)
+			_, notice, err := ensurePrivate(p, os.Getuid(), dataNames)
 			if c.after == 0 {
 				if !errs.Is(err, errs.Denied) || errs.HintOf(err) == "" {
 					t.Fatalf("not refused: %v", err)
@@ -59,16 +59,20 @@ func TestEnsurePrivate(t *testing.T) {
 			if fi, err := os.Stat(p); err != nil || fi.Mode().Perm() != c.after {
 				t.Errorf("mode %v, %v", fi.Mode(), err)
 			}
-			if again, err := ensurePrivate(p, os.Getuid(), dataNames); again != "" || err != nil {
+			if _, again, err := ensurePrivate(p, os.Getuid(), dataNames); again != "" || err != nil {
 				t.Errorf("the second time: %q, %v", again, err)
 			}
 		})
 	}
 }
 
-// TestEnsurePrivateLink: whatever a link leads to, it is not followed.
+// TestEnsurePrivateLink: a link is followed where the user or root made it, wherever
+// it stands in the path.
 func TestEnsurePrivateLink(t *testing.T) {
-	dir := t.TempDir()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
 	if err := os.Mkdir(target, 0o755); err != nil {
 		t.Fatal(err)
@@ -76,11 +80,23 @@ func TestEnsurePrivateLink(t *testing.T) {
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ensurePrivate(link, os.Getuid(), runNames); !errs.Is(err, errs.Invalid) {
-		t.Errorf("got %v", err)
+	if real, _, err := ensurePrivate(filepath.Join(link, "below"), os.Getuid(), runNames); err != nil || real != target+"/below" {
+		t.Errorf("below the link: %q, %v", real, err)
 	}
-	if fi, err := os.Stat(target); err != nil || fi.Mode().Perm() != 0o755 {
+	if err := os.Remove(target + "/below"); err != nil {
+		t.Fatal(err)
+	}
+	if real, _, err := ensurePrivate(link, os.Getuid(), runNames); err != nil || real != target {
+		t.Errorf("the link itself: %q, %v", real, err)
+	}
+	if fi, err := os.Stat(target); err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+	// The uid that is asked for is neither the link's owner nor root.
+	if os.Getuid() != 0 {
+		if _, _, err := ensurePrivate(link, os.Getuid()+1, runNames); !errs.Is(err, errs.Denied) || errs.HintOf(err) == "" {
+			t.Errorf("somebody else's link: %v", err)
+		}
 	}
 }
 
