@@ -173,6 +173,7 @@ func TestArgs(t *testing.T) {
 		{name: "entrypoint and args", cmd: []string{"c"}, over: list("/o", "p"), args: []string{"x"}, want: "/o p x"},
 		{name: "no entrypoint", entry: []string{"/e"}, cmd: []string{"c"}, over: list(), args: []string{"x"}, want: "x"},
 		{name: "empty entrypoint", entry: []string{"/e"}, over: list(""), args: []string{"x"}, want: "x"},
+		{name: "empty word of the image", entry: []string{""}, cmd: []string{"c"}, want: "c"},
 		{name: "nothing", kind: errs.Invalid},
 		{name: "cleared", cmd: []string{"c"}, over: list(""), kind: errs.Invalid},
 		{name: "empty word", args: []string{""}, kind: errs.CommandMissing},
@@ -382,6 +383,44 @@ func TestPidsLimit(t *testing.T) {
 	}
 }
 
+// TestNoLimits: -1 asks for what a host without the controller gives anyway.
+func TestNoLimits(t *testing.T) {
+	for _, controllers := range [][]string{nil, {"io"}, {"cpu", "memory", "pids"}} {
+		in := testInput()
+		in.Spec.Resources = spec.Resources{PidsLimit: -1, CPUQuota: -1, MemorySwap: -1}
+		in.Host.Controllers = controllers
+		if controllers == nil {
+			in.Host.Cgroup = ""
+		}
+		out, err := Build(&in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := out.Config.Cgroups.Resources
+		if set := len(controllers) == 3; (r.PidsLimit != nil) != set || (r.CpuQuota == -1) != set || (r.MemorySwap == -1) != set {
+			t.Errorf("with %v: pids %v, quota %d, swap %d", controllers, r.PidsLimit, r.CpuQuota, r.MemorySwap)
+		}
+	}
+}
+
+// TestOOMScore: what only root may ask for becomes what the user may have.
+func TestOOMScore(t *testing.T) {
+	for _, x := range []struct {
+		rootless        bool
+		own, asked, got int
+	}{{true, 0, -500, 0}, {true, 200, 100, 200}, {true, 200, 300, 300}, {false, 0, -500, -500}} {
+		in := testInput()
+		in.Host.OOMScoreAdj, in.Spec.Resources.OOMScoreAdj = x.own, &x.asked
+		if !x.rootless {
+			in.Host.Rootless, in.Host.UIDs, in.Host.GIDs = false, nil, nil
+		}
+		out, err := Build(&in)
+		if err != nil || *out.Config.OomScoreAdj != x.got || (len(out.Warnings) > 0) != (x.got != x.asked) {
+			t.Errorf("%+v: %v, warnings %v", x, err, out.Warnings)
+		}
+	}
+}
+
 func TestSeccompUser(t *testing.T) {
 	build := func(profile string) (*configs.Seccomp, error) {
 		in := testInput()
@@ -438,7 +477,6 @@ func TestRefused(t *testing.T) {
 		"device":          {func(in *Input) { device(in, "/dev/none", "rwm") }, `error gathering device information while adding custom device "/dev/none": no such file or directory`},
 		"device denied":   {func(in *Input) { device(in, "/dev/sda", "rwm") }, "--device /dev/sda: you may not open it"},
 		"device access":   {func(in *Input) { device(in, "/dev/fuse", "r") }, `--device /dev/fuse: access "r" cannot be enforced without root: the devices controller is not delegated to users`},
-		"oom":             {func(in *Input) { in.Spec.Resources.OOMScoreAdj = score(-1) }, "--oom-score-adj -1: an unprivileged user cannot lower it below his own, 0"},
 		"oom range":       {func(in *Input) { in.Spec.Resources.OOMScoreAdj = score(2000) }, "Invalid value 2000, range for oom score adj is [-1000, 1000]"},
 		"memory":          {func(in *Input) { in.Spec.Resources.Memory = 1 << 20 }, "Minimum memory limit allowed is 6MB"},
 		"swap":            {func(in *Input) { in.Spec.Resources.MemorySwap = 1 << 30 }, "You should always set the Memory limit when using Memoryswap limit, see usage"},

@@ -63,9 +63,9 @@ func Args(p *spec.Process, img *spec.ImageConfig) ([]string, error) {
 	entry, cmd := img.Entrypoint, img.Cmd
 	if p.Entrypoint != nil {
 		entry, cmd = *p.Entrypoint, nil
-		if len(entry) == 1 && entry[0] == "" {
-			entry = nil
-		}
+	}
+	if len(entry) == 1 && entry[0] == "" {
+		entry = nil // Docker, for an image's ENTRYPOINT [""] as well
 	}
 	if len(p.Args) > 0 {
 		cmd = p.Args

@@ -28,7 +28,8 @@ const (
 
 // cgroup turns limits into a cgroup configuration. Without a cgroup that the
 // user may write to, limits are refused: a container that silently runs
-// without the limit it was given takes the host down one day.
+// without the limit it was given takes the host down one day. -1, "no limit", is
+// what a missing controller gives.
 func (b *builder) cgroup() error {
 	h, r := &b.in.Host, &b.in.Spec.Resources
 	if err := checkResources(r, h.CPUs); err != nil {
@@ -79,7 +80,7 @@ func (b *builder) needControllers(r *spec.Resources) error {
 	}{
 		{r.Memory != 0, "--memory", "memory"},
 		{r.MemoryReservation != 0, "--memory-reservation", "memory"},
-		{r.MemorySwap != 0, "--memory-swap", "memory"},
+		{r.MemorySwap > 0, "--memory-swap", "memory"},
 		{r.OOMKillDisable, "--oom-kill-disable", "memory"},
 		{r.NanoCPUs != 0, "--cpus", "cpu"},
 		{r.CPUShares != 0, "--cpu-shares", "cpu"},
@@ -135,13 +136,20 @@ func checkResources(r *spec.Resources, cpus int) error {
 }
 
 func (b *builder) fillResources(c *cgroups.Resources, r *spec.Resources) {
-	c.Memory, c.MemoryReservation, c.MemorySwap = r.Memory, r.MemoryReservation, r.MemorySwap
+	has := func(controller string) bool { return slices.Contains(b.in.Host.Controllers, controller) }
+	c.Memory, c.MemoryReservation = r.Memory, r.MemoryReservation
+	if has("memory") {
+		c.MemorySwap = r.MemorySwap
+	}
 	if r.Memory > 0 && r.MemorySwap == 0 {
 		// Docker: as much swap as memory.
 		c.MemorySwap = 2 * r.Memory
 	}
 	c.OomKillDisable = r.OOMKillDisable
-	c.CpuPeriod, c.CpuQuota = r.CPUPeriod, r.CPUQuota
+	c.CpuPeriod = r.CPUPeriod
+	if has("cpu") {
+		c.CpuQuota = r.CPUQuota
+	}
 	if r.NanoCPUs > 0 {
 		c.CpuPeriod = defaultCPUPeriod
 		c.CpuQuota = max(1000, r.NanoCPUs*defaultCPUPeriod/1e9)
@@ -153,11 +161,11 @@ func (b *builder) fillResources(c *cgroups.Resources, r *spec.Resources) {
 		}
 	}
 	c.CpusetCpus, c.CpusetMems = r.CpusetCPUs, r.CpusetMems
-	limit := r.PidsLimit
-	if limit == 0 && slices.Contains(b.in.Host.Controllers, "pids") {
-		limit = defaultPidsLimit
-	}
-	if limit != 0 {
+	if has("pids") {
+		limit := r.PidsLimit
+		if limit == 0 {
+			limit = defaultPidsLimit
+		}
 		c.PidsLimit = &limit
 	}
 }
@@ -170,9 +178,10 @@ func (b *builder) oomScore() error {
 	if *adj < -1000 || *adj > 1000 {
 		return errs.WithHint(errs.New(errs.Invalid, "Invalid value %d, range for oom score adj is [-1000, 1000]", *adj), "choose --oom-score-adj in that range")
 	}
-	if b.in.Host.Rootless && *adj < b.in.Host.OOMScoreAdj {
-		return errs.WithHint(errs.New(errs.Denied, "--oom-score-adj %d: an unprivileged user cannot lower it below his own, %d", *adj, b.in.Host.OOMScoreAdj),
-			"use a value from %d to 1000", b.in.Host.OOMScoreAdj)
+	if own := b.in.Host.OOMScoreAdj; b.in.Host.Rootless && *adj < own {
+		// As the others: only root can protect a process better than its parent.
+		b.warn(fmt.Sprintf("--oom-score-adj %d: an unprivileged user cannot go below his own value: %d is set", *adj, own))
+		adj = &own
 	}
 	b.cfg.OomScoreAdj = adj
 	return nil
