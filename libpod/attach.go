@@ -198,6 +198,9 @@ func (e *Engine) outcome(ctx context.Context, c *container, n *session, a *monit
 	if err := e.settleExit(ctx, c, &r.exit); err != nil {
 		return err
 	}
+	if r.exit.Refused != nil {
+		return r.exit.Refused.Err()
+	}
 	return exitError(r.exit.Code)
 }
 

@@ -386,6 +386,9 @@ func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) 
 	n.feed(a)
 	select {
 	case r := <-ended:
+		if r.err == nil && r.exit.Refused != nil {
+			return 0, r.exit.Refused.Err()
+		}
 		return r.exit.Code, r.err
 	case <-ctx.Done():
 		l.kill()

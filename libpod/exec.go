@@ -122,12 +122,14 @@ func execTerminal(ctx context.Context, m *monitor.Client, r monitor.ExecRequest,
 	case <-left:
 		return nil
 	case x := <-done:
+		if x.code != 0 || x.err == nil {
+			select {
+			case <-drained:
+			case <-time.After(drainTime): // something in the background keeps it
+			}
+		}
 		if x.err != nil {
 			return x.err
-		}
-		select {
-		case <-drained:
-		case <-time.After(drainTime): // something in the background keeps it
 		}
 		return exitError(x.code)
 	}
@@ -166,10 +168,12 @@ func execPipes(ctx context.Context, m *monitor.Client, r monitor.ExecRequest, n 
 	}
 	done := p.copy(n)
 	code, err := s.Wait(ctx)
+	if code != 0 || err == nil {
+		p.drain(done) // what a program that could not be run has to say, too
+	}
 	if err != nil {
 		return err
 	}
-	p.drain(done)
 	return exitError(code)
 }
 

@@ -220,13 +220,17 @@ type Session struct {
 // Signal sends a signal to the process.
 func (s *Session) Signal(sig int) error { return s.c.c.Write(FrameSignal, SignalPayload(sig)) }
 
-// Wait returns the exit status (128+n for a signal n). It is called once.
+// Wait returns the exit status (128+n for a signal n), or why the kernel did not
+// execute the program. It is called once.
 func (s *Session) Wait(ctx context.Context) (int, error) {
 	stop := context.AfterFunc(ctx, func() { s.c.Close() })
 	defer stop()
 	var e Exit
 	if _, err := s.c.c.expect(FrameExited, &e); err != nil {
 		return 0, s.c.failed(ctx, err)
+	}
+	if e.Refused != nil {
+		return e.Code, e.Refused.Err()
 	}
 	return e.Code, nil
 }

@@ -150,14 +150,16 @@ type HealthProbe struct {
 // good, before anybody is told. It is the durable truth about the end; the
 // database record follows it.
 type Exit struct {
-	Code         int       `json:"code"`
-	Signal       int       `json:"signal,omitempty"`
-	OOMKilled    bool      `json:"oomKilled,omitempty"`
-	StartedAt    time.Time `json:"startedAt,omitzero"`
-	FinishedAt   time.Time `json:"finishedAt"`
-	Error        string    `json:"error,omitempty"` // why it could not be started
-	RestartCount int       `json:"restartCount,omitempty"`
-	Run          int       `json:"run,omitempty"` // Config.Run
+	Code       int       `json:"code"`
+	Signal     int       `json:"signal,omitempty"`
+	OOMKilled  bool      `json:"oomKilled,omitempty"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt"`
+	Error      string    `json:"error,omitempty"` // why it could not be started
+	// Refused says that the kernel did not execute the program, and why.
+	Refused      *WireError `json:"refused,omitempty"`
+	RestartCount int        `json:"restartCount,omitempty"`
+	Run          int        `json:"run,omitempty"` // Config.Run
 	// StoppedByUser says that stop or kill ended it: unless-stopped and
 	// on-failure must not bring it back.
 	StoppedByUser bool `json:"stoppedByUser,omitempty"`

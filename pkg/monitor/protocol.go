@@ -31,7 +31,7 @@ import (
 //	  Detach, or just close                    ->
 //	attach, wait, stop:                        <-  Exited (Exit JSON), after the last byte of output
 //	  Settles, if the client settles the record ->
-//	exec:                                      <-  Exited (only Code and Signal mean something)
+//	exec:                                      <-  Exited (only Code, Signal and Refused mean something)
 //	  Signal (number)                          ->
 //
 // A frame is a header of eight bytes and a payload: type, three zero bytes,

@@ -2,14 +2,30 @@
 
 package spec
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // MergeEnv is the environment of a container's process: the image's, changed
-// by the request.
+// by the request. A bare NAME in the request takes the image's variable away.
 func MergeEnv(image, request, unset []string) []string {
+	out := JoinEnv(image, request)
+	kept := out[:0]
+	for _, e := range out {
+		if k, _, ok := strings.Cut(e, "="); ok && !slices.Contains(unset, k) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// JoinEnv makes one list of several, in which each variable has its last value; a
+// bare NAME remains one.
+func JoinEnv(lists ...[]string) []string {
 	out := []string{}
 	at := map[string]int{}
-	for _, list := range [][]string{image, request} {
+	for _, list := range lists {
 		for _, e := range list {
 			k, _, _ := strings.Cut(e, "=")
 			if i, ok := at[k]; ok {
@@ -20,16 +36,5 @@ func MergeEnv(image, request, unset []string) []string {
 			out = append(out, e)
 		}
 	}
-	for _, k := range unset {
-		if i, ok := at[k]; ok {
-			out[i] = ""
-		}
-	}
-	kept := out[:0]
-	for _, e := range out {
-		if e != "" {
-			kept = append(kept, e)
-		}
-	}
-	return kept
+	return out
 }

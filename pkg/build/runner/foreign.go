@@ -16,13 +16,10 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// cannotExec is what the runtime returns when the kernel refuses the program.
-const cannotExec = 255
-
-// foreignProgram explains why a step could not even begin: its program is for
-// another machine, and the kernel knows no emulator. nil: that is not why.
-func foreignProgram(s *Step, step engine.RunStep, code int) error {
-	if code != cannotExec || len(step.Container.Process.Args) == 0 {
+// foreignProgram explains why the kernel refused to run a step: its program is
+// for another machine, and the kernel knows no emulator. nil: that is not why.
+func foreignProgram(s *Step, step engine.RunStep) error {
+	if len(step.Container.Process.Args) == 0 {
 		return nil
 	}
 	if !machine.Refuses(programHead(s.Scratch, step)) {

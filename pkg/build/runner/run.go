@@ -67,6 +67,11 @@ func (h *Host) Do(ctx context.Context, s *Step) error {
 		Stdout: s.Stdout, Stderr: s.Stderr, Started: s.Started, Mounted: ms.mounted,
 	}
 	code, err := h.Engine.Run(ctx, step)
+	if errs.Is(err, errs.CannotInvoke) {
+		if foreign := foreignProgram(s, step); foreign != nil {
+			return foreign
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -75,9 +80,6 @@ func (h *Host) Do(ctx context.Context, s *Step) error {
 	}
 	if code == 0 {
 		return nil
-	}
-	if err := foreignProgram(s, step, code); err != nil {
-		return err
 	}
 	return s.failed(code)
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // exec runs a further process in the container. Its streams are the client's
@@ -48,7 +50,11 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 		defer v.sessions.Done()
 		code, signal := p.wait()
 		v.s.reap.forget(p.pid)
-		_ = c.WriteJSON(monitor.FrameExited, monitor.Exit{Code: code, Signal: signal})
+		refusal := v.s.execRefusal(run, p)
+		if refusal != nil {
+			code = errs.ExitCode(refusal)
+		}
+		_ = c.WriteJSON(monitor.FrameExited, monitor.Exit{Code: code, Signal: signal, Refused: monitor.NewWireError(refusal)})
 		// The reader below ends when the client has taken this in.
 	}()
 	if err == nil {
@@ -73,7 +79,7 @@ func followSession(c *monitor.Conn, p *process) {
 
 func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File) (*process, error) {
 	// The root as the container sees it now, with all its mounts.
-	root, err := openRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
+	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
 	if err != nil {
 		return nil, errNotRunning
 	}
@@ -102,12 +108,25 @@ func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File)
 	err = p.start(run.c)
 	s.reap.end(p.pid)
 	if err != nil {
-		if e := explainCommand(finder{root: root}, r.Args[0], getenv(lp.Env, "PATH"), lp.Cwd); e != nil {
+		if e := s.attempt(inroot.Finder{Root: root}, lp, errs.CommandMissing).Explain(); e != nil {
 			return nil, e
 		}
 		return nil, &errs.Error{Op: "execute in container", Object: s.cfg.Name, Err: err}
 	}
 	return p, nil
+}
+
+// execRefusal is refusal for a process that exec started.
+func (s *supervisor) execRefusal(run *run, p *process) error {
+	if !p.refused {
+		return nil
+	}
+	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
+	if err != nil {
+		return s.refusal(p, s.finder()) // the container has ended meanwhile
+	}
+	defer root.Close()
+	return s.refusal(p, inroot.Finder{Root: root})
 }
 
 func (p *process) noStreams() error {
@@ -125,11 +144,11 @@ func (s *supervisor) execProcess(root *os.File, r *monitor.ExecRequest) (*libcon
 	if who == "" {
 		who, additional = s.cfg.Process.User, s.cfg.Process.AdditionalGIDs
 	}
-	id, err := resolveUser(root, who, additional)
+	id, err := inroot.ResolveUser(root, who, additional)
 	if err != nil {
 		return nil, err
 	}
-	if err := id.checkMapped(s.cfg.Container); err != nil {
+	if err := id.CheckMapped(s.cfg.Container); err != nil {
 		return nil, err
 	}
 	dir := r.Dir
@@ -139,14 +158,14 @@ func (s *supervisor) execProcess(root *os.File, r *monitor.ExecRequest) (*libcon
 	if dir == "" {
 		dir = "/"
 	}
-	env := append(append([]string(nil), s.cfg.Process.Env...), r.Env...)
-	caps := capabilities(s.cfg.Container.Capabilities, id.uid)
+	env := spec.MergeEnv(s.cfg.Process.Env, r.Env, nil)
+	caps := capabilities(s.cfg.Container.Capabilities, id.UID)
 	if r.Privileged {
 		caps = allCapabilities()
 	}
 	return &libcontainer.Process{
-		Args: r.Args, Env: environ(env, id.home, s.cfg.Container.Hostname, r.TTY), Cwd: dir,
-		UID: id.uid, GID: id.gid, AdditionalGroups: id.groups, Capabilities: caps,
+		Args: r.Args, Env: environ(env, id.Home, s.cfg.Container.Hostname, r.TTY), Cwd: dir,
+		UID: id.UID, GID: id.GID, AdditionalGroups: id.Groups, Capabilities: caps,
 	}, nil
 }
 

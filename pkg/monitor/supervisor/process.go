@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
 )
 
 // process is one process in the container, the main one or an exec'd one, with
@@ -34,6 +36,8 @@ type process struct {
 	err     *os.File
 	master  *os.File // with a terminal, in place of the three
 	console *os.File // our end of libcontainer's console socket
+
+	refused bool // with wait's return: the kernel did not execute its program
 }
 
 // pipe makes a pipe whose end for the monitor is non-blocking, for the poller,
@@ -170,28 +174,40 @@ const forkNoExec = 0x40
 // libcontainer's init, a Go program with handlers of its own, is still there:
 // a SIGTERM then would end it with a status that nobody expects.
 func (p *process) signal(sig int) error {
-	for i := 0; sig != int(unix.SIGKILL) && i < 500; i++ {
-		f := statFields(hostView{}.read(strconv.Itoa(p.pid) + "/stat"))
-		if len(f) < 7 {
-			break
-		}
-		if flags, err := strconv.ParseUint(f[6], 10, 64); err != nil || flags&forkNoExec == 0 {
-			break
-		}
+	for i := 0; sig != int(unix.SIGKILL) && i < 500 && p.executing(); i++ {
 		time.Sleep(time.Millisecond)
 	}
 	return p.p.Signal(unix.Signal(sig))
 }
 
+// executing says that the process, dead or alive, is libcontainer's init still.
+func (p *process) executing() bool {
+	f := statFields(hostView{}.read(strconv.Itoa(p.pid) + "/stat"))
+	if len(f) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(f[6], 10, 64)
+	return err == nil && flags&forkNoExec != 0
+}
+
+// What libcontainer's init exits with when execve fails. It has printed the
+// reason into the container's standard error then: nobody listens to it any more.
+const initFailed = 255
+
+// exited is CLD_EXITED.
+const exited = 1
+
 // wait reaps the process. It waits in the poller: a thread that sleeps in
 // waitid for each process would be the monitor's largest piece of memory.
 func (p *process) wait() (code, signal int) {
 	if p.pidfd != nil {
+		var info unix.Siginfo
 		if raw, err := p.pidfd.SyscallConn(); err == nil {
 			_ = raw.Read(func(fd uintptr) bool {
-				return !errors.Is(unix.Waitid(unix.P_PIDFD, int(fd), nil,
+				return !errors.Is(unix.Waitid(unix.P_PIDFD, int(fd), &info,
 					unix.WEXITED|unix.WNOWAIT, nil), unix.EAGAIN)
 			})
+			p.refused = info.Code == exited && siginfoStatus(&info) == initFailed && p.executing()
 		}
 		defer p.pidfd.Close()
 	}
@@ -250,19 +266,20 @@ func mounted(c *configs.Config, dst string) bool {
 	return false
 }
 
-// mountMap is where a path of the container really lies, for finder.
-func mountMap(c *configs.Config, volumes []monitor.VolumeMount) map[string]place {
-	m := make(map[string]place, len(c.Mounts))
+// mountMap is where a path of the container really lies, for inroot.Finder.
+func mountMap(c *configs.Config, volumes []monitor.VolumeMount) map[string]inroot.Place {
+	m := make(map[string]inroot.Place, len(c.Mounts))
 	for _, x := range c.Mounts {
 		if x.Device == "bind" {
-			m[x.Destination] = place{dir: x.Source}
+			m[x.Destination] = inroot.Place{Dir: x.Source, NoExec: x.Flags&unix.MS_NOEXEC != 0}
 		} else {
-			m[x.Destination] = place{}
+			m[x.Destination] = inroot.Place{}
 		}
 	}
 	for _, v := range volumes {
 		if v.Subpath != "" {
-			m[path.Clean(v.Target)] = place{v.HostPath, v.Subpath}
+			at := path.Clean(v.Target)
+			m[at] = inroot.Place{Dir: v.HostPath, Sub: v.Subpath, NoExec: m[at].NoExec}
 		}
 	}
 	return m
@@ -279,15 +296,33 @@ func capabilities(c *configs.Capabilities, uid int) *configs.Capabilities {
 	return &d
 }
 
-// startError gives a failed start of args the meaning it has for the user.
-func startError(err error, f finder, args, env []string, dir string) error {
-	if len(args) == 0 {
-		return errs.New(errs.Invalid, "no command specified")
-	}
-	if e := explainCommand(f, args[0], getenv(env, "PATH"), dir); e != nil {
+// startError gives a failed start of p the meaning it has for the user.
+func (s *supervisor) startError(err error, p *libcontainer.Process) error {
+	// The runtime makes a missing working directory: where that fails, nobody
+	// has named a wrong one.
+	if e := s.attempt(s.finder(), p, errs.Invalid).Explain(); e != nil {
 		return e
 	}
 	return &errs.Error{Op: "start container", Kind: errs.KindOf(err), Err: err}
+}
+
+// refusal explains why the kernel did not execute p's program, nil where it did.
+func (s *supervisor) refusal(p *process, f inroot.Finder) error {
+	if !p.refused {
+		return nil
+	}
+	return s.attempt(f, p.p, errs.Invalid).ExplainRefusal()
+}
+
+// attempt is what to look at after p could not be started.
+func (s *supervisor) attempt(f inroot.Finder, p *libcontainer.Process, noDir errs.Kind) *inroot.Attempt {
+	c := s.cfg.Container
+	return &inroot.Attempt{
+		Finder: f, Name: p.Args[0], Path: getenv(p.Env, "PATH"), Dir: p.Cwd, InDir: noDir,
+		User:     inroot.Identity{UID: p.UID, GID: p.GID, Groups: p.AdditionalGroups},
+		Override: p.Capabilities == nil || slices.Contains(p.Capabilities.Effective, "CAP_DAC_OVERRIDE"),
+		UIDs:     c.UIDMappings, GIDs: c.GIDMappings,
+	}
 }
 
 // run is one life of the container's main process.
@@ -297,9 +332,10 @@ type run struct {
 	pumps   sync.WaitGroup
 	started time.Time
 	env     []string
-	user    identity
+	user    inroot.Identity
 	code    int
 	signal  int
+	refusal error // why the program was not executed
 	oom     bool
 	done    chan struct{} // closed after the last byte of output
 }

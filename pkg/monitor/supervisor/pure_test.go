@@ -5,7 +5,6 @@ package supervisor
 import (
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 
-	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -117,59 +115,6 @@ func TestCapabilitiesOfUsers(t *testing.T) {
 	}
 	if got := capabilities(c, 33); len(got.Effective) != 0 || len(got.Permitted) != 0 || len(got.Bounding) != 1 {
 		t.Errorf("%+v", got)
-	}
-}
-
-// TestLinksStayInside: a link of the image must not lead to the host's files.
-func TestLinksStayInside(t *testing.T) {
-	dir := t.TempDir()
-	outside := filepath.Join(dir, "outside")
-	inside := filepath.Join(dir, "root")
-	for _, d := range []string{outside, filepath.Join(inside, "etc"), filepath.Join(inside, "bin")} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_ = os.WriteFile(filepath.Join(outside, "passwd"), []byte("evil:x:0:0::/:/bin/sh\n"), 0o644)
-	_ = os.WriteFile(filepath.Join(outside, "tool"), nil, 0o755)
-	_ = os.Symlink(filepath.Join(outside, "passwd"), filepath.Join(inside, "etc/passwd"))
-	_ = os.Symlink("../../../../../.."+filepath.Join(outside, "tool"), filepath.Join(inside, "bin/tool"))
-	_ = os.Symlink(outside, filepath.Join(inside, "out"))
-	root, err := openRoot(inside)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	if _, err := resolveUser(root, "evil", nil); err == nil {
-		t.Error("a user of the host was found")
-	}
-	f := finder{root: root}
-	if err := explainCommand(f, "tool", "/bin", "/"); !errs.Is(err, errs.CommandMissing) {
-		t.Errorf("a program of the host was found: %v", err)
-	}
-	_ = ensureDir(f, "/out/new")
-	if _, err := os.Lstat(filepath.Join(outside, "new")); err == nil {
-		t.Error("a directory was made on the host")
-	}
-}
-
-func TestFinderMounts(t *testing.T) {
-	dir := t.TempDir()
-	for _, d := range []string{"root/app", "vol"} {
-		_ = os.MkdirAll(filepath.Join(dir, d), 0o755)
-	}
-	_ = os.WriteFile(filepath.Join(dir, "root/app/old"), nil, 0o755)
-	_ = os.WriteFile(filepath.Join(dir, "vol/new"), nil, 0o755)
-	root, err := openRoot(filepath.Join(dir, "root"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	f := finder{root, map[string]place{"/app": {dir: filepath.Join(dir, "vol")}, "/tmp": {}}}
-	for p, there := range map[string]bool{"/app/new": true, "/app/old": false, "/app": true, "/tmp/x": false, "/app/../app/new": true} {
-		if _, err := f.stat(p); (err == nil) != there {
-			t.Errorf("%s: %v", p, err)
-		}
 	}
 }
 

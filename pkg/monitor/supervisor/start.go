@@ -14,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor/volume"
 )
 
@@ -121,24 +122,24 @@ func (s *supervisor) mount() error {
 		s.reap.begin()
 		s.reap.end(s.root.fuse.Process.Pid)
 	}
-	if s.rootFD, err = openRoot(s.root.path); err != nil {
+	if s.rootFD, err = inroot.OpenRoot(s.root.path); err != nil {
 		return errs.Wrap(err, "open the root file system", s.root.path)
 	}
-	id, err := resolveUser(s.rootFD, s.cfg.Process.User, s.cfg.Process.AdditionalGIDs)
+	id, err := inroot.ResolveUser(s.rootFD, s.cfg.Process.User, s.cfg.Process.AdditionalGIDs)
 	if err != nil {
 		return err
 	}
-	if err := volume.Prepare(s.rootFD, s.cfg.Volumes, id.uid, id.gid); err != nil {
+	if err := volume.Prepare(s.rootFD, s.cfg.Volumes, id.UID, id.GID); err != nil {
 		return err
 	}
-	if err := ensureDir(s.finder(), s.cfg.Process.Dir); err != nil {
+	if err := inroot.EnsureDir(s.finder(), s.cfg.Process.Dir); err != nil {
 		return err
 	}
 	return hit(FailpointMounted)
 }
 
-func (s *supervisor) finder() finder {
-	return finder{s.rootFD, mountMap(s.cfg.Container, s.cfg.Volumes)}
+func (s *supervisor) finder() inroot.Finder {
+	return inroot.Finder{Root: s.rootFD, Mounts: mountMap(s.cfg.Container, s.cfg.Volumes)}
 }
 
 // prepare completes the libcontainer configuration; restarts use it again.
@@ -211,17 +212,17 @@ func (s *supervisor) begin() (*run, error) {
 func (s *supervisor) create() (*run, error) {
 	p := s.cfg.Process
 	// Looked up afresh: the last run may have changed its passwd.
-	id, err := resolveUser(s.rootFD, p.User, p.AdditionalGIDs)
+	id, err := inroot.ResolveUser(s.rootFD, p.User, p.AdditionalGIDs)
 	if err != nil {
 		return nil, err
 	}
-	if err := id.checkMapped(s.cfg.Container); err != nil {
+	if err := id.CheckMapped(s.cfg.Container); err != nil {
 		return nil, err
 	}
-	env := environ(p.Env, id.home, s.cfg.Container.Hostname, p.TTY)
+	env := environ(p.Env, id.Home, s.cfg.Container.Hostname, p.TTY)
 	lp := &libcontainer.Process{
-		Init: true, Args: p.Args, Env: env, Cwd: p.Dir, UID: id.uid, GID: id.gid, AdditionalGroups: id.groups,
-		Capabilities: capabilities(s.cfg.Container.Capabilities, id.uid),
+		Init: true, Args: p.Args, Env: env, Cwd: p.Dir, UID: id.UID, GID: id.GID, AdditionalGroups: id.Groups,
+		Capabilities: capabilities(s.cfg.Container.Capabilities, id.UID),
 	}
 	if lp.Cwd == "" {
 		lp.Cwd = "/"
@@ -251,7 +252,7 @@ func (s *supervisor) create() (*run, error) {
 		if r.c != nil {
 			_ = r.c.Destroy()
 		}
-		return nil, startError(err, s.finder(), p.Args, env, lp.Cwd)
+		return nil, s.startError(err, lp)
 	}
 	return r, nil
 }
@@ -337,6 +338,9 @@ func (s *supervisor) follow(r *run) {
 		pump(r.err, monitor.FrameStderr)
 	}
 	r.code, r.signal = r.process.wait()
+	if r.refusal = s.refusal(r.process, s.finder()); r.refusal != nil {
+		r.code = errs.ExitCode(r.refusal)
+	}
 	s.hub.setEnding(true)
 	s.reap.forget(r.pid)
 	if r.signal == 9 {

@@ -165,7 +165,10 @@ func (s *supervisor) ended(r *run) monitor.Exit {
 	s.run = nil
 	s.mu.Unlock()
 	e := monitor.Exit{Code: r.code, Signal: r.signal, OOMKilled: r.oom, StartedAt: r.started, FinishedAt: time.Now().UTC(),
-		Run: s.cfg.Run}
+		Run: s.cfg.Run, Refused: monitor.NewWireError(r.refusal)}
+	if r.refusal != nil {
+		e.Error = r.refusal.Error()
+	}
 	s.mark(&e)
 	r.destroy()
 	return e
