@@ -42,9 +42,11 @@ func (i *buildImageFlags) register(f *flagSet, o *build.Options) {
 
 // fill puts what the flags say into the options of the build.
 func (i *buildImageFlags) fill(a *app, o *build.Options) (err error) {
-	if o.Edits.Env, err = spec.ParseEnv(i.env, a.std.Lookup); err != nil {
+	env, err := spec.ParseEnv(i.env, a.std.Lookup)
+	if err != nil {
 		return err
 	}
+	o.Edits.Env = spec.MergeEnv(nil, env, nil)
 	if err := a.absolute(&o.IgnoreFile); err != nil {
 		return err
 	}

@@ -95,7 +95,11 @@ func (c *createFlags) fillProcess(a *app, s *spec.Container, args []string) erro
 func (f *processFlags) environment(a *app) ([]string, error) {
 	var env []string
 	if f.httpProxy {
-		env, _ = spec.ParseEnv(proxyVariables, a.std.Lookup)
+		for _, name := range proxyVariables {
+			if v, ok := a.std.Lookup(name); ok {
+				env = append(env, name+"="+v)
+			}
+		}
 	}
 	if f.envHost {
 		env = append(env, os.Environ()...)
@@ -119,7 +123,7 @@ func (f *processFlags) environment(a *app) ([]string, error) {
 		env = append(env, e...)
 	}
 	e, err := spec.ParseEnv(f.env, a.std.Lookup)
-	return spec.MergeEnv(nil, append(env, e...), nil), err
+	return spec.JoinEnv(env, e), err
 }
 
 // localZone is the name of the host's time zone.

@@ -13,8 +13,8 @@ import (
 // LookupEnv is os.LookupEnv, or a test's stand-in.
 type LookupEnv func(string) (string, bool)
 
-// ParseEnv resolves -e values: "K=V" stays, "K" takes the caller's value and
-// is left out where the caller has none, "PREFIX*" takes all that begin so.
+// ParseEnv resolves -e values: "K=V" stays, "K" takes the caller's value. Where the
+// caller has none it stays "K": the image's own value goes.
 func ParseEnv(values []string, lookup LookupEnv) ([]string, error) {
 	var env []string
 	for _, v := range values {
@@ -29,6 +29,8 @@ func ParseEnv(values []string, lookup LookupEnv) ([]string, error) {
 			env = append(env, v)
 		} else if val, ok := lookup(key); ok {
 			env = append(env, key+"="+val)
+		} else {
+			env = append(env, key)
 		}
 	}
 	return env, nil

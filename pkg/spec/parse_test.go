@@ -297,7 +297,7 @@ func TestParseSecurity(t *testing.T) {
 func TestParseEnv(t *testing.T) {
 	lookup := func(k string) (string, bool) { return "host-" + k, k == "HOME" }
 	got, err := ParseEnv([]string{"A=1", "B=", "HOME", "MISSING", "C=x=y"}, lookup)
-	check(t, "env", got, err, `["A=1","B=","HOME=host-HOME","C=x=y"]`)
+	check(t, "env", got, err, `["A=1","B=","HOME=host-HOME","MISSING","C=x=y"]`)
 	_, err = ParseEnv([]string{"=x"}, lookup)
 	check(t, "env", nil, err, "!invalid environment variable: =x")
 	got, err = ParseEnvFile("f", []byte("\xef\xbb\xbfA=1\r\n# c\n\n  B=\"q\" # no comment\nHOME\nNOPE\n"), lookup)
