@@ -24,7 +24,7 @@ func (o *registryFlags) register(f *flagSet) {
 	f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
 	f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
 	f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
-	f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry").def = ""
+	f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry (default: unless it is on loopback)").def = ""
 }
 
 // registerRetry is for commands that transfer images.

@@ -17,6 +17,9 @@ func Source(sys *types.SystemContext, named reference.Named) (types.ImageReferen
 	if err != nil {
 		return nil, imagename.Bad(named.String(), err)
 	}
+	if err := trustLoopback(sys, named); err != nil {
+		return nil, err
+	}
 	return ref, AddCredentials(sys, named)
 }
 

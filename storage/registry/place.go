@@ -3,6 +3,9 @@
 package registry
 
 import (
+	"net"
+	"strings"
+
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/docker/config"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
@@ -31,7 +34,7 @@ func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
 		return nil, errs.Wrap(err, "read", "registries.conf")
 	}
 	if reg == nil {
-		return &Place{}, nil
+		return &Place{}, trustLoopback(sys, named)
 	}
 	if reg.Blocked {
 		return nil, errs.New(errs.Denied, "registry %s is blocked in registries.conf", reference.Domain(named))
@@ -52,6 +55,31 @@ func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
 		}
 	}
 	return p, nil
+}
+
+// trustLoopback lets a registry on this machine, of which registries.conf says
+// nothing, have a certificate of its own or none at all, as Docker does: the
+// library then tries HTTPS first and HTTP after it. What the caller asked for
+// holds.
+func trustLoopback(sys *types.SystemContext, named reference.Named) error {
+	if sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined || !onLoopback(reference.Domain(named)) {
+		return nil
+	}
+	reg, err := sysregistriesv2.FindRegistry(sys, named.Name())
+	if err == nil && reg == nil {
+		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
+	}
+	return errs.Wrap(err, "read", "registries.conf")
+}
+
+// onLoopback tells a registry, as HOST or HOST:PORT, that only this machine reaches.
+func onLoopback(registry string) bool {
+	host := registry
+	if h, _, err := net.SplitHostPort(registry); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Of is the name at the place.

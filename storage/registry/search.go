@@ -4,8 +4,11 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"strings"
 
+	"github.com/docker/distribution/registry/api/errcode"
+	"github.com/sirupsen/logrus"
 	"go.podman.io/image/v5/docker"
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/types"
@@ -53,21 +56,47 @@ func Search(ctx context.Context, term string, o SearchOptions) ([]SearchResult, 
 		return nil, err
 	}
 	var found []docker.SearchResult
+	// The library logs as an error what it also returns.
+	if level := logrus.GetLevel(); level == logrus.ErrorLevel {
+		logrus.SetLevel(logrus.FatalLevel)
+		defer logrus.SetLevel(level)
+	}
 	err = Within(ctx, func(ctx context.Context) (err error) {
 		found, err = docker.SearchRegistry(ctx, sys, at, query, limit)
 		return err
 	})
 	if err != nil {
-		if named, nerr := imagename.Parse(registry + "/x"); nerr == nil {
-			err = Explain(err, named)
-		}
-		return nil, errs.Wrap(err, "search", registry)
+		return nil, explainSearch(err, registry)
 	}
 	var out []SearchResult
 	for _, f := range found {
 		out = append(out, SearchResult{Registry: registry, Name: f.Name, Description: f.Description, Stars: f.StarCount, Official: f.IsOfficial, Automated: f.IsAutomated})
 	}
 	return out[:min(len(out), limit)], nil
+}
+
+// explainSearch is Explain for a question about no single repository.
+func explainSearch(err error, registry string) error {
+	named, nerr := imagename.Parse(registry + "/x")
+	if nerr != nil {
+		return errs.Wrap(err, "search", registry)
+	}
+	short := Told(err, named)
+	explained := Explain(err, named)
+	kind := errs.KindOf(explained)
+	var code errcode.ErrorCoder
+	if errors.As(err, &code) && code.ErrorCode() == errcode.ErrorCodeUnsupported {
+		kind = errs.NotFound
+	}
+	switch kind {
+	case errs.Unauthorized:
+		return errs.WithHint(errs.New(errs.Unauthorized, "registry %s denies the search: %w", registry, short), "proa login %s", registry)
+	case errs.NotFound:
+		return errs.WithHint(errs.New(errs.NotFound, "registry %s has no search: %w", registry, short),
+			"proa search --list-tags %s/REPOSITORY shows the tags of one repository", registry)
+	default:
+		return errs.Wrap(explained, "search", registry)
+	}
 }
 
 // searchPlace is where registries.conf says that a registry is.
