@@ -42,6 +42,7 @@ install: build ## install binaries, man pages and completions below PREFIX
 	@for shell in bash:$(BASHCOMPDIR)/proa zsh:$(ZSHCOMPDIR)/_proa fish:$(FISHCOMPDIR)/proa.fish; do \
 	  file="$(DESTDIR)$${shell#*:}"; mkdir -p "$${file%/*}" && bin/proa completion "$${shell%%:*}" >"$$file"; \
 	done
+	@[ -n "$(DESTDIR)" ] || echo 'Installed. Try "$(BINDIR)/proa run --rm hello"; "proa completion --help" says how each shell loads completion.'
 
 uninstall: ## remove what install put below PREFIX
 	rm -f $(DESTDIR)$(BINDIR)/proa $(DESTDIR)$(BINDIR)/proa-monitor $(DESTDIR)$(TMPFILESDIR)/proa.conf \

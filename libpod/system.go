@@ -16,6 +16,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/logs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/version"
 	"github.com/proa-containers/proa/rootless/userns"
@@ -52,11 +53,14 @@ type Info struct {
 	Warnings          []string
 }
 
+// LogDrivers are the values of --log-driver.
+var LogDrivers = logs.Drivers
+
 // Info collects facts; it fails only where the database cannot be read.
 func (e *Engine) Info(ctx context.Context) (*Info, error) {
 	i := &Info{Version: version.Version, StorageDriver: "overlay", StorageRoot: e.dirs.Storage(), RunRoot: e.dirs.Run,
 		DatabasePath: e.dirs.DB(), OS: osName(), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Memory: hostMemory(),
-		Rootless: os.Geteuid() != 0 || userns.Inside(), LogDriver: defaultLogDriver, LogDrivers: []string{"json-file", "k8s-file", "none"}}
+		Rootless: os.Geteuid() != 0 || userns.Inside(), LogDriver: defaultLogDriver, LogDrivers: LogDrivers}
 	i.Hostname, _ = os.Hostname()
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {

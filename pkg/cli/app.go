@@ -159,9 +159,9 @@ func firstFlagError(err error, sets ...*flagSet) error {
 func globalFlags(g *globals) *flagSet {
 	f := &flagSet{}
 	f.boolean(&g.debug, "debug", "D", "Print what the libraries do, the same as --log-level debug")
-	f.text(&g.logLevel, "log-level", "l", `What the libraries print: "debug", "info", "warn", "error" or "fatal"`).def = "error"
-	f.alias(f.text(&g.dataDir, "data-dir", "", "Directory of images, containers and volumes").path(), "root")
-	f.alias(f.text(&g.runDir, "run-dir", "", "Directory of locks and sockets, on a tmpfs").path(), "runroot")
+	f.text(&g.logLevel, "log-level", "l", "What the libraries print").oneOf("debug", "info", "warn", "error", "fatal").def = "error"
+	f.alias(f.text(&g.dataDir, "data-dir", "", "Directory of images, containers and volumes").dir(), "root")
+	f.alias(f.text(&g.runDir, "run-dir", "", "Directory of locks and sockets, on a tmpfs").dir(), "runroot")
 	f.boolean(&g.version, "version", "v", "Print the version and quit")
 	const noDaemon = "there is no daemon to connect to"
 	f.refuse(noDaemon, "run proa on the machine itself, for example over ssh", "context|c", "host|H", "connection", "url", "remote|r!", "identity", "ssh",
@@ -169,11 +169,6 @@ func globalFlags(g *globals) *flagSet {
 	f.refuse("the only runtime is built in", "leave it away", "runtime", "runtime-flag", "conmon", "cgroup-manager", "hooks-dir")
 	f.refuse("the driver is chosen by what the kernel offers", "leave it away; see \"proa info\"", "storage-driver", "storage-opt", "events-backend", "network-config-dir", "config", "module", "imagestore", "volumepath", "tmpdir", "transient-store!", "syslog!", "out", "cdi-spec-dir")
 	return f
-}
-
-func (d *flagDef) path() *flagDef {
-	d.typ = "path"
-	return d
 }
 
 // applyGlobals makes the global flags hold for this process and, through the

@@ -18,7 +18,7 @@ type attachFlags struct {
 func attachCommand() *command {
 	return &command{
 		name: "attach", args: "CONTAINER", short: "Attach local standard input, output, and error streams to a running container",
-		max: 1, runsProcess: true, twin: "container attach",
+		max: 1, runsProcess: true, twin: "container attach", acts: isRunning,
 		setup: func(f *flagSet) action {
 			o := attachFlags{sigProxy: true}
 			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")

@@ -63,10 +63,10 @@ func buildCommand() *command {
 
 func (o *buildFlags) register(f *flagSet) {
 	f.texts(&o.o.Tags, "tag", "t", `Name and optionally a tag ("name:tag")`)
-	f.text(&o.file, "file", "f", `Name of the Dockerfile (default: "PATH/Dockerfile")`)
-	f.texts(&o.args, "build-arg", "", "Set build-time variables")
-	f.text(&o.o.IgnoreFile, "ignorefile", "", "Name of the file to use instead of .dockerignore")
-	f.texts(&o.argFiles, "build-arg-file", "", "Read build-time variables from a file")
+	f.text(&o.file, "file", "f", `Name of the Dockerfile (default: "PATH/Dockerfile")`).suggests(files)
+	f.texts(&o.args, "build-arg", "", "Set build-time variables").suggests(environment)
+	f.text(&o.o.IgnoreFile, "ignorefile", "", "Name of the file to use instead of .dockerignore").suggests(files)
+	f.texts(&o.argFiles, "build-arg-file", "", "Read build-time variables from a file").suggests(files)
 	f.texts(&o.contexts, "build-context", "", "Additional build contexts (name=path)")
 	f.text(&o.o.Target, "target", "", "Set the target build stage to build")
 	f.texts(&o.labels, "label", "", "Set metadata for an image")
@@ -74,16 +74,16 @@ func (o *buildFlags) register(f *flagSet) {
 	o.image.register(f, &o.o)
 	f.boolean(&o.o.NoCache, "no-cache", "", "Do not use cache when building the image")
 	f.texts(&o.filters, "no-cache-filter", "", "Do not cache specified stages")
-	f.text(&o.pull, "pull", "", `Always attempt to pull all referenced images ("always", "missing", "never", "newer")`).def = "missing"
+	f.text(&o.pull, "pull", "", "Always attempt to pull all referenced images").oneOf(spec.PullPolicies...).def = "missing"
 	f.list[len(f.list)-1].isBool = true
-	f.text(&o.logFile, "logfile", "", "Write the progress to the file")
+	f.text(&o.logFile, "logfile", "", "Write the progress to the file").suggests(files)
 	f.texts(&o.secrets, "secret", "", `Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")`)
 	f.texts(&o.ssh, "ssh", "", `SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")`)
-	f.texts(&o.allow, "allow", "", `Allow the Dockerfile to use "network.host" or "security.insecure"`)
-	f.text(&o.progress, "progress", "", `Set type of progress output ("auto", "plain", "tty", "quiet", "json")`).def = "auto"
+	f.texts(&o.allow, "allow", "", "Allow the Dockerfile to use what RUN steps have not by default").oneOf("network.host", "security.insecure")
+	f.text(&o.progress, "progress", "", "Set type of progress output").oneOf("auto", "plain", "tty", "quiet", "json").def = "auto"
 	f.boolean(&o.quiet, "quiet", "q", "Suppress the build output and print image ID on success")
 	f.boolean(&o.check, "check", "", "Check the Dockerfile and stop")
-	parsed(f, &o.call, "call", "", "string", `What to do: "build", or "check" the Dockerfile`, parseCall)
+	parsed(f, &o.call, "call", "", "string", `What to do: "build", or "check" the Dockerfile`, parseCall).suggests(words("build", "check"))
 	f.boolean(&o.debug, "debug", "D", "Open a shell in the state before a failed RUN")
 	f.boolean(&o.o.KeepFailed, "keep-failed", "", "Keep the files of a failed RUN and say where they are")
 	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once")
@@ -91,7 +91,7 @@ func (o *buildFlags) register(f *flagSet) {
 	refuseBuild(f)
 	o.out.register(f, &o.o)
 	o.cache.register(f)
-	parsed(f, &o.o.Docker, "format", "", "string", `Form of the image ("oci", "docker")`, parseImageForm).def = "oci"
+	parsed(f, &o.o.Docker, "format", "", "string", "Form of the image", parseImageForm).oneOf("oci", "docker").def = "oci"
 	f.add(&flagDef{name: "builder", typ: "string", hidden: true, set: func(s string) error { return checkBuilder([]string{s}) }})
 	f.boolean(&o.pullAlways, "pull-always", "", "Pull the base images even if they are there").hidden = true
 	f.boolean(&o.pullNever, "pull-never", "", "Do not pull base images").hidden = true

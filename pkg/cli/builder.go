@@ -50,7 +50,7 @@ func builderListCommand() *command {
 
 func builderInspectCommand() *command {
 	return &command{
-		name: "inspect", args: "[NAME]", short: "Show the one builder and the platforms that it builds for", max: 1,
+		name: "inspect", free: true, args: "[NAME]", short: "Show the one builder and the platforms that it builds for", max: 1,
 		setup: func(f *flagSet) action {
 			f.accept("there is nothing to start", "bootstrap!")
 			return func(_ context.Context, a *app, args []string) error {
@@ -67,7 +67,7 @@ func builderInspectCommand() *command {
 
 func builderUseCommand() *command {
 	return &command{
-		name: "use", args: "NAME", short: "Choose the builder: there is one", min: 1, max: 1,
+		name: "use", free: true, args: "NAME", short: "Choose the builder: there is one", min: 1, max: 1,
 		setup: func(f *flagSet) action {
 			f.accept("it is in use anyway", "default!", "global!")
 			return func(_ context.Context, _ *app, args []string) error { return checkBuilder(args) }

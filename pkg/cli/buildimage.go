@@ -25,7 +25,7 @@ type buildImageFlags struct {
 func (i *buildImageFlags) register(f *flagSet, o *build.Options) {
 	i.inheritLabels, i.skipUnused, i.rewrite = true, true, true
 	e := &o.Edits
-	f.text(&o.From, "from", "", "Image to use instead of that of the first FROM")
+	f.text(&o.From, "from", "", "Image to use instead of that of the first FROM").suggests(images)
 	f.texts(&i.env, "env", "", "Set an environment variable in the image")
 	f.texts(&e.UnsetEnv, "unsetenv", "", "Unset an environment variable of the image")
 	f.texts(&e.UnsetLabels, "unsetlabel", "", "Unset a label of the image")

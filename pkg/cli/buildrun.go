@@ -20,15 +20,15 @@ type buildRunFlags struct {
 
 func (r *buildRunFlags) register(f *flagSet, o *build.Options) {
 	resourceFlags(f, &o.Run.Resources)
-	parsed(f, &o.Network, "network", "", "string", `Set the networking mode for the RUN instructions ("default", "none", "host")`, parseRunNetwork)
+	parsed(f, &o.Network, "network", "", "string", "Set the networking mode for the RUN instructions", parseRunNetwork).oneOf("default", "none", "host")
 	f.texts(&r.hosts, "add-host", "", `Add a custom host-to-IP mapping (format: "host:ip")`)
 	f.boolean(&o.Run.Network.NoHosts, "no-hosts", "", "RUN sees the image's own /etc/hosts")
 	f.boolean(&o.Run.Network.NoHostname, "no-hostname", "", "RUN sees the image's own /etc/hostname")
 	f.texts(&r.dns, "dns", "", "DNS servers for RUN")
 	f.texts(&r.dnsSearch, "dns-search", "", "DNS search domains for RUN")
 	f.alias(f.texts(&r.dnsOptions, "dns-option", "", "DNS options for RUN"), "dns-opt")
-	f.texts(&r.volumes, "volume", "v", "Bind mount a directory for RUN (format: \"/host:/target[:options]\")")
-	f.texts(&r.mounts, "mount", "", "Attach a bind mount or a tmpfs for RUN").typ = "mount"
+	f.texts(&r.volumes, "volume", "v", "Bind mount a directory for RUN (format: \"/host:/target[:options]\")").suggests(directories)
+	f.texts(&r.mounts, "mount", "", "Attach a bind mount or a tmpfs for RUN").suggests(mountFields).typ = "mount"
 	o.PassProxy = true
 	f.boolean(&o.PassProxy, "http-proxy", "", "Pass on the proxy variables of the caller to RUN")
 	f.texts(&o.Run.Process.GroupAdd, "group-add", "", "Additional groups for RUN")
@@ -37,15 +37,15 @@ func (r *buildRunFlags) register(f *flagSet, o *build.Options) {
 
 func (r *buildRunFlags) registerSecurity(f *flagSet) {
 	s := &r.security
-	f.texts(&s.capAdd, "cap-add", "", "Add Linux capabilities for RUN")
-	f.texts(&s.capDrop, "cap-drop", "", "Drop Linux capabilities for RUN")
+	f.texts(&s.capAdd, "cap-add", "", "Add Linux capabilities for RUN").suggests(words(spec.Capabilities()...))
+	f.texts(&s.capDrop, "cap-drop", "", "Drop Linux capabilities for RUN").suggests(words(spec.Capabilities()...))
 	f.texts(&s.opts, "security-opt", "", "Security options for RUN")
-	parsedList(f, &s.Devices, "device", "", "list", "Add a host device for RUN", spec.ParseDevice)
+	parsedList(f, &s.Devices, "device", "", "list", "Add a host device for RUN", spec.ParseDevice).suggests(files)
 	for _, m := range []struct {
 		p    *string
 		name string
 	}{{&s.PidMode, "pid"}, {&s.IpcMode, "ipc"}, {&s.UtsMode, "uts"}, {&s.CgroupnsMode, "cgroupns"}} {
-		parsed(f, m.p, m.name, "", "string", m.name+` namespace for RUN: "private", "host"`, func(v string) (string, error) { return parseRunNamespace(m.name, v) })
+		parsed(f, m.p, m.name, "", "string", m.name+" namespace for RUN", func(v string) (string, error) { return parseRunNamespace(m.name, v) }).oneOf("private", "host")
 	}
 	parsed(f, new(string), "userns", "", "string", "", func(v string) (string, error) {
 		if v == "" || v == "container" || v == "host" {

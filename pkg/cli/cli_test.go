@@ -243,30 +243,6 @@ func TestInspectFormat(t *testing.T) {
 	}
 }
 
-func TestCompletion(t *testing.T) {
-	for line, want := range map[string]string{
-		"r":              "restart",
-		"container l":    "ls",
-		"run --memory-s": "--memory-swap",
-		"rm w":           "web",
-		"rm -f w":        "web",
-		"run my":         "my-alpine:latest",
-		"run --name ":    "",
-		"run img ":       "",
-	} {
-		words := strings.Split(line, " ")
-		r := proa(append([]string{"__complete", "--"}, words...)...)
-		if want == "" && r.out != "" || !strings.Contains(r.out, want) {
-			t.Errorf("%q completes to %q", line, r.out)
-		}
-	}
-	for _, sh := range []string{"bash", "zsh", "fish"} {
-		if r := proa("completion", sh); r.code != 0 || !strings.Contains(r.out, "proa __complete --") {
-			t.Errorf("%s: %+v", sh, r)
-		}
-	}
-}
-
 // TestTree checks what the grammar and the documents rely on.
 func TestTree(t *testing.T) {
 	var walk func(c *command, words string)

@@ -9,6 +9,8 @@ package cli
 import (
 	"context"
 	"fmt"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
 )
 
 // command describes one command. The flags of a command are made only when it
@@ -32,6 +34,12 @@ type command struct {
 	// runsProcess makes failures exit with 125 instead of 1: the statuses below
 	// belong to the container's process.
 	runsProcess bool
+
+	// acts tells which containers the command can act on; completion offers no others.
+	acts func(lifecycle.State) bool
+	// free says that the arguments are the user's own words, whatever the usage line calls
+	// them: completion offers none.
+	free bool
 
 	// setup registers the flags and returns what runs with them.
 	setup func(f *flagSet) action

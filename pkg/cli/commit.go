@@ -29,7 +29,7 @@ func commitCommand() *command {
 			f.boolean(&o.Pause, "pause", "p", "Pause container during commit")
 			f.boolean(&o.quiet, "quiet", "q", "Print only the ID")
 			f.text(&o.config, "config", "", "File with an image configuration (JSON) over that of the container").path()
-			parsed(f, &o.Docker, "format", "f", "string", `Format of the image ("oci", "docker")`, parseImageForm).def = "oci"
+			parsed(f, &o.Docker, "format", "f", "string", "Format of the image", parseImageForm).oneOf("oci", "docker").def = "oci"
 			f.boolean(&o.IncludeVolumes, "include-volumes", "", "Declare bind mounts as volumes of the image, too")
 			f.boolean(&o.Squash, "squash", "s", "Make one layer of all")
 			return func(ctx context.Context, a *app, args []string) error {

@@ -6,56 +6,133 @@ import (
 	"context"
 	"strings"
 
-	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// The scripts hold no knowledge of the commands: they ask "proa __complete",
-// which knows the tree, and the names of containers and images as well. A
-// candidate is a line "WORD<tab>description".
+// The scripts hold no knowledge of the commands. They ask "proa __complete", which
+// knows the tree of commands, and the containers, images and volumes as well. Its
+// answer is lines "WORD<tab>description" and a last line that begins with a colon. That
+// one says whether files or directories fit, too (":files", ":dirs", ":"), and behind a
+// tab what the words follow without a blank, such as "--pull=".
+//
+// A word that ends in ":", "=", "," or "/" is not finished: no blank follows it.
 
 const bashCompletion = `# bash completion for proa. Load it with: source <(proa completion bash)
 _proa() {
-	local IFS=$'\n' line
+	local line=${COMP_LINE:0:COMP_POINT} words=() i word before blank cur how prefix breaks= cut=
+	# bash takes "debian:12" and "--pull=always" for three words each.
+	for ((i = 0; i <= COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]} blank=${line%%[![:blank:]]*}
+		line=${line#"$blank"}
+		((i < COMP_CWORD)) || word=$line
+		if ((i > 1)) && [[ -z $blank && ( $word =~ ^[:=]+$ || $before =~ ^[:=]+$ ) ]]; then
+			words[-1]+=$word
+		else
+			words+=("$word")
+		fi
+		line=${line#"$word"} before=$word
+	done
+	words=("${words[@]//[\"\'\\]/}")
+	cur=${words[-1]}
 	COMPREPLY=()
-	while read -r line; do
-		COMPREPLY+=("${line%%$'\t'*}")
-	done < <(proa __complete -- "${COMP_WORDS[@]:1:$COMP_CWORD}" 2>/dev/null)
+	while IFS= read -r line; do
+		case $line in
+		:*) how=${line%%$'\t'*} prefix=${line#*$'\t'} ;;
+		*) COMPREPLY+=("${line%%$'\t'*}") ;;
+		esac
+	done < <(proa __complete -- "${words[@]:1}" 2>/dev/null)
+	case $how in
+	:files) compopt -o default ;;
+	:dirs) compopt -o dirnames ;;
+	esac 2>/dev/null
+	if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == *[:=,/] ]]; then
+		compopt -o nospace 2>/dev/null
+	fi
+	COMPREPLY=("${COMPREPLY[@]/#/$prefix}")
+	# bash replaces only what stands behind the last ":" or "=".
+	[[ $COMP_WORDBREAKS != *:* ]] || breaks+=:
+	[[ $COMP_WORDBREAKS != *=* ]] || breaks+==
+	[[ -z $breaks ]] || cut=${cur%"${cur##*[$breaks]}"}
+	COMPREPLY=("${COMPREPLY[@]#"$cut"}")
 }
-complete -o default -F _proa proa
+complete -F _proa proa
 `
 
 const zshCompletion = `#compdef proa
 # zsh completion for proa. Load it with: source <(proa completion zsh)
+# or save it as _proa in a directory of $fpath.
 _proa() {
-	local -a candidates
-	local line
+	local -a whole open
+	local line word about how prefix
 	while IFS= read -r line; do
-		candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
-	done < <(proa __complete -- "${(@)words[2,$CURRENT]}" 2>/dev/null)
-	if (( ${#candidates} )); then
-		_describe proa candidates
-	else
-		_files
-	fi
+		if [[ $line == :* ]]; then
+			how=${line%%$'\t'*} prefix=${line#*$'\t'}
+			continue
+		fi
+		word=${line%%$'\t'*} about=
+		[[ $line == *$'\t'* ]] && about=:${line#*$'\t'}
+		case $word in
+		*[:=,/]) open+=("${word//:/\\:}$about") ;;
+		*) whole+=("${word//:/\\:}$about") ;;
+		esac
+	done < <(proa __complete -- "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)
+	compset -p ${#prefix}
+	(( ${#whole} + ${#open} )) && _describe proa whole -- open -S ''
+	case $how in
+	:files) _files ;;
+	:dirs) _files -/ ;;
+	esac
 }
-compdef _proa proa
+if [[ $funcstack[1] == _proa ]]; then
+	_proa "$@" # zsh found the file in $fpath and runs it for the first completion
+else
+	compdef _proa proa
+fi
 `
 
 const fishCompletion = `# fish completion for proa. Load it with: proa completion fish | source
 function __proa_complete
-	set -l words (commandline -opc) (commandline -ct)
-	proa __complete -- $words[2..-1] 2>/dev/null
+	set -l words (commandline -opc)
+	set -l cur (commandline -ct)
+	set -l answer (proa __complete -- $words[2..-1] "$cur" 2>/dev/null)
+	set -l how (string split \t -- $answer[-1])
+	set -l rest (string sub -s (math 1 + (string length -- "$how[2]")) -- "$cur")
+	switch "$how[1]"
+		case :files
+			set answer (__fish_complete_path "$rest") $answer
+		case :dirs
+			set answer (__fish_complete_directories "$rest") $answer
+	end
+	for line in $answer[1..-2]
+		echo -- $how[2]$line
+	end
 end
-complete -c proa -a '(__proa_complete)'
+complete -c proa -f -a '(__proa_complete)'
 `
+
+// completionScripts are in the order of the usage line.
+var completionScripts = map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
+
+const completionHelp = `"make install" puts the scripts where the shells look. Elsewhere load the script at the start of the
+shell, or save it:
+
+  bash  ~/.bashrc: source <(proa completion bash)
+  zsh   ~/.zshrc, behind compinit: source <(proa completion zsh)
+  fish  ~/.config/fish/config.fish: proa completion fish | source
+
+zsh looks into the directories of $fpath only. For "make install PREFIX=$HOME/.local" write this into
+~/.zshrc before compinit: fpath=(~/.local/share/zsh/site-functions $fpath)`
 
 func completionCommand() *command {
 	return &command{
-		name: "completion", args: "bash|zsh|fish", short: "Print a completion script for a shell", min: 1, max: 1,
+		examples: []string{
+			`source <(proa completion bash)      for this bash`,
+			`proa completion fish | source       for this fish`,
+		},
+		name: "completion", args: "bash|zsh|fish", short: "Print a completion script for a shell", long: completionHelp, min: 1, max: 1,
 		setup: func(*flagSet) action {
 			return func(_ context.Context, a *app, args []string) error {
-				script, ok := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[args[0]]
+				script, ok := completionScripts[args[0]]
 				if !ok {
 					return errs.WithHint(errs.New(errs.Invalid, "no completion for the shell %q", args[0]), "proa completion bash, zsh or fish")
 				}
@@ -74,110 +151,16 @@ func completeCommand() *command {
 				if len(args) == 0 {
 					args = []string{""}
 				}
-				for _, c := range a.complete(ctx, args) {
-					a.out.Println(c)
+				cur := args[len(args)-1]
+				s := a.complete(ctx, args[:len(args)-1], cur)
+				for _, w := range s.words {
+					if strings.HasPrefix(s.prefix+w, cur) {
+						a.out.Println(w)
+					}
 				}
+				a.out.Println(":" + s.files + "\t" + s.prefix)
 				return nil
 			}
 		},
 	}
-}
-
-// complete lists what the last word may become.
-func (a *app) complete(ctx context.Context, words []string) []string {
-	cur := words[len(words)-1]
-	cmd, flags := a.root, globalFlags(&globals{})
-	positional := 0
-	for i := 0; i < len(words)-1; i++ {
-		w := words[i]
-		switch sub := cmd.find(w); {
-		case strings.HasPrefix(w, "-"):
-			if d := flags.byWord(w); d != nil && !d.isBool && !strings.Contains(w, "=") {
-				i++
-				if i == len(words)-1 {
-					return nil // the value of a flag: files
-				}
-			}
-		case sub != nil:
-			cmd, flags = sub, &flagSet{}
-			if sub.setup != nil {
-				sub.setup(flags)
-			}
-		default:
-			positional++
-		}
-	}
-	switch {
-	case strings.HasPrefix(cur, "-"):
-		return flagCandidates(flags, cur)
-	case len(cmd.sub) > 0:
-		return commandCandidates(cmd, cur)
-	case cmd.stopAtArg && positional > 0:
-		return nil
-	}
-	return a.objectCandidates(ctx, cmd, cur)
-}
-
-// byWord finds the flag that a word such as "--name" or "-it" ends with.
-func (f *flagSet) byWord(w string) *flagDef {
-	if strings.HasPrefix(w, "--") {
-		return f.named[w[2:]]
-	}
-	return f.named["-"+w[len(w)-1:]]
-}
-
-func flagCandidates(flags *flagSet, cur string) []string {
-	var out []string
-	for _, d := range visible(flags) {
-		if strings.HasPrefix("--"+d.name, cur) {
-			out = append(out, "--"+d.name+"\t"+d.usage)
-		}
-	}
-	return out
-}
-
-func commandCandidates(cmd *command, cur string) []string {
-	var out []string
-	for _, s := range cmd.sub {
-		if !s.hidden && strings.HasPrefix(s.name, cur) {
-			out = append(out, s.name+"\t"+s.short)
-		}
-	}
-	return out
-}
-
-// objectCandidates names containers, images or volumes, whichever the usage
-// line asks for.
-func (a *app) objectCandidates(ctx context.Context, cmd *command, cur string) []string {
-	e, err := a.engine(ctx)
-	if err != nil {
-		return nil
-	}
-	var out []string
-	add := func(name, about string) {
-		if strings.HasPrefix(name, cur) {
-			out = append(out, name+"\t"+about)
-		}
-	}
-	if strings.HasPrefix(cmd.args, "CONTAINER") || strings.HasPrefix(cmd.args, "NAME|ID") {
-		list, _ := e.List(ctx, libpod.ListOptions{All: true})
-		for _, c := range list {
-			add(c.Name, c.Image+" "+string(c.State))
-		}
-	}
-	if strings.Contains(cmd.args, "IMAGE") || strings.HasPrefix(cmd.args, "NAME") {
-		list, _ := e.Images(ctx, libpod.ImageListOptions{})
-		for _, i := range list {
-			for _, n := range i.Names {
-				add(n, "image")
-			}
-		}
-	}
-	if strings.HasPrefix(cmd.args, "VOLUME") {
-		list, _ := e.Volumes(ctx, nil)
-		for _, v := range list {
-			add(v.Name, "volume")
-		}
-	}
-	return out
 }

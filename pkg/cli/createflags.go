@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -91,11 +92,11 @@ func (c *createFlags) registerGeneral(f *flagSet) {
 	c.registry.register(f)
 	c.registry.registerRetry(f)
 	c.registry.registerDecrypt(f)
-	parsed(f, &c.pull, "pull", "", "string", `Pull image before running ("always", "missing", "never", "newer")`, spec.ParsePullPolicy).def = "missing"
+	parsed(f, &c.pull, "pull", "", "string", "Pull image before running", spec.ParsePullPolicy).oneOf(spec.PullPolicies...).def = "missing"
 	f.boolean(&c.replace, "replace", "", "Remove a container of the same name first")
 	f.boolean(&c.quiet, "quiet", "q", "Suppress the pull output")
 	f.texts(&c.labels, "label", "l", "Set meta data on a container")
-	f.texts(&c.labelFiles, "label-file", "", "Read in a line delimited file of labels")
+	f.texts(&c.labelFiles, "label-file", "", "Read in a line delimited file of labels").suggests(files)
 	f.texts(&c.annotations, "annotation", "", "Add an annotation to the container")
 }
 
@@ -103,8 +104,8 @@ func (c *createFlags) registerProcess(f *flagSet) {
 	p := &c.process
 	p.httpProxy = true
 	f.text(&p.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
-	f.texts(&p.env, "env", "e", "Set environment variables")
-	f.texts(&p.envFiles, "env-file", "", "Read in a file of environment variables")
+	f.texts(&p.env, "env", "e", "Set environment variables").suggests(environment)
+	f.texts(&p.envFiles, "env-file", "", "Read in a file of environment variables").suggests(files)
 	f.boolean(&p.envHost, "env-host", "", "Pass on the whole environment of the caller")
 	f.boolean(&p.httpProxy, "http-proxy", "", "Pass on the proxy variables of the caller")
 	f.texts(&p.UnsetEnv, "unsetenv", "", "Unset an environment variable of the image")
@@ -116,17 +117,17 @@ func (c *createFlags) registerProcess(f *flagSet) {
 	f.text(&p.Domainname, "domainname", "", "Container NIS domain name")
 	f.boolean(&p.stdin, "interactive", "i", "Keep STDIN open even if not attached")
 	f.boolean(&p.TTY, "tty", "t", "Allocate a pseudo-TTY")
-	f.texts(&p.attach, "attach", "a", "Attach to STDIN, STDOUT or STDERR")
+	f.texts(&p.attach, "attach", "a", "Attach to STDIN, STDOUT or STDERR").suggests(words("stdin", "stdout", "stderr"))
 	f.boolean(&p.Init, "init", "", "Run an init inside the container that forwards signals and reaps processes")
-	f.text(&p.InitPath, "init-path", "", "Path of the init on the host")
+	f.text(&p.InitPath, "init-path", "", "Path of the init on the host").suggests(files)
 }
 
 func (c *createFlags) registerMounts(f *flagSet) {
 	c.mounts.readOnlyTmpfs = true
-	f.texts(&c.mounts.volumes, "volume", "v", "Bind mount a directory, or mount a volume")
-	f.texts(&c.mounts.mounts, "mount", "", "Attach a filesystem mount to the container").typ = "mount"
+	f.texts(&c.mounts.volumes, "volume", "v", "Bind mount a directory, or mount a volume").suggests(volumes)
+	f.texts(&c.mounts.mounts, "mount", "", "Attach a filesystem mount to the container").suggests(mountFields).typ = "mount"
 	f.texts(&c.mounts.tmpfs, "tmpfs", "", "Mount a tmpfs directory")
-	f.texts(&c.mounts.from, "volumes-from", "", "Mount volumes from the specified container(s)")
+	f.texts(&c.mounts.from, "volumes-from", "", "Mount volumes from the specified container(s)").suggests(containers)
 	f.boolean(&c.mounts.readOnlyTmpfs, "read-only-tmpfs", "", "With --read-only, mount a tmpfs on /run, /tmp and /var/tmp").def = ""
 	parsed(f, new(string), "image-volume", "", "string", "", func(s string) (string, error) {
 		if s == "anonymous" || s == "bind" {
@@ -138,7 +139,7 @@ func (c *createFlags) registerMounts(f *flagSet) {
 
 func (c *createFlags) registerNetwork(f *flagSet) {
 	n := &c.network
-	f.alias(f.texts(&n.Networks, "network", "", "Connect a container to a network"), "net")
+	f.alias(f.texts(&n.Networks, "network", "", "Connect a container to a network").suggests(networks), "net")
 	f.alias(f.texts(&n.Aliases, "network-alias", "", "Add network-scoped alias for the container"), "net-alias")
 	f.text(&n.IP, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.text(&n.IP6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
@@ -178,12 +179,13 @@ func (c *createFlags) registerSecurity(f *flagSet) {
 	s := &c.security
 	f.boolean(&s.Privileged, "privileged", "", "Give extended privileges to this container")
 	f.boolean(&s.ReadOnly, "read-only", "", "Mount the container's root filesystem as read only")
-	f.texts(&s.capAdd, "cap-add", "", "Add Linux capabilities")
-	f.texts(&s.capDrop, "cap-drop", "", "Drop Linux capabilities")
+	f.texts(&s.capAdd, "cap-add", "", "Add Linux capabilities").suggests(words(spec.Capabilities()...))
+	f.texts(&s.capDrop, "cap-drop", "", "Drop Linux capabilities").suggests(words(spec.Capabilities()...))
 	f.texts(&s.opts, "security-opt", "", "Security Options")
-	parsedList(f, &s.Devices, "device", "", "list", "Add a host device to the container", spec.ParseDevice)
+	parsedList(f, &s.Devices, "device", "", "list", "Add a host device to the container", spec.ParseDevice).suggests(files)
 	f.texts(&s.sysctls, "sysctl", "", "Sysctl options").typ = "map"
-	parsed(f, &s.Userns, "userns", "", "string", "User namespace to use: host, keep-id[:uid=N,gid=N], auto, nomap", spec.ParseUserns)
+	parsed(f, &s.Userns, "userns", "", "string", "User namespace to use: host, keep-id[:uid=N,gid=N], auto, nomap", spec.ParseUserns).
+		suggests(words(spec.UsernsModes...))
 	for _, m := range []struct {
 		p           *string
 		name, usage string
@@ -191,18 +193,19 @@ func (c *createFlags) registerSecurity(f *flagSet) {
 		{&s.PidMode, "pid", "PID namespace to use: host, container:NAME"}, {&s.IpcMode, "ipc", "IPC mode to use: host, private, shareable, none, container:NAME"},
 		{&s.UtsMode, "uts", "UTS namespace to use: host, private"}, {&s.CgroupnsMode, "cgroupns", "Cgroup namespace to use: host, private"},
 	} {
-		parsed(f, m.p, m.name, "", "string", m.usage, func(v string) (string, error) { return spec.ParseNamespaceMode(m.name, v) })
+		parsed(f, m.p, m.name, "", "string", m.usage, func(v string) (string, error) { return spec.ParseNamespaceMode(m.name, v) }).
+			suggests(namespaces(m.name))
 	}
 }
 
 func (c *createFlags) registerLife(f *flagSet) {
 	l := &c.life
 	f.boolean(&l.remove, "rm", "", "Automatically remove the container when it exits")
-	parsed(f, &l.restart, "restart", "", "string", "Restart policy to apply when a container exits", spec.ParseRestart).def = "no"
-	parsed(f, &l.stopSignal, "stop-signal", "", "string", "Signal to stop the container", func(s string) (string, error) { _, err := spec.ParseSignal(s); return s, err })
+	parsed(f, &l.restart, "restart", "", "string", "Restart policy to apply when a container exits", spec.ParseRestart).oneOf(spec.RestartPolicies...).def = "no"
+	parsed(f, &l.stopSignal, "stop-signal", "", "string", "Signal to stop the container", checkSignal).suggests(words(spec.SignalNames()...))
 	f.optInt(&l.stopTimeout, "stop-timeout", "", "Timeout (in seconds) to stop a container")
-	f.text(&l.cidfile, "cidfile", "", "Write the container ID to the file")
-	f.text(&l.logDriver, "log-driver", "", "Logging driver for the container")
+	f.text(&l.cidfile, "cidfile", "", "Write the container ID to the file").suggests(files)
+	f.text(&l.logDriver, "log-driver", "", "Logging driver for the container").oneOf(libpod.LogDrivers...)
 	f.texts(&l.logOpts, "log-opt", "", "Log driver options")
 	h := &c.health
 	f.text(&h.Cmd, "health-cmd", "", "Command to run to check health")

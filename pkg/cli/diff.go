@@ -52,7 +52,7 @@ type diffFlags struct {
 }
 
 func (o *diffFlags) register(f *flagSet) {
-	f.text(&o.format, "format", "", `Print the changes as "json"`)
+	f.text(&o.format, "format", "", `Print the changes as "json"`).suggests(words("json"))
 }
 
 func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {

@@ -25,13 +25,13 @@ func execCommand() *command {
 			`proa exec -u root -e A=1 web env   as another user, with a variable`,
 		},
 		name: "exec", args: "CONTAINER COMMAND [ARG...]", short: "Execute a command in a running container",
-		max: -1, stopAtArg: true, runsProcess: true, twin: "container exec",
+		max: -1, stopAtArg: true, runsProcess: true, twin: "container exec", acts: isRunning,
 		setup: func(f *flagSet) action {
 			var o execFlags
 			f.boolean(&o.Detach, "detach", "d", "Detached mode: run command in the background")
 			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
-			f.texts(&o.env, "env", "e", "Set environment variables")
-			f.texts(&o.envFiles, "env-file", "", "Read in a file of environment variables")
+			f.texts(&o.env, "env", "e", "Set environment variables").suggests(environment)
+			f.texts(&o.envFiles, "env-file", "", "Read in a file of environment variables").suggests(files)
 			f.boolean(&o.interactive, "interactive", "i", "Keep STDIN open even if not attached")
 			f.boolean(&o.Privileged, "privileged", "", "Give extended privileges to the command")
 			f.boolean(&o.TTY, "tty", "t", "Allocate a pseudo-TTY")

@@ -31,6 +31,8 @@ type flagDef struct {
 	hidden      bool
 	refused     string // why this flag is not supported
 	hint        string
+	repeats     bool      // may be given several times
+	suggest     suggester // its values, for completion
 	set         func(string) error
 	given       bool // on the command line
 	seen        bool
@@ -113,7 +115,8 @@ func (f *flagSet) text(p *string, name, short, usage string) *flagDef {
 
 // texts is a flag that may be given several times.
 func (f *flagSet) texts(p *[]string, name, short, usage string) *flagDef {
-	return f.add(&flagDef{name: name, short: short, typ: "list", usage: usage, set: func(s string) error { *p = append(*p, s); return nil }})
+	return f.add(&flagDef{name: name, short: short, typ: "list", usage: usage, repeats: true,
+		set: func(s string) error { *p = append(*p, s); return nil }})
 }
 
 func (f *flagSet) integer(p *int, name, short, usage string) *flagDef {
@@ -158,7 +161,7 @@ func parsed[T any](f *flagSet, p *T, name, short, typ, usage string, parse func(
 
 // parsedList is parsed for a flag that may be given several times.
 func parsedList[T any](f *flagSet, p *[]T, name, short, typ, usage string, parse func(string) (T, error)) *flagDef {
-	return f.add(&flagDef{name: name, short: short, typ: typ, usage: usage, set: func(s string) error {
+	return f.add(&flagDef{name: name, short: short, typ: typ, usage: usage, repeats: true, set: func(s string) error {
 		v, err := parse(s)
 		if err == nil {
 			*p = append(*p, v)

@@ -20,9 +20,11 @@ type imagesFlags struct {
 	format, sort                            string
 }
 
+var imageSorts = []string{"created", "id", "repository", "size", "tag"}
+
 func parseImageSort(s string) (string, error) {
-	if !slices.Contains([]string{"created", "id", "repository", "size", "tag"}, s) {
-		return "", errs.New(errs.Invalid, "write created, id, repository, size or tag")
+	if !slices.Contains(imageSorts, s) {
+		return "", errs.New(errs.Invalid, "write %s", strings.Join(imageSorts, ", "))
 	}
 	return s, nil
 }
@@ -39,7 +41,7 @@ func imagesCommand() *command {
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
 			f.boolean(&o.quiet, "quiet", "q", "Only show image IDs")
 			f.alias(f.boolean(&o.noHeading, "noheading", "n", "Do not print the titles of the columns"), "no-heading")
-			parsed(f, &o.sort, "sort", "", "string", `Sort by "created", "id", "repository", "size" or "tag"`, parseImageSort).def = "created"
+			parsed(f, &o.sort, "sort", "", "string", "Sort by what", parseImageSort).oneOf(imageSorts...).def = "created"
 			f.refuse("the sizes of compressed layers are not kept", "proa image tree IMAGE", "tree!")
 			f.refuse("the names that an image had before are not kept", "leave it away", "history!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }

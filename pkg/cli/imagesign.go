@@ -23,7 +23,7 @@ func imageSignCommand() *command {
 		setup: func(f *flagSet) action {
 			var o imageSignFlags
 			f.boolean(&o.All, "all", "a", "Of an image for several platforms, sign the list and every image")
-			f.text(&o.Directory, "directory", "d", "Directory for the signatures").path()
+			f.text(&o.Directory, "directory", "d", "Directory for the signatures").dir()
 			o.registry.register(f)
 			f.text(&o.Sign.GPGKey, "sign-by", "", "GPG key (fingerprint or mail address)")
 			f.text(&o.passphrase, "sign-passphrase-file", "", "File with the passphrase of the key").path()

@@ -16,7 +16,7 @@ func infoCommand() *command {
 		name: "info", args: "", short: "Display system-wide information",
 		setup: func(f *flagSet) action {
 			var format string
-			f.text(&format, "format", "f", `Format output using a custom template: "json" or a Go template`)
+			f.text(&format, "format", "f", `Format output using a custom template: "json" or a Go template`).suggests(words("json"))
 			return func(ctx context.Context, a *app, args []string) error { return runInfo(ctx, a, format) }
 		},
 	}

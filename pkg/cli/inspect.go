@@ -30,7 +30,7 @@ func inspectCommand() *command {
 			o.register(f)
 			f.boolean(&o.size, "size", "s", "Display total file sizes if the type is container")
 			latestFlag(f, &o.latest)
-			f.text(&o.typ, "type", "t", "Only objects of this type: container, image, volume or artifact")
+			f.text(&o.typ, "type", "t", "Only objects of this type").oneOf("container", "image", "volume", "artifact")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -65,7 +65,7 @@ func inspector(typ, args, short string) *command {
 }
 
 func (o *inspectFlags) register(f *flagSet) {
-	d := f.text(&o.format, "format", "f", `Format output using a custom template: "json" or a Go template`)
+	d := f.text(&o.format, "format", "f", `Format output using a custom template: "json" or a Go template`).suggests(words("json"))
 	f.alias(d, "filter") // what some texts call it
 }
 

@@ -2,7 +2,12 @@
 
 package cli
 
-import "context"
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/spec"
+)
 
 type killFlags struct {
 	selection
@@ -11,11 +16,11 @@ type killFlags struct {
 
 func killCommand() *command {
 	return &command{
-		name: "kill", args: "CONTAINER [CONTAINER...]", short: "Kill one or more running containers", max: -1, twin: "container kill",
+		name: "kill", args: "CONTAINER [CONTAINER...]", short: "Kill one or more running containers", max: -1, twin: "container kill", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {
 			o := killFlags{selection: selection{running: true}, signal: "KILL"}
 			o.register(f, "Kill", "a")
-			parsed(f, &o.signal, "signal", "s", "string", "Signal to send to the container", checkSignal).def = "KILL"
+			parsed(f, &o.signal, "signal", "s", "string", "Signal to send to the container", checkSignal).suggests(words(spec.SignalNames()...)).def = "KILL"
 			return func(ctx context.Context, a *app, args []string) error {
 				refs, err := o.refs(ctx, a, args)
 				if err != nil {

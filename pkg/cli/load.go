@@ -23,7 +23,7 @@ func loadCommand() *command {
 		name: "load", args: "", short: "Load an image from a tar archive or STDIN", twin: "image load",
 		setup: func(f *flagSet) action {
 			var o loadFlags
-			f.text(&o.input, "input", "i", "Read from tar archive file or OCI directory, instead of STDIN")
+			f.text(&o.input, "input", "i", "Read from tar archive file or OCI directory, instead of STDIN").suggests(files)
 			f.boolean(&o.quiet, "quiet", "q", "Suppress the load output")
 			parsed(f, &o.platform, "platform", "", "string", "Load the images for this platform; of several without it that for this machine", spec.ParsePlatform)
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }

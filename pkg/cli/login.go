@@ -30,7 +30,7 @@ func loginCommand() *command {
 		setup: func(f *flagSet) action {
 			o := loginFlags{tlsVerify: true}
 			f.text(&o.AuthFile, "authfile", "", "File to keep the credentials in").path()
-			f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
+			f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").dir()
 			f.boolean(&o.get, "get-login", "", "Print the user name that is known for the registry")
 			f.text(&o.Password, "password", "p", "Password or access token")
 			f.boolean(&o.stdin, "password-stdin", "", "Take the password from stdin")

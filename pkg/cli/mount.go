@@ -82,7 +82,7 @@ func imageMountCommand() *command {
 		setup: func(f *flagSet) action {
 			o := viewFlags{viewer: imageViewer()}
 			f.boolean(&o.all, "all", "a", "Mount all images")
-			f.text(&o.format, "format", "", `Print as "json"`)
+			f.text(&o.format, "format", "", `Print as "json"`).suggests(words("json"))
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -94,7 +94,7 @@ func mountCommand() *command {
 		setup: func(f *flagSet) action {
 			o := viewFlags{viewer: containerViewer()}
 			f.boolean(&o.all, "all", "a", "Mount all containers")
-			f.text(&o.format, "format", "", `Print as "json"`)
+			f.text(&o.format, "format", "", `Print as "json"`).suggests(words("json"))
 			latestFlag(f, &o.latest)
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }

@@ -2,20 +2,25 @@
 
 package cli
 
-import "context"
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+)
 
 func pauseCommand() *command {
-	return freezer("pause", "Pause", Engine.Pause, "Pause all processes within one or more containers")
+	return freezer("pause", "Pause", Engine.Pause, "Pause all processes within one or more containers", isRunning)
 }
 
 func unpauseCommand() *command {
-	return freezer("unpause", "Unpause", Engine.Unpause, "Unpause all processes within one or more containers")
+	return freezer("unpause", "Unpause", Engine.Unpause, "Unpause all processes within one or more containers", isPaused)
 }
 
 // freezer is pause and unpause, which differ in one call.
-func freezer(name, verb string, do func(Engine, context.Context, string) error, short string) *command {
+func freezer(name, verb string, do func(Engine, context.Context, string) error, short string,
+	acts func(lifecycle.State) bool) *command {
 	return &command{
-		name: name, args: "CONTAINER [CONTAINER...]", short: short, max: -1, twin: "container " + name,
+		name: name, args: "CONTAINER [CONTAINER...]", short: short, max: -1, twin: "container " + name, acts: acts,
 		setup: func(f *flagSet) action {
 			o := selection{running: true}
 			o.register(f, verb, "a")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -13,7 +14,7 @@ import (
 func portCommand() *command {
 	return &command{
 		name: "port", args: "CONTAINER [PRIVATE_PORT[/PROTO]]", short: "List port mappings or a specific mapping for the container", max: 2,
-		twin: "container port",
+		twin: "container port", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {
 			var latest bool
 			latestFlag(f, &latest)

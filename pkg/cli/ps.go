@@ -40,7 +40,7 @@ func psCommand() *command {
 			f.boolean(&o.quiet, "quiet", "q", "Only display container IDs")
 			f.boolean(&o.size, "size", "s", "Display total file sizes")
 			f.boolean(&o.noHeading, "noheading", "", "Do not print the titles of the columns")
-			f.text(&o.sort, "sort", "", "Sort by created, id, image, names, status or size")
+			f.text(&o.sort, "sort", "", "Sort by what").oneOf("created", "id", "image", "names", "status", "size")
 			f.accept("every listing is what is really there", "sync!", "external!")
 			f.refuse("it is not implemented", "watch -n 2 proa ps", "watch|w", "ns!", "pod|p!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }

@@ -22,7 +22,7 @@ type registryFlags struct {
 func (o *registryFlags) register(f *flagSet) {
 	o.set, o.tlsVerify = f, true
 	f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
-	f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").path()
+	f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").dir()
 	f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
 	f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry (default: unless it is on loopback)").def = ""
 }

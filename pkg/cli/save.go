@@ -29,7 +29,7 @@ func saveCommand() *command {
 		setup: func(f *flagSet) action {
 			var o saveFlags
 			f.text(&o.output, "output", "o", "Write to a file, instead of STDOUT").path()
-			f.text(&o.format, "format", "", `Format of the archive ("docker-archive", "oci-archive", "oci-dir", "docker-dir")`).def = "docker-archive"
+			f.text(&o.format, "format", "", "Format of the archive").oneOf("docker-archive", "oci-archive", "oci-dir", "docker-dir").def = "docker-archive"
 			f.boolean(new(bool), "multi-image-archive", "m", "Accepted: an archive holds one image or several").hidden = true
 			f.boolean(new(bool), "quiet", "q", "Accepted: nothing is said but errors").hidden = true
 			f.boolean(&o.compress, "compress", "", "Compress the layers (docker-dir)")

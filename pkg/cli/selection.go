@@ -27,7 +27,7 @@ func (s *selection) register(f *flagSet, verb, short string) {
 	f.boolean(&s.all, "all", short, verb+" "+what)
 	f.boolean(&s.latest, "latest", "l", verb+" the latest container")
 	f.texts(&s.filters, "filter", "", verb+" the containers that match (name=value)")
-	f.texts(&s.cidfiles, "cidfile", "", "Read the container ID from the file")
+	f.texts(&s.cidfiles, "cidfile", "", "Read the container ID from the file").suggests(files)
 }
 
 // refs is the list of containers that the flags and arguments name.

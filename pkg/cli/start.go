@@ -17,7 +17,7 @@ type startFlags struct {
 
 func startCommand() *command {
 	return &command{
-		name: "start", args: "CONTAINER [CONTAINER...]", short: "Start one or more stopped containers", max: -1, twin: "container start",
+		name: "start", args: "CONTAINER [CONTAINER...]", short: "Start one or more stopped containers", max: -1, twin: "container start", acts: isDown,
 		setup: func(f *flagSet) action {
 			o := startFlags{sigProxy: true}
 			o.register(f, "Start", "")

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -18,7 +19,7 @@ type stopFlags struct {
 
 func (o *stopFlags) registerStop(f *flagSet) {
 	f.alias(f.optInt(&o.stop.Timeout, "timeout", "t", "Seconds to wait before killing the container"), "time")
-	parsed(f, &o.stop.Signal, "signal", "s", "string", "Signal to send to the container", checkSignal)
+	parsed(f, &o.stop.Signal, "signal", "s", "string", "Signal to send to the container", checkSignal).suggests(words(spec.SignalNames()...))
 }
 
 func checkSignal(s string) (string, error) {
@@ -28,7 +29,7 @@ func checkSignal(s string) (string, error) {
 
 func stopCommand() *command {
 	return &command{
-		name: "stop", args: "CONTAINER [CONTAINER...]", short: "Stop one or more running containers", max: -1, twin: "container stop",
+		name: "stop", args: "CONTAINER [CONTAINER...]", short: "Stop one or more running containers", max: -1, twin: "container stop", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {
 			o := stopFlags{selection: selection{running: true}}
 			o.register(f, "Stop", "a")

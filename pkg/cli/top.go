@@ -2,12 +2,16 @@
 
 package cli
 
-import "context"
+import (
+	"context"
+
+	"github.com/proa-containers/proa/libpod/lifecycle"
+)
 
 func topCommand() *command {
 	return &command{
 		name: "top", args: "CONTAINER [ps OPTIONS]", short: "Display the running processes of a container", max: -1, stopAtArg: true,
-		twin: "container top",
+		twin: "container top", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {
 			var latest bool
 			latestFlag(f, &latest)

@@ -30,7 +30,7 @@ func trustSetCommand() *command {
 			s := libpod.TrustSetting{Type: "signedBy"}
 			policyFlag(f, &s.PolicyPath)
 			f.texts(&s.KeyFiles, "pubkeysfile", "f", "File with a public key; of several, each must have signed").typ = "path"
-			f.text(&s.Type, "type", "t", `"signedBy" (GPG), "sigstoreSigned", "accept" or "reject"`)
+			f.text(&s.Type, "type", "t", "Which images to accept").oneOf("signedBy", "sigstoreSigned", "accept", "reject")
 			return func(ctx context.Context, a *app, args []string) error {
 				s.Scope = args[0]
 				if err := a.absolute(&s.PolicyPath); err != nil {
@@ -72,7 +72,7 @@ func trustShowCommand() *command {
 			f.boolean(&o.plain, "noheading", "n", "Do not print column headings")
 			policyFlag(f, &o.PolicyPath)
 			f.boolean(&o.raw, "raw", "", "Print the policy file as it is")
-			f.text(&o.RegistriesDir, "registrypath", "", "Directory of the files that say where signatures are").path()
+			f.text(&o.RegistriesDir, "registrypath", "", "Directory of the files that say where signatures are").dir()
 			return func(ctx context.Context, a *app, args []string) error {
 				if len(args) > 0 {
 					o.Scope = args[0]

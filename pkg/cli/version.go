@@ -56,7 +56,7 @@ func versionCommand() *command {
 		name: "version", args: "", short: "Show the Proa version information",
 		setup: func(f *flagSet) action {
 			var format string
-			f.text(&format, "format", "f", `Format output using a custom template: "json" or a Go template`)
+			f.text(&format, "format", "f", `Format output using a custom template: "json" or a Go template`).suggests(words("json"))
 			return func(ctx context.Context, a *app, args []string) error {
 				v := versions()
 				if format != "" {

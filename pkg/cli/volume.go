@@ -25,7 +25,7 @@ type volumeCreateFlags struct {
 
 func volumeCreateCommand() *command {
 	return &command{
-		name: "create", args: "[VOLUME]", short: "Create a volume", max: 1,
+		name: "create", free: true, args: "[VOLUME]", short: "Create a volume", max: 1,
 		setup: func(f *flagSet) action {
 			o := volumeCreateFlags{driver: "local"}
 			f.text(&o.name, "name", "", "Name of the volume").hidden = true

@@ -4,8 +4,11 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -18,11 +21,11 @@ type waitFlags struct {
 func waitCommand() *command {
 	return &command{
 		name: "wait", args: "CONTAINER [CONTAINER...]", short: "Block until one or more containers stop, then print their exit codes", max: -1,
-		twin: "container wait",
+		twin: "container wait", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {
 			var o waitFlags
 			latestFlag(f, &o.latest)
-			parsed(f, &o.condition, "condition", "", "string", "Condition to wait for: not-running, next-exit, removed, running, stopped, exited", checkCondition)
+			parsed(f, &o.condition, "condition", "", "string", "Condition to wait for", checkCondition).oneOf(waitConditions...)
 			f.boolean(&o.ignore, "ignore", "", "A container that does not exist counts as -1")
 			f.accept("Proa is told of the end and does not poll", "interval")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
@@ -30,12 +33,13 @@ func waitCommand() *command {
 	}
 }
 
+var waitConditions = []string{"not-running", "next-exit", "removed", "running", "stopped", "exited"}
+
 func checkCondition(s string) (string, error) {
-	switch s {
-	case "", "not-running", "next-exit", "removed", "running", "stopped", "exited":
-		return s, nil
+	if s != "" && !slices.Contains(waitConditions, s) {
+		return "", errs.WithHint(errs.New(errs.Invalid, "unknown condition %q", s), "conditions are %s", strings.Join(waitConditions, ", "))
 	}
-	return "", errs.New(errs.Invalid, "unknown condition %q", s)
+	return s, nil
 }
 
 func (o *waitFlags) run(ctx context.Context, a *app, args []string) error {

@@ -81,7 +81,8 @@ type Config struct {
 	Attrs map[string]string
 }
 
-var drivers = []string{JSONFile, K8sFile, None}
+// Drivers are the values of --log-driver.
+var Drivers = []string{JSONFile, K8sFile, None}
 
 // Parse checks the options that the user gave and makes them a Config. path is
 // where the log goes unless the option "path" says otherwise. attrs is what
@@ -95,7 +96,7 @@ func Parse(l spec.Logging, path string, attrs map[string]string) (Config, error)
 	case JSONFile, K8sFile, None:
 	default:
 		return c, errs.WithHint(errs.New(errs.Unsupported, "log driver %q is not supported", c.Driver),
-			"use --log-driver with one of %s", strings.Join(drivers, ", "))
+			"use --log-driver with one of %s", strings.Join(Drivers, ", "))
 	}
 	for k, v := range l.Options {
 		if err := c.option(k, v); err != nil {

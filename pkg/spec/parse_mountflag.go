@@ -219,14 +219,3 @@ func mountFlagAlone(key string) bool {
 	}
 	return false
 }
-
-func knownMountKey(key string) bool {
-	switch key {
-	case "type", "source", "src", "target", "destination", "dst", "readonly", "ro", "rw", "consistency", "u", "chown", "relabel",
-		"bind-propagation", "bind-nonrecursive", "bind-recursive", "bind-create-src",
-		"volume-nocopy", "volume-driver", "volume-label", "volume-opt", "volume-subpath",
-		"tmpfs-size", "tmpfs-mode":
-		return true
-	}
-	return false
-}

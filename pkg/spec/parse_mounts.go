@@ -108,7 +108,7 @@ func isVolumeMode(s string) bool {
 	return m.setVolumeMode(s) == nil
 }
 
-const modeHint = "the options of -v are ro, rw, z, Z, U, nocopy, a propagation (rprivate, rslave, rshared, ...), noexec, nosuid, nodev"
+var modeHint = "the options of -v are " + optionNames(VolumeOptions)
 
 func (m *Mount) setVolumeMode(modes string) error {
 	bad := invalid(modeHint, "invalid mode: %s", modes)

@@ -20,6 +20,11 @@ type NetworkFlags struct {
 
 const networkHint = "write --network NAME[:alias=A,ip=ADDRESS], bridge, host, none, container:NAME, pasta, slirp4netns or netstack"
 
+// NetworkModes are the words of --network beside names of networks; a name follows the
+// one that ends in a colon.
+var NetworkModes = []string{string(NetBridge), string(NetHost), string(NetNone), string(NetContainer) + ":", string(NetPasta),
+	string(NetSlirp4netns), string(NetNetstack)}
+
 // ParseNetwork fills the mode and the networks of a Network.
 func ParseNetwork(f NetworkFlags) (Network, error) {
 	var n Network

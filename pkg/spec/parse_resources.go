@@ -108,6 +108,9 @@ func ParseUlimit(value string) (Ulimit, error) {
 	return u, nil
 }
 
+// RestartPolicies are the words of --restart. "on-failure" may have a count behind a colon.
+var RestartPolicies = []string{"no", "always", "on-failure", "unless-stopped"}
+
 // ParseRestart parses --restart.
 func ParseRestart(value string) (Restart, error) {
 	name, count, has := strings.Cut(value, ":")
@@ -133,7 +136,7 @@ func ParseRestart(value string) (Restart, error) {
 			return Restart{}, invalid("leave the count away for no limit", "invalid restart policy: maximum retry count cannot be negative")
 		}
 	default:
-		return Restart{}, invalid("write --restart no, always, on-failure[:N] or unless-stopped",
+		return Restart{}, invalid("write --restart "+strings.Join(RestartPolicies, ", ")+" (on-failure:N for N attempts)",
 			"invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'", name)
 	}
 	return r, nil
@@ -158,17 +161,21 @@ func ParseCpuset(value string) (string, error) {
 	return value, nil
 }
 
+// PullPolicies are the words of --pull.
+var PullPolicies = []string{string(PullAlways), string(PullMissing), string(PullNever), string(PullNewer)}
+
 // ParsePullPolicy parses --pull.
 func ParsePullPolicy(value string) (PullPolicy, error) {
-	switch p := PullPolicy(value); p {
-	case PullMissing, PullAlways, PullNever, PullNewer:
-		return p, nil
+	switch value {
 	case "", "ifmissing":
 		return PullMissing, nil
 	case "true":
 		return PullAlways, nil
 	}
-	return "", invalid("write --pull always, missing, never or newer", "invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"", value)
+	if slices.Contains(PullPolicies, value) {
+		return PullPolicy(value), nil
+	}
+	return "", invalid("write --pull "+strings.Join(PullPolicies, ", "), "invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"", value)
 }
 
 // ParsePlatform checks OS[/ARCH[/VARIANT]] and puts the names into Go's form.

@@ -17,6 +17,9 @@ var capabilities = []string{"AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK
 	"PERFMON", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE",
 	"SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM"}
 
+// Capabilities are the words of --cap-add and --cap-drop.
+func Capabilities() []string { return append([]string{"ALL"}, capabilities...) }
+
 // ParseCaps parses --cap-add or --cap-drop values into upper case names
 // without CAP_; a value may list several by commas.
 func ParseCaps(values []string) ([]string, error) {
@@ -181,6 +184,9 @@ func namespacedSysctl(k string) bool {
 	return strings.HasPrefix(k, "net.") || strings.HasPrefix(k, "fs.mqueue.")
 }
 
+// UsernsModes are the words of --userns.
+var UsernsModes = []string{"host", "keep-id", "auto", "nomap"}
+
 // ParseUserns checks --userns.
 func ParseUserns(value string) (string, error) {
 	const hint = "write --userns host, keep-id[:uid=N,gid=N], auto or nomap"
@@ -214,12 +220,18 @@ func ParseUserns(value string) (string, error) {
 	return value, nil
 }
 
-// ParseNamespaceMode checks --pid, --ipc, --uts and --cgroupns.
-func ParseNamespaceMode(flag, value string) (string, error) {
-	allowed := map[string][]string{
+// NamespaceModes are the words of --pid, --ipc, --uts or --cgroupns; a name follows one
+// that ends in a colon.
+func NamespaceModes(flag string) []string {
+	return map[string][]string{
 		"pid": {"host", "private", "container:"}, "ipc": {"host", "private", "shareable", "none", "container:"},
 		"uts": {"host", "private"}, "cgroupns": {"host", "private"},
 	}[flag]
+}
+
+// ParseNamespaceMode checks --pid, --ipc, --uts and --cgroupns.
+func ParseNamespaceMode(flag, value string) (string, error) {
+	allowed := NamespaceModes(flag)
 	for _, a := range allowed {
 		if value == a && !strings.HasSuffix(a, ":") || strings.HasSuffix(a, ":") && strings.HasPrefix(value, a) && len(value) > len(a) {
 			return value, nil

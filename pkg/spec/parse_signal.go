@@ -17,6 +17,9 @@ const (
 	sigRTMax = 64
 )
 
+// SignalNames are the names of all signals but the real-time ones.
+func SignalNames() []string { return signalNames[1:] }
+
 // ParseSignal parses a signal: 9, KILL, SIGKILL, RTMIN+3. The result is its
 // number.
 func ParseSignal(value string) (int, error) {
