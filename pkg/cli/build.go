@@ -142,6 +142,10 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 	if o.debug && !(output.IsTerminal(a.std.In) && output.IsTerminal(a.std.Out)) {
 		return errs.WithHint(errs.New(errs.Invalid, "--debug needs a terminal"), "use --keep-failed to look into a failed step later")
 	}
+	remote, err := o.out.remote.options(a)
+	if err != nil {
+		return err
+	}
 	if o.check || o.call == "check" {
 		return o.lint(ctx, a, args)
 	}
@@ -184,10 +188,6 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 			return err
 		}
 		defer release()
-	}
-	remote, err := o.out.remote.options(a)
-	if err != nil {
-		return err
 	}
 	engine := local.New(pod, pulls, remote)
 	r, err := build.Build(ctx, o.o, engine, rep)

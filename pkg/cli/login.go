@@ -196,6 +196,11 @@ func logout(ctx context.Context, a *app, o libpod.LoginOptions, all bool, args [
 	if err := a.authFiles(&o); err != nil {
 		return err
 	}
+	for _, f := range []struct{ flag, path string }{{"authfile", o.AuthFile}, {"compat-auth-file", o.CompatAuthFile}} {
+		if err := checkAuthFile(f.flag, f.path); err != nil {
+			return err
+		}
+	}
 	e, err := a.engine(ctx)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -63,13 +64,33 @@ func parseDelay(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// options is what was given.
+// options is what was given. A file of credentials that is not there is an error, also for a
+// command that turns out to need no registry.
 func (o *registryFlags) options(a *app) (libpod.RemoteOptions, error) {
 	if o.set.changed("tls-verify") {
 		o.TLSVerify = &o.tlsVerify
 	}
-	err := a.absolute(&o.AuthFile, &o.CertDir)
-	return o.RemoteOptions, err
+	if err := a.absolute(&o.AuthFile, &o.CertDir); err != nil {
+		return o.RemoteOptions, err
+	}
+	return o.RemoteOptions, checkAuthFile("authfile", o.AuthFile)
+}
+
+// checkAuthFile wants the file that --flag names to be there and readable.
+func checkAuthFile(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		kind := errs.KindOf(errs.OfFile(err))
+		err = errs.New(kind, "cannot read the file of --%s: %v", flag, err)
+		if kind == errs.NotFound {
+			err = errs.WithHint(err, "proa login --%s FILE REGISTRY makes the file", flag)
+		}
+		return err
+	}
+	return f.Close()
 }
 
 // platformFlags are --platform and podman's three for its parts.

@@ -44,11 +44,11 @@ func (o *searchFlags) run(ctx context.Context, a *app, term string) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
-	if err != nil {
+	if o.RemoteOptions, err = o.registry.options(a); err != nil {
 		return err
 	}
-	if o.RemoteOptions, err = o.registry.options(a); err != nil {
+	e, err := a.engine(ctx)
+	if err != nil {
 		return err
 	}
 	found, err := e.Search(ctx, term, o.SearchOptions)

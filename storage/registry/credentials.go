@@ -3,12 +3,15 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/docker/docker-credential-helpers/client"
@@ -16,6 +19,7 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/pkg/docker/config"
 	"go.podman.io/image/v5/types"
+	"go.podman.io/storage/pkg/homedir"
 
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -42,11 +46,11 @@ func AddCredentials(sys *types.SystemContext, named reference.Named) error {
 	if sys.DockerAuthConfig != nil || sys.AuthFilePath != "" {
 		return nil
 	}
-	known, err := config.GetCredentialsForRef(sys, named)
+	known, err := knownCredentials(sys, named.Name())
 	if err != nil {
 		return errs.Wrap(err, "read the credentials of", reference.Domain(named))
 	}
-	if known.Username != "" || known.IdentityToken != "" {
+	if known != (types.DockerAuthConfig{}) {
 		return nil
 	}
 	a, err := environmentAuth(named)
@@ -55,8 +59,90 @@ func AddCredentials(sys *types.SystemContext, named reference.Named) error {
 	}
 	if err == nil && a != nil {
 		sys.DockerAuthConfig = a
+		return nil
 	}
+	leaveUnreadable(sys)
 	return err
+}
+
+// authFile is one of the files that the library reads without being asked to.
+type authFile struct {
+	path   string
+	legacy bool // of Docker before 1.7
+}
+
+// use makes the file the only one that is read.
+func (f authFile) use(sys *types.SystemContext) {
+	if f.legacy {
+		sys.LegacyFormatAuthFilePath = f.path
+	} else {
+		sys.AuthFilePath = f.path
+	}
+}
+
+// readableFiles are the library's usual places, in its order, without those that this process
+// must not read. Nobody asked for them by name, but the library ends at the first of them. all
+// says that none is left out.
+//
+// Without XDG_RUNTIME_DIR, and as root of the user's namespace, the first one is
+// /run/containers/0, which belongs to the host's root.
+func readableFiles() (files []authFile, all bool) {
+	home := homedir.Get()
+	dir := func(name, otherwise string) string { return cmp.Or(os.Getenv(name), otherwise) }
+	run := fmt.Sprintf("/run/containers/%d", os.Getuid())
+	if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
+		run = filepath.Join(d, "containers")
+	}
+	files = []authFile{
+		{path: filepath.Join(run, "auth.json")},
+		{path: filepath.Join(dir("XDG_CONFIG_HOME", filepath.Join(home, ".config")), "containers", "auth.json")},
+		{path: filepath.Join(dir("DOCKER_CONFIG", filepath.Join(home, ".docker")), "config.json")},
+		{path: filepath.Join(home, ".dockercfg"), legacy: true},
+	}
+	n := len(files)
+	files = slices.DeleteFunc(files, func(f authFile) bool {
+		r, err := os.Open(f.path)
+		if err == nil {
+			r.Close()
+		}
+		return errors.Is(err, fs.ErrPermission)
+	})
+	return files, len(files) == n
+}
+
+// knownCredentials are those that the library finds for a registry or a repository, empty
+// without. Of the usual places that it looks at, an unreadable one is passed over: then sys
+// names the file that they are in.
+func knownCredentials(sys *types.SystemContext, key string) (types.DockerAuthConfig, error) {
+	files, all := readableFiles()
+	if all || sys.DockerAuthConfig != nil || sys.AuthFilePath != "" || sys.DockerCompatAuthFilePath != "" {
+		return config.GetCredentials(sys, key)
+	}
+	for _, f := range files {
+		one := *sys
+		f.use(&one)
+		a, err := config.GetCredentials(&one, key)
+		if err != nil {
+			return a, err
+		}
+		if a != (types.DockerAuthConfig{}) {
+			f.use(sys)
+			return a, nil
+		}
+	}
+	return types.DockerAuthConfig{}, nil
+}
+
+// leaveUnreadable keeps the library from files that it must not read, where nothing has
+// credentials.
+func leaveUnreadable(sys *types.SystemContext) {
+	switch files, all := readableFiles(); {
+	case all:
+	case len(files) > 0:
+		files[0].use(sys)
+	default:
+		sys.DockerAuthConfig = &types.DockerAuthConfig{} // nobody
+	}
 }
 
 func serverKey(named reference.Named) string {

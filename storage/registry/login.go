@@ -59,7 +59,7 @@ func Login(ctx context.Context, o LoginOptions) (where string, err error) {
 		return "", errs.Wrap(err, "log in to", host)
 	}
 	where, err = config.SetCredentials(sys, key, o.Username, o.Password)
-	return where, errs.Wrap(err, "keep the credentials of", key)
+	return where, cannotWrite(err, "keep the credentials of", key)
 }
 
 // LoggedIn is the user name known for a registry, "" without one.
@@ -69,7 +69,7 @@ func LoggedIn(o LoginOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	a, err := config.GetCredentials(sys, key)
+	a, err := knownCredentials(sys, key)
 	return a.Username, errs.Wrap(err, "read the credentials of", key)
 }
 
@@ -80,7 +80,7 @@ func Credentials(o LoginOptions) (user, password string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	a, err := config.GetCredentials(sys, key)
+	a, err := knownCredentials(sys, key)
 	return a.Username, a.Password, errs.Wrap(err, "read the credentials of", key)
 }
 
@@ -95,7 +95,7 @@ func Logout(o LoginOptions) error {
 	if errors.Is(err, config.ErrNotLoggedIn) {
 		return errs.New(errs.NotFound, "Not logged in to %s", key)
 	}
-	return errs.Wrap(err, "log out of", key)
+	return cannotWrite(err, "log out of", key)
 }
 
 // LogoutAll forgets all credentials.
@@ -104,7 +104,16 @@ func LogoutAll(o LoginOptions) error {
 	if err != nil {
 		return err
 	}
-	return errs.Wrap(config.RemoveAllAuthentication(sys), "log out of", "all registries")
+	return cannotWrite(config.RemoveAllAuthentication(sys), "log out of", "all registries")
+}
+
+// cannotWrite is errs.Wrap of what a change of the file of credentials gave. The library hands
+// on only the text of what went wrong below it.
+func cannotWrite(err error, action, object string) error {
+	if err != nil && strings.Contains(err.Error(), "permission denied") {
+		return errs.WithHint(errs.Wrap(err, action, object), "use another file: --authfile FILE")
+	}
+	return errs.Wrap(err, action, object)
 }
 
 func loginSystem(o LoginOptions, write bool) (*types.SystemContext, error) {

@@ -7,8 +7,10 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	encconfig "github.com/containers/ocicrypt/config"
@@ -66,6 +68,13 @@ func (r RemoteOptions) further() int {
 	return *r.Retry
 }
 
+// mayPass says that err is worth a further attempt. Where nobody listens, that is said at once,
+// unless the user asked for attempts: a registry that is being started, perhaps.
+func (r RemoteOptions) mayPass(err error) bool {
+	asked := r.Retry != nil || r.RetryDelay > 0
+	return Transient(err) || asked && errors.Is(err, syscall.ECONNREFUSED)
+}
+
 // pause waits before the nth further attempt, counted from 0.
 func (r RemoteOptions) pause(ctx context.Context, n int) error {
 	d := r.RetryDelay
@@ -85,7 +94,7 @@ func (r RemoteOptions) pause(ctx context.Context, n int) error {
 func (r RemoteOptions) Retrying(ctx context.Context, do func() error) error {
 	for n := 0; ; n++ {
 		err := do()
-		if err == nil || n >= r.further() || !Transient(err) || ctx.Err() != nil {
+		if err == nil || n >= r.further() || !r.mayPass(err) || ctx.Err() != nil {
 			return err
 		}
 		if err := r.pause(ctx, n); err != nil {

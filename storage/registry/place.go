@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
-	"go.podman.io/image/v5/pkg/docker/config"
 	"go.podman.io/image/v5/pkg/sysregistriesv2"
 	"go.podman.io/image/v5/types"
 
@@ -48,8 +47,8 @@ func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
 		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
 	}
 	if sys.DockerAuthConfig == nil {
-		if own, err := config.GetCredentialsForRef(sys, at); err == nil && own.Username == "" && own.IdentityToken == "" {
-			if a, err := config.GetCredentialsForRef(sys, named); err == nil && a.Username != "" {
+		if own, err := knownCredentials(sys, at.Name()); err == nil && own == (types.DockerAuthConfig{}) {
+			if a, err := knownCredentials(sys, named.Name()); err == nil && a.Username != "" {
 				sys.DockerAuthConfig = &a
 			}
 		}

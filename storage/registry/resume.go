@@ -87,7 +87,7 @@ func (r *resumer) again(err error) error {
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
 	}
-	if r.failed >= r.remote.further() || !Transient(err) {
+	if r.failed >= r.remote.further() || !r.remote.mayPass(err) {
 		return r.final(err)
 	}
 	r.failed++

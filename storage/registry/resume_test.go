@@ -56,7 +56,13 @@ func TestTransient(t *testing.T) {
 	}
 }
 
-func attempts(n int) RemoteOptions { return RemoteOptions{Retry: &n, RetryDelay: time.Millisecond} }
+// attempts are n further ones, or with -1 what nobody has said anything about.
+func attempts(n int) RemoteOptions {
+	if n < 0 {
+		return RemoteOptions{}
+	}
+	return RemoteOptions{Retry: &n, RetryDelay: time.Millisecond}
+}
 
 func TestRetrying(t *testing.T) {
 	for what, c := range map[string]struct {
@@ -70,7 +76,8 @@ func TestRetrying(t *testing.T) {
 		"again":          {9, io.ErrUnexpectedEOF, 3, 4},
 		"never":          {9, io.ErrUnexpectedEOF, 0, 1},
 		"will not pass":  {9, errors.New("denied"), 3, 1},
-		"nobody is home": {9, syscall.ECONNREFUSED, 3, 1},
+		"nobody is home": {9, syscall.ECONNREFUSED, -1, 1},
+		"comes home":     {2, syscall.ECONNREFUSED, 3, 3},
 	} {
 		calls := 0
 		err := attempts(c.further).Retrying(context.Background(), func() error {
@@ -137,7 +144,8 @@ func TestOpenBlob(t *testing.T) {
 		"no more attempts":  {cutter{cut: []int{1000, 1000, 1000}}, 2, errs.Unavailable, 3},
 		"progress earns":    {cutter{cut: []int{300 << 10, 600 << 10, 900 << 10, 1200 << 10}}, 1, 0, 5},
 		"never opened":      {cutter{err: io.ErrUnexpectedEOF}, 2, errs.Unavailable, 3},
-		"nobody is there":   {cutter{err: syscall.ECONNREFUSED}, 3, errs.Internal, 1},
+		"nobody is there":   {cutter{err: syscall.ECONNREFUSED}, -1, errs.Internal, 1},
+		"not there yet":     {cutter{err: syscall.ECONNREFUSED}, 3, errs.Internal, 4}, // who asks for attempts gets them
 		"will not be there": {cutter{err: errs.New(errs.NotFound, "no blob")}, 3, errs.NotFound, 1},
 	} {
 		c.src.blob, c.src.length = blob, int64(len(blob))

@@ -109,8 +109,8 @@ func searchPlace(sys *types.SystemContext, registry string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if at := reference.Domain(p.Of(named)); at != reference.Domain(named) {
-		return at, nil
+	if at := p.Of(named); reference.Domain(at) != reference.Domain(named) {
+		return reference.Domain(at), AddCredentials(sys, at)
 	}
 	return registry, AddCredentials(sys, named)
 }
