@@ -26,6 +26,16 @@ type ListOptions struct {
 	Names       []string // complete
 	Add         string   // complete: the list with this name gets the images, and is made if there is none
 	Annotations map[string]string
+	Entries     []map[string]string // annotations of the entry of each image; nil: none
+}
+
+// entry is that of the nth image.
+func (l *ListOptions) entry(s *Store, n int, img *Image) (imgspec.Descriptor, error) {
+	d, err := s.localEntry(img)
+	if err == nil && n < len(l.Entries) {
+		(&manifestlist.Entry{Annotations: l.Entries[n]}).Apply(&d)
+	}
+	return d, err
 }
 
 // CreateList makes a manifest list and returns its id and the digest of the
@@ -42,12 +52,12 @@ func (s *Store) CreateList(ctx context.Context, l ListOptions) (id string, d dig
 	defer op.end(&err)
 	ix := manifestlist.New(l.Annotations)
 	var created time.Time
-	for _, ref := range l.Images {
+	for i, ref := range l.Images {
 		img, err := s.Resolve(ref)
 		if err != nil {
 			return "", "", err
 		}
-		e, err := s.localEntry(img)
+		e, err := l.entry(s, i, img)
 		if err != nil {
 			return "", "", err
 		}
@@ -106,12 +116,12 @@ func (s *Store) extendList(ctx context.Context, l ListOptions) (id string, d dig
 		return "", "", err
 	}
 	err = s.editList(l.Add, func(ix *imgspec.Index) error {
-		for _, ref := range l.Images {
+		for i, ref := range l.Images {
 			img, err := s.Resolve(ref)
 			if err != nil {
 				return err
 			}
-			e, err := s.localEntry(img)
+			e, err := l.entry(s, i, img)
 			if err != nil {
 				return err
 			}

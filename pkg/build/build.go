@@ -26,28 +26,32 @@ import (
 	"github.com/proa-containers/proa/pkg/build/exporter"
 	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
+	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Options is one build as the user asked for it.
 type Options struct {
 	Context        source.Source   // the build context
-	Dockerfile     string          // path inside the context, or an absolute path; empty: Dockerfile, then Containerfile
+	Dockerfiles    []string        // in the context, or absolute; read as one; none: Dockerfile, Containerfile
 	Inline         []byte          // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
 	Contexts       source.Contexts // --build-context NAME=VALUE
 	Tags           []string
 	Target         string
 	Args           map[string]*string // --build-arg; nil value: from Env
 	Labels         map[string]string
-	Annotations    map[string]string
+	Annotations    []Annotation
 	Platforms      []string // os/arch[/variant]; none: the host's
 	AllPlatforms   bool     // instead: those that the base images have
 	Manifest       string   // name of a manifest list that gets the images
+	List           bool     // make a manifest list of a single image, too
+	CacheNamespace string   // cache mounts of another one are not seen
 	NoCache        bool
 	NoCacheFilter  []string // stages that must not use the cache
 	Pull           spec.PullPolicy
 	Squash         bool
 	Epoch          *time.Time     // --timestamp or SOURCE_DATE_EPOCH
+	NeedEpoch      bool           // without any it is an error
 	KeepTimes      bool           // with Epoch: files keep their times, only image and history show it
 	Network        string         // of RUN: default, none, host; what the user says needs no further permission
 	Run            spec.Container // what else the containers of RUN steps get: limits, mounts, hosts
@@ -60,6 +64,8 @@ type Options struct {
 	KeepFailed     bool   // keep the layer of a failed RUN and say how to enter it
 	CheckOnly      bool   // --check: lint and stop
 	CheckDir       string // with CheckOnly: where builds have their own files
+	// BaseEnv are, with CheckOnly, the variables of an image that is here; nil: none is.
+	BaseEnv        func(ref string) (env []string, here bool)
 	MeasureContext bool   // tell the reporter how large the context is
 	Jobs           int    // stages that may run at once; 0: one per CPU
 	From           string // instead of the first FROM's image
@@ -78,6 +84,57 @@ type Options struct {
 type Entitlements struct {
 	HostNetwork bool // RUN --network=host
 	Insecure    bool // RUN --security=insecure
+}
+
+// AnnotationKind says what an annotation is of.
+type AnnotationKind string
+
+const (
+	OfManifest AnnotationKind = "manifest"            // of an image
+	OfIndex    AnnotationKind = "index"               // of the manifest list
+	OfEntry    AnnotationKind = "manifest-descriptor" // of an image's entry in the list
+)
+
+// Annotation is one --annotation.
+type Annotation struct {
+	Kind       AnnotationKind
+	Platform   string // of the image; empty: all
+	Key, Value string
+}
+
+// annotations are those of a kind, for the image of a platform.
+func (o *Options) annotations(kind AnnotationKind, platform string) map[string]string {
+	var m map[string]string
+	for _, a := range o.Annotations {
+		if a.Kind == kind && (a.Platform == "" || a.Platform == platform) {
+			if m == nil {
+				m = map[string]string{}
+			}
+			m[a.Key] = a.Value
+		}
+	}
+	return m
+}
+
+// makesList says that the images go into a manifest list.
+func (o *Options) makesList() bool {
+	return len(o.Platforms) > 1 || o.AllPlatforms || o.Manifest != "" || o.List
+}
+
+// checkAnnotations refuses those that there will be nothing to put on.
+func (o *Options) checkAnnotations() error {
+	for _, a := range o.Annotations {
+		switch {
+		case o.Docker:
+			return errs.WithHint(errs.New(errs.Invalid, "conflicting options: Docker's form has no annotations"),
+				"use --label, or leave --format away")
+		case a.Kind == OfManifest:
+		case !o.makesList():
+			err := errs.New(errs.Invalid, "annotation %s:%s has no place: the image is in no manifest list", a.Kind, a.Key)
+			return errs.WithHint(err, "add --manifest NAME, or omit %s:", a.Kind)
+		}
+	}
+	return nil
 }
 
 // Edits change the image beyond what the Dockerfile says.

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +72,12 @@ type builder struct {
 // them. With CheckOnly e may be nil. On an error everything that was started is gone, layers of
 // finished steps stay in the cache.
 func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*Result, error) {
+	if err := o.setBuiltin(); err != nil {
+		return nil, err
+	}
+	if err := o.checkAnnotations(); err != nil {
+		return nil, err
+	}
 	tmp, removeTmp, err := workDir(ctx, &o, e)
 	if err != nil {
 		return nil, err
@@ -86,7 +93,10 @@ func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*R
 	if e != nil {
 		b.layers = engine.NewLazy(e)
 		b.engine = b.layers
-		b.runs = runner.Host{Engine: b.engine, Tmp: tmp, SecretDir: e.SecretDir(), Secrets: o.Secrets, SSH: o.SSH, Getenv: o.Getenv}
+		b.runs = runner.Host{
+			Engine: b.engine, Tmp: tmp, SecretDir: e.SecretDir(), Secrets: o.Secrets, SSH: o.SSH, Getenv: o.Getenv,
+			CacheNamespace: o.CacheNamespace,
+		}
 	}
 	defer b.closeTrees()
 	if err := b.check(ctx); err != nil {
@@ -185,8 +195,15 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 	}
 	b.main = t
 	b.trees["context"] = source.Ready(t)
-	if b.text, b.name, err = t.Dockerfile(source.Dockerfile{Path: b.o.Dockerfile, Inline: b.o.Inline, IgnoreFile: b.o.IgnoreFile}); err != nil {
+	where := source.Dockerfile{Paths: b.o.Dockerfiles, Inline: b.o.Inline, IgnoreFile: b.o.IgnoreFile}
+	if b.text, b.name, err = t.Dockerfile(where); err != nil {
 		return nil, err
+	}
+	if t.Ignore != nil && !t.Ignore.Exclusions() { // a pattern with "!" could bring a part of it back
+		b.parsing.Ignored = func(path string) bool {
+			out, err := t.Ignore.MatchesOrParentMatches(path)
+			return err == nil && out
+		}
 	}
 	platforms, err := b.platforms(ctx)
 	if err != nil {
@@ -196,11 +213,19 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.sourceDate(builders); err != nil {
+		return nil, err
+	}
 	if err := b.lintError(builders); err != nil && !b.o.CheckOnly {
 		return nil, err
 	}
 	for _, one := range builders {
 		one.plan.Lint.Warn = b.warnLint
+		if b.o.CheckOnly {
+			if err := one.checkVariables(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if b.o.MeasureContext && b.o.Context.Dir != "" {
 		if err := b.measureContext(); err != nil {
@@ -209,6 +234,32 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 	}
 	b.tellPlan(builders)
 	return builders, nil
+}
+
+// sourceDate takes the time of the image from "ARG SOURCE_DATE_EPOCH=N" before the first FROM,
+// where the user has said nothing else.
+func (b *session) sourceDate(builders []*builder) error {
+	if v, ok := builders[0].plan.Global.Get("SOURCE_DATE_EPOCH"); ok && v != "" && b.o.Epoch == nil {
+		t, err := ParseEpoch(v)
+		if err != nil {
+			return errs.Wrap(err, "read", "ARG SOURCE_DATE_EPOCH")
+		}
+		b.o.Epoch = t
+	}
+	if b.o.Epoch == nil && b.o.NeedEpoch {
+		return errs.WithHint(errs.New(errs.Invalid, "--rewrite-timestamp needs a time"), "add --source-date-epoch SECONDS")
+	}
+	return nil
+}
+
+// ParseEpoch reads a time in seconds since 1970.
+func ParseEpoch(v string) (*time.Time, error) {
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		return nil, errs.New(errs.Invalid, "invalid timestamp %q: it should be seconds since 1970", v)
+	}
+	t := time.Unix(n, 0).UTC()
+	return &t, nil
 }
 
 // measureContext adds up the sizes that a context of this kind would have as an

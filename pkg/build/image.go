@@ -32,9 +32,9 @@ func (b *session) finish(ctx context.Context, builders []*builder) (*Result, err
 		}
 		return r, nil
 	}
-	list := len(builders) > 1 || b.o.AllPlatforms || b.o.Manifest != ""
+	list := len(builders) > 1 || b.o.makesList()
 	names := b.o.Tags
-	if list && len(builders) > 1 {
+	if len(builders) > 1 || b.o.List {
 		names = nil // they are the list's
 	}
 	for _, one := range builders {
@@ -67,8 +67,8 @@ func (b *session) export(ctx context.Context, to exporter.Target, builders []*bu
 		}
 		defer src.Close()
 		below := ""
-		if len(builders) > 1 {
-			below = strings.ReplaceAll(one.platform, "/", "_")
+		if len(builders) > 1 || b.o.List {
+			below = strings.ReplaceAll(orHost(one.platform), "/", "_")
 		}
 		w := &files.Walker{Root: src}
 		if err := w.Add("", below); err != nil {
@@ -100,9 +100,8 @@ func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []
 	if b.o.Edits.DropHistory {
 		img.History = nil
 	}
-	annotations := b.o.Annotations
+	annotations := b.o.annotations(OfManifest, orHost(b.platform))
 	if b.o.Edits.NoteCreation {
-		annotations = cloneMap(annotations)
 		setDefault(&annotations, v1.AnnotationCreated, img.Created.Format(time.RFC3339Nano))
 	}
 	if err := b.inlineCache(&annotations, digestStrings(img.RootFS.DiffIDs)); err != nil {

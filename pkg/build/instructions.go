@@ -183,10 +183,20 @@ func (s *stage) expose(c *instructions.ExposeCommand) error {
 	return nil
 }
 
-// runArg brings build arguments into scope: --build-arg, else the line's
-// default, else the value from before the first FROM.
+// runArg records build arguments: --build-arg, else the line's default, else the value from before
+// the first FROM.
 func (s *stage) runArg(ctx context.Context, ref StepRef, c *instructions.ArgCommand) error {
-	var text []string
+	text, err := s.setArgs(c)
+	if err != nil {
+		return err
+	}
+	// The value counts where it is used: here it must not spoil the cache.
+	line := "ARG " + strings.Join(text, " ")
+	return s.configStep(ctx, ref, line, line)
+}
+
+// setArgs brings the arguments into scope, and returns them as they are written.
+func (s *stage) setArgs(c *instructions.ArgCommand) (text []string, err error) {
 	for _, a := range c.Args {
 		text = append(text, a.String())
 		switch v, ok := s.b.parsing.Arg(a.Key); {
@@ -195,7 +205,7 @@ func (s *stage) runArg(ctx context.Context, ref StepRef, c *instructions.ArgComm
 		case a.Value != nil:
 			v, err := s.expander(c, s.lex)(*a.Value)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			s.args = s.args.With(a.Key, v)
 		default:
@@ -204,9 +214,7 @@ func (s *stage) runArg(ctx context.Context, ref StepRef, c *instructions.ArgComm
 			}
 		}
 	}
-	// The value counts where it is used: here it must not spoil the cache.
-	line := "ARG " + strings.Join(text, " ")
-	return s.configStep(ctx, ref, line, line)
+	return text, nil
 }
 
 // runWorkdir sets the working directory and makes it where it is missing.

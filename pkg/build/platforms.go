@@ -39,7 +39,7 @@ func (b *session) platforms(ctx context.Context) ([]string, error) {
 
 // basePlatforms are the platforms that all base images have in common.
 func (b *session) basePlatforms(ctx context.Context) ([]string, error) {
-	p, err := dockerfile.Parse(b.text, b.name, &b.parsing, "")
+	p, err := b.parse("")
 	if err != nil {
 		return nil, err
 	}
@@ -76,17 +76,23 @@ func (b *session) basePlatforms(ctx context.Context) ([]string, error) {
 // is the number in the file plus a multiple of it.
 const StageSpan = 1 << 16
 
+// parse reads the Dockerfile for a platform and tells what the linter found, on an error as well.
+func (b *session) parse(platform string) (*dockerfile.Plan, error) {
+	p, err := dockerfile.Parse(b.text, b.name, &b.parsing, platform)
+	for _, w := range p.Warnings {
+		b.warn(w)
+	}
+	return p, err
+}
+
 func (b *session) newBuilders(platforms []string) ([]*builder, error) {
 	var out []*builder
 	total := 0
 	for _, p := range platforms {
 		one := &builder{session: b, platform: p, report: b.out, stages: map[*dockerfile.Stage]*stage{}}
 		var err error
-		if one.plan, err = dockerfile.Parse(b.text, b.name, &b.parsing, p); err != nil {
+		if one.plan, err = b.parse(p); err != nil {
 			return nil, err
-		}
-		for _, w := range one.plan.Warnings {
-			b.warn(w)
 		}
 		total += one.plan.Steps
 		out = append(out, one)
@@ -157,12 +163,13 @@ func stagePlatform(st *dockerfile.Stage, target string) string {
 // list makes the manifest list of what was built. tagged says that the names
 // were given to the image.
 func (b *session) list(ctx context.Context, r *Result, tagged bool) error {
-	l := engine.ListSpec{Add: b.o.Manifest, Annotations: b.o.Annotations}
+	l := engine.ListSpec{Add: b.o.Manifest, Annotations: b.o.annotations(OfIndex, "")}
 	if !tagged {
 		l.Names = b.o.Tags
 	}
 	for _, img := range r.Images {
 		l.Images = append(l.Images, img.ID)
+		l.Entries = append(l.Entries, b.o.annotations(OfEntry, img.Platform))
 	}
 	id, names, err := b.engine.CreateList(ctx, l)
 	if err != nil {

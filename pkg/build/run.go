@@ -177,7 +177,10 @@ func (s *stage) addSettings(k cache.Key) {
 	for _, given := range []struct {
 		name  string
 		value any
-	}{{"hosts", r.Network.ExtraHosts}, {"mounts", r.Mounts}, {"security", r.Security}, {"groups", r.Process.GroupAdd}} {
+	}{
+		{"hostname", r.Process.Hostname}, {"hosts", r.Network.ExtraHosts}, {"mounts", r.Mounts},
+		{"security", r.Security}, {"groups", r.Process.GroupAdd},
+	} {
 		if v := reflect.ValueOf(given.value); !v.IsZero() {
 			k.Add(given.name, jsonText(given.value))
 		}

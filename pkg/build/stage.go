@@ -14,6 +14,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	"github.com/moby/buildkit/util/suggest"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -47,6 +48,9 @@ type stage struct {
 	done    chan struct{}
 	err     error
 }
+
+// defaultPath is what a stage FROM scratch begins with.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // run executes the stage from FROM to its last instruction.
 func (s *stage) run(ctx context.Context) error {
@@ -146,7 +150,7 @@ func (s *stage) expander(cmd instructions.Command, lex *shell.Lex) func(string) 
 	return func(w string) (string, error) {
 		out, unmatched, err := lex.ProcessWord(w, env)
 		for name := range unmatched {
-			s.warnUndefined(name, cmd)
+			s.warnUndefined(name, cmd, env.Keys())
 		}
 		if err != nil && strings.Contains(w, "://") {
 			err = rootCause(err) // what is around it quotes the word: perhaps half an account
@@ -165,14 +169,16 @@ func rootCause(err error) error {
 	}
 }
 
-func (s *stage) warnUndefined(name string, cmd instructions.Command) {
+// warnUndefined warns of a variable, and names the one of known that was meant, perhaps.
+func (s *stage) warnUndefined(name string, cmd instructions.Command, known []string) {
 	if slices.Contains(dockerfile.PredefinedArgs, name) {
 		return
 	}
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	lint := s.b.plan.Lint.WithMergedConfigFromComments(cmd.Comments())
-	lint.Run(&linter.RuleUndefinedVar, cmd.Location(), linter.RuleUndefinedVar.Format(name, ""))
+	like, _ := suggest.Search(name, known, true)
+	lint.Run(&linter.RuleUndefinedVar, cmd.Location(), linter.RuleUndefinedVar.Format(name, like))
 }
 
 // from sets the stage's starting state.
@@ -210,7 +216,7 @@ func (s *stage) loadBase(ctx context.Context) error {
 		os, arch, variant := dockerfile.SplitPlatform(orHost(platform))
 		s.image = dockerspec.DockerOCIImage{Image: v1.Image{Platform: v1.Platform{OS: os, Architecture: arch, Variant: variant}}}
 		s.image.RootFS.Type = "layers"
-		s.image.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+		s.image.Config.Env = []string{defaultPath}
 		s.key = cache.NewKey("scratch", os, arch, variant).Sum()
 		s.inherit()
 		return nil
@@ -269,11 +275,11 @@ func (s *stage) onBuild(ctx context.Context) error {
 	s.image.Config.OnBuild = nil
 	ref := StepRef{Stage: s.plan.Index, Number: s.plan.First, Total: s.b.plan.Steps, Line: s.plan.Line, Trigger: true}
 	for _, t := range triggers {
-		res, err := parser.Parse(strings.NewReader(t))
+		nodes, err := dockerfile.ParseTrigger(t)
 		if err != nil {
 			return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", redact.Text(t), err)
 		}
-		for _, node := range res.AST.Children {
+		for _, node := range nodes {
 			cmd, err := instructions.ParseCommand(node)
 			if err != nil {
 				return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", redact.Text(t), err)

@@ -24,7 +24,7 @@ import (
 
 type buildFlags struct {
 	o        build.Options
-	file     string
+	files    []string
 	args     []string
 	argFiles []string
 	labels   []string
@@ -63,7 +63,7 @@ func buildCommand() *command {
 
 func (o *buildFlags) register(f *flagSet) {
 	f.texts(&o.o.Tags, "tag", "t", `Name and optionally a tag ("name:tag")`)
-	f.text(&o.file, "file", "f", `Name of the Dockerfile (default: "PATH/Dockerfile")`).suggests(files)
+	f.texts(&o.files, "file", "f", `Name of the Dockerfile (default: "PATH/Dockerfile"); several are read as one`).suggests(files)
 	f.texts(&o.args, "build-arg", "", "Set build-time variables").suggests(environment)
 	f.text(&o.o.IgnoreFile, "ignorefile", "", "Name of the file to use instead of .dockerignore").suggests(files)
 	f.texts(&o.argFiles, "build-arg-file", "", "Read build-time variables from a file").suggests(files)
@@ -241,6 +241,13 @@ func (o *buildFlags) lint(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	o.o.CheckOnly, o.o.CheckDir = true, filepath.Join(pod.BuildCacheDir(), "tmp")
+	o.o.BaseEnv = func(ref string) ([]string, bool) {
+		img, err := pod.ImageInspect(ctx, ref)
+		if err != nil {
+			return nil, false // nobody asks a registry to check a Dockerfile
+		}
+		return img.Config.Env, true
+	}
 	rep, closeLog, err := o.reporter(a)
 	if err != nil {
 		return err
@@ -297,7 +304,7 @@ func (o *buildFlags) fill(a *app) error {
 	if err := o.image.fill(a, &o.o); err != nil {
 		return err
 	}
-	if o.o.Docker && (len(o.annots) > 0 || o.o.Edits.NoteCreation) {
+	if o.o.Docker && o.o.Edits.NoteCreation {
 		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: Docker's form has no annotations"), "use --label, or leave --format away")
 	}
 	if o.o.Docker && slices.ContainsFunc(o.o.CacheTo, func(c cache.Spec) bool { return c.Kind == cache.KindInline }) {

@@ -35,8 +35,10 @@ func (i *buildImageFlags) register(f *flagSet, o *build.Options) {
 	f.boolean(&o.Squash, "squash", "", "Squash newly built layers into a single new layer")
 	f.boolean(&e.SquashAll, "squash-all", "", "Squash all layers, those of the base image included")
 	f.boolean(&i.skipUnused, "skip-unused-stages", "", "Do not build the stages that the target does not need")
-	parsed(f, &i.timestamp, "timestamp", "", "int", "Set the time of everything in the image, in seconds since 1970", parseEpoch)
-	parsed(f, &i.epoch, "source-date-epoch", "", "int", "The same; SOURCE_DATE_EPOCH is the default", parseEpoch)
+	parsed(f, &i.timestamp, "timestamp", "", "int", "Set the time of everything in the image, in seconds since 1970",
+		build.ParseEpoch)
+	parsed(f, &i.epoch, "source-date-epoch", "", "int", "Set the time of the image, and the argument of this name (default: $SOURCE_DATE_EPOCH)",
+		build.ParseEpoch)
 	i.rewriteFlag = f.boolean(&i.rewrite, "rewrite-timestamp", "", "Let no file be newer than --source-date-epoch")
 }
 
@@ -61,33 +63,24 @@ func (i *buildImageFlags) fill(a *app, o *build.Options) (err error) {
 		}
 		o.KeepTimes = !i.rewrite
 	}
-	if o.Epoch == nil && i.rewriteFlag.seen && i.rewrite {
-		return errs.WithHint(errs.New(errs.Invalid, "--rewrite-timestamp needs a time"), "add --source-date-epoch SECONDS")
-	}
+	o.NeedEpoch = i.rewriteFlag.seen && i.rewrite // the Dockerfile may say it
 	return nil
 }
 
-// sourceDate is --source-date-epoch, else the build argument or the variable
-// SOURCE_DATE_EPOCH.
+// sourceDate is --source-date-epoch, else the build argument or the variable SOURCE_DATE_EPOCH. The
+// argument gets its value: an ARG of that name sees it.
 func (i *buildImageFlags) sourceDate(a *app, o *build.Options) (*time.Time, error) {
-	if i.epoch != nil {
-		return i.epoch, nil
-	}
-	v, _ := a.std.Lookup("SOURCE_DATE_EPOCH")
-	if arg := o.Args["SOURCE_DATE_EPOCH"]; arg != nil {
+	const name = "SOURCE_DATE_EPOCH"
+	v, _ := a.std.Lookup(name)
+	if arg := o.Args[name]; arg != nil {
 		v = *arg
+	}
+	if i.epoch != nil {
+		v = strconv.FormatInt(i.epoch.Unix(), 10)
 	}
 	if v == "" {
 		return nil, nil
 	}
-	return parseEpoch(v)
-}
-
-func parseEpoch(v string) (*time.Time, error) {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 {
-		return nil, errs.New(errs.Invalid, "invalid timestamp %q: it should be seconds since 1970", v)
-	}
-	t := time.Unix(n, 0).UTC()
-	return &t, nil
+	o.Args[name] = &v
+	return build.ParseEpoch(v)
 }

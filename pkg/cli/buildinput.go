@@ -4,10 +4,13 @@ package cli
 
 import (
 	"context"
+	"encoding/csv"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -19,7 +22,12 @@ func (o *buildFlags) fillContext(ctx context.Context, a *app, args []string) err
 	if len(args) == 1 {
 		where = args[0]
 	}
-	stdinFile := o.file == "-"
+	stdinFile := slices.Contains(o.files, "-")
+	if stdinFile && len(o.files) > 1 {
+		others := slices.DeleteFunc(slices.Clone(o.files), func(f string) bool { return f == "-" })
+		return errs.WithHint(errs.New(errs.Invalid, "-f - stands alone: standard input is the whole Dockerfile"),
+			"write cat %s - | proa build -f - ...", strings.Join(others, " "))
+	}
 	if stdinFile {
 		text, err := io.ReadAll(io.LimitReader(a.stdin(ctx), 16<<20))
 		if err != nil {
@@ -38,20 +46,20 @@ func (o *buildFlags) fillContext(ctx context.Context, a *app, args []string) err
 	if inline != nil {
 		o.o.Inline = inline
 	}
-	if o.file == "" || stdinFile {
+	if stdinFile {
 		return nil
 	}
-	o.o.Dockerfile = o.file
-	// Docker looks for -f from the current directory, then in the context.
-	if src.Dir == "" {
-		return nil
-	}
-	p, err := a.abs(o.file)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(p); err == nil {
-		o.o.Dockerfile = p
+	for _, file := range o.files {
+		if src.Dir != "" { // Docker looks for -f from the current directory, then in the context
+			p, err := a.abs(file)
+			if err != nil {
+				return err
+			}
+			if _, err := os.Stat(p); err == nil {
+				file = p
+			}
+		}
+		o.o.Dockerfiles = append(o.o.Dockerfiles, file)
 	}
 	return nil
 }
@@ -98,11 +106,15 @@ func (o *buildFlags) fillArgs(a *app) error {
 }
 
 func (o *buildFlags) fillMaps(a *app) (err error) {
-	if o.o.Labels, err = spec.ParseKeyValues("label", o.labels); err != nil {
+	if o.o.Labels, err = spec.ParseLabels(o.labels); err != nil {
 		return err
 	}
-	if o.o.Annotations, err = spec.ParseKeyValues("annotation", o.annots); err != nil {
-		return err
+	for _, text := range o.annots {
+		list, err := parseAnnotation(text)
+		if err != nil {
+			return err
+		}
+		o.o.Annotations = append(o.o.Annotations, list...)
 	}
 	if o.o.Contexts, err = spec.ParseKeyValues("build-context", o.contexts); err != nil {
 		return err
@@ -149,9 +161,55 @@ func (o *buildFlags) fillSecrets(a *app) error {
 	return nil
 }
 
+// parseAnnotation reads [KIND[[PLATFORM]],...:]KEY=VALUE, as buildx does.
+func parseAnnotation(text string) ([]build.Annotation, error) {
+	all, err := spec.ParseKeyValues("annotation", []string{text})
+	if err != nil {
+		return nil, err
+	}
+	var out []build.Annotation
+	for key, value := range all {
+		kinds, rest, given := strings.Cut(key, ":")
+		if !given {
+			kinds, rest = string(build.OfManifest), key
+		}
+		if rest == "" {
+			return nil, errs.New(errs.Invalid, "invalid annotation %q: it has no name", text)
+		}
+		for _, kind := range strings.Split(kinds, ",") {
+			kind, platform, has := strings.Cut(kind, "[")
+			if has {
+				p, closed := strings.CutSuffix(platform, "]")
+				if !closed {
+					return nil, errs.New(errs.Invalid, "invalid annotation %q: a bracket is not closed", text)
+				}
+				if platform, err = spec.ParsePlatform(p); err != nil {
+					return nil, err
+				}
+			}
+			one := build.Annotation{Kind: build.AnnotationKind(kind), Platform: platform, Key: rest, Value: value}
+			switch one.Kind {
+			case build.OfManifest, build.OfIndex, build.OfEntry:
+				out = append(out, one)
+			case "index-descriptor":
+				err := errs.New(errs.Unsupported, "invalid annotation %q: nothing that is stored describes a manifest list", text)
+				return nil, errs.WithHint(err, "write index:%s=%s", rest, value)
+			default:
+				err := errs.New(errs.Invalid, "invalid annotation %q: unknown type %q", text, kind)
+				return nil, errs.WithHint(err, "types are manifest, manifest-descriptor and index")
+			}
+		}
+	}
+	return out, nil
+}
+
 func parseSecret(a *app, s string) (id string, sec runner.Secret, err error) {
 	kind := ""
-	for _, part := range strings.Split(s, ",") {
+	fields, err := csv.NewReader(strings.NewReader(s)).Read()
+	if err != nil {
+		return "", sec, errs.New(errs.Invalid, "invalid secret %q: %v", s, err)
+	}
+	for _, part := range fields {
 		k, v, _ := strings.Cut(part, "=")
 		switch k {
 		case "id":
@@ -161,13 +219,19 @@ func parseSecret(a *app, s string) (id string, sec runner.Secret, err error) {
 		case "env":
 			sec.Env = v
 		case "type":
-			kind = v
+			if kind = v; v != "file" && v != "env" {
+				err := errs.New(errs.Invalid, "invalid secret %q: unknown type %q", s, v)
+				return "", sec, errs.WithHint(err, "types are file and env")
+			}
 		default:
 			return "", sec, errs.New(errs.Invalid, "invalid secret %q: unexpected key %q", s, k)
 		}
 	}
 	if id == "" {
 		return "", sec, errs.New(errs.Invalid, "invalid secret %q: it needs id=NAME", s)
+	}
+	if kind == "env" && sec.Env == "" {
+		sec.File, sec.Env = "", sec.File
 	}
 	if sec.File == "" && sec.Env == "" {
 		// As in Docker: a variable of that name, else a file.

@@ -11,13 +11,14 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	"github.com/moby/buildkit/util/suggest"
 	"go.podman.io/image/v5/docker/reference"
 )
 
 // The rules of BuildKit's linter that its parser does not check itself but
 // leaves to the builder. Those that need the base image are not among them.
 
-func lintStages(stages []instructions.Stage, lint *linter.Linter) {
+func lintStages(stages []instructions.Stage, lint *linter.Linter, ignored func(string) bool) {
 	lintCasing(stages, lint)
 	seen := map[string]bool{}
 	workdir := map[string]bool{} // stages with an absolute one
@@ -33,7 +34,36 @@ func lintStages(stages []instructions.Stage, lint *linter.Linter) {
 		seen[st.Name] = true
 		lintPlatform(st, lint)
 		lintCommands(st, all)
+		lintIgnored(st, all, ignored)
 		workdir[strings.ToLower(st.Name)] = lintWorkdir(st, workdir[strings.ToLower(st.BaseName)], all)
+	}
+}
+
+// lintIgnored warns of files that COPY and ADD cannot find, since the ignore file leaves them out.
+func lintIgnored(st *instructions.Stage, lint *linter.Linter, ignored func(string) bool) {
+	if ignored == nil {
+		return
+	}
+	for _, c := range st.Commands {
+		var name string
+		var paths []string
+		switch c := c.(type) {
+		case *instructions.CopyCommand:
+			if c.From == "" {
+				name, paths = "Copy", c.SourcePaths
+			}
+		case *instructions.AddCommand:
+			name, paths = "Add", c.SourcePaths
+		}
+		lint := lint.WithMergedConfigFromComments(c.Comments())
+		for _, p := range paths {
+			if strings.Contains(p, "$") || strings.Contains(p, "://") || strings.HasPrefix(p, "git@") {
+				continue
+			}
+			if ignored(strings.TrimPrefix(path.Clean("/"+p), "/")) {
+				lint.Run(&linter.RuleCopyIgnoredFile, c.Location(), linter.RuleCopyIgnoredFile.Format(name, p))
+			}
+		}
 	}
 }
 
@@ -90,7 +120,8 @@ func (p *Plan) lintFrom(st *instructions.Stage, meta []instructions.ArgCommand, 
 		}
 		for name := range m.Unmatched {
 			if !declares(meta, name) {
-				lint.Run(&linter.RuleUndefinedArgInFrom, st.Location, linter.RuleUndefinedArgInFrom.Format(name, ""))
+				like, _ := suggest.Search(name, p.Global.Keys(), true)
+				lint.Run(&linter.RuleUndefinedArgInFrom, st.Location, linter.RuleUndefinedArgInFrom.Format(name, like))
 			}
 		}
 		if _, ok := m.Matched["TARGETPLATFORM"]; ok && word == st.Platform && len(m.Matched) == 1 && len(m.Unmatched) == 0 {

@@ -8,6 +8,7 @@ package dockerfile
 
 import (
 	"bytes"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -56,6 +57,8 @@ type Options struct {
 	Args      map[string]*string // --build-arg; nil value: from Getenv
 	Getenv    func(string) (string, bool)
 	Named     func(string) bool // what stands for a named context, not for a stage; nil: nothing does
+	// Ignored says that the ignore file leaves a path of the context out; nil: it leaves out nothing.
+	Ignored func(path string) bool
 }
 
 func (o *Options) named(name string) bool { return o.Named != nil && o.Named(name) }
@@ -88,20 +91,60 @@ var PredefinedArgs = []string{
 	"NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy",
 }
 
-// Parse reads a Dockerfile and keeps what the target needs for a platform.
+// builtinArgs are arguments that BuildKit documents, with what they ask for. Each has its effect,
+// here or in the package that it concerns, or the reason why it has none.
+var builtinArgs = map[string]string{
+	"BUILDKIT_CACHE_MOUNT_NS": "", "BUILDKIT_CONTEXT_KEEP_GIT_DIR": "", "BUILDKIT_DOCKERFILE_CHECK": "",
+	"BUILDKIT_INLINE_CACHE": "", "BUILDKIT_MULTI_PLATFORM": "", "BUILDKIT_SANDBOX_HOSTNAME": "",
+
+	"BUILDKIT_BUILD_NAME":             "there is no history of builds to name it in",
+	"BUILDKIT_DISABLE_FILEOP":         "COPY and ADD need no image of their own",
+	"BUILDKIT_GIT_ADVICE":             "what git says is shown where it fails",
+	"BUILDKIT_HISTORY_PROVENANCE_V1":  "there is no history of builds",
+	"BUILDKIT_SBOM_SCAN_CONTEXT":      "attestations are not implemented",
+	"BUILDKIT_SBOM_SCAN_STAGE":        "attestations are not implemented",
+	"BUILDKIT_USE_DEPRECATED_HISTORY": "there is no history of builds",
+	"BUILDKIT_SYNTAX":                 "the Dockerfile is read by the parser that is built in",
+}
+
+// warnBuiltin tells of arguments of BuildKit that change nothing here. Those that an ARG names are
+// the Dockerfile's own besides.
+func (p *Plan) warnBuiltin(o *Options) {
+	for _, name := range slices.Sorted(maps.Keys(o.Args)) {
+		v, given := o.Arg(name)
+		builtIn := name == "BUILDKIT_SYNTAX" && strings.HasPrefix(v, "dockerfile.v0")
+		if !strings.HasPrefix(name, "BUILDKIT_") || !given || builtIn {
+			continue
+		}
+		why, known := builtinArgs[name]
+		switch {
+		case !known:
+			p.warn("", "build-arg "+name+" has no effect: it is not known", "", nil)
+		case why != "":
+			p.warn("", "build-arg "+name+" has no effect: "+why, "", nil)
+		}
+	}
+}
+
+// Parse reads a Dockerfile and keeps what the target needs for a platform. On an error the plan has
+// the warnings of what was read before it.
 func Parse(text []byte, name string, o *Options, platform string) (*Plan, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
-		return nil, errs.New(errs.Invalid, "the Dockerfile (%s) cannot be empty", name)
+		return &Plan{}, errs.New(errs.Invalid, "the Dockerfile (%s) cannot be empty", name)
 	}
 	p := &Plan{}
-	lint, err := p.linter(text)
+	return p, p.parse(text, name, o, platform)
+}
+
+func (p *Plan) parse(text []byte, name string, o *Options, platform string) error {
+	lint, err := p.linter(text, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Lint = lint
 	res, err := parser.Parse(bytes.NewReader(text))
 	if err != nil {
-		return nil, lineError(name, text, err)
+		return lineError(name, text, err)
 	}
 	p.Escape = res.EscapeToken
 	for _, w := range res.Warnings {
@@ -111,22 +154,25 @@ func Parse(text []byte, name string, o *Options, platform string) (*Plan, error)
 		}
 		p.warn("", w.Short, w.URL, w.Location)
 	}
+	if err := relabels(res.AST); err != nil {
+		return lineError(name, text, err)
+	}
 	stages, meta, err := instructions.Parse(res.AST, lint)
 	if err != nil {
-		return nil, lineError(name, text, err)
+		return lineError(name, text, err)
 	}
 	if len(stages) == 0 {
-		return nil, errs.New(errs.Invalid, "no build stage in %s: it has no FROM line", name)
+		return errs.New(errs.Invalid, "no build stage in %s: it has no FROM line", name)
 	}
 	if o.From != "" {
 		stages[0].BaseName = o.From
 	}
-	lintStages(stages, lint)
+	lintStages(stages, lint, o.Ignored)
 	if p.Global, err = globalArgs(meta, p.Escape, o, platform); err != nil {
-		return nil, lineError(name, text, err)
+		return lineError(name, text, err)
 	}
 	if err := p.addStages(stages, o); err != nil {
-		return nil, lineError(name, text, err)
+		return lineError(name, text, err)
 	}
 	if defaults, err := globalArgs(meta, p.Escape, &Options{Target: o.Target}, platform); err == nil {
 		for i := range stages {
@@ -134,10 +180,11 @@ func Parse(text []byte, name string, o *Options, platform string) (*Plan, error)
 		}
 	}
 	p.unusedArgs(meta, o)
+	p.warnBuiltin(o)
 	if err := p.selectTarget(o.Target, o.AllStages); err != nil {
-		return nil, err
+		return err
 	}
-	return p, nil
+	return nil
 }
 
 // unusedArgs warns, in Docker's words, of --build-arg that no ARG line names:
@@ -171,11 +218,16 @@ func (p *Plan) unusedArgs(meta []instructions.ArgCommand, o *Options) {
 	}
 }
 
-func (p *Plan) linter(text []byte) (*linter.Linter, error) {
+// linter is what "# check=" asks for, or instead of it the argument BUILDKIT_DOCKERFILE_CHECK.
+func (p *Plan) linter(text []byte, o *Options) (*linter.Linter, error) {
 	opt, _, _, _ := parser.ParseDirective("check", text)
+	where := "check directive"
+	if v, ok := o.Arg("BUILDKIT_DOCKERFILE_CHECK"); ok {
+		opt, where = v, "BUILDKIT_DOCKERFILE_CHECK"
+	}
 	cfg, err := linter.ParseLintOptions(opt)
 	if err != nil {
-		return nil, errs.New(errs.Invalid, "bad check directive: %v", err)
+		return nil, errs.New(errs.Invalid, "bad %s: %v", where, err)
 	}
 	cfg.Warn = func(rule, _, url, msg string, loc []parser.Range) {
 		var at *parser.Range

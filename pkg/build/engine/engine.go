@@ -76,6 +76,7 @@ type ListSpec struct {
 	Names       []string
 	Add         string // name of a list that gets the images; it is made if there is none
 	Annotations map[string]string
+	Entries     []map[string]string // annotations of the entry of each image
 }
 
 // Engine is what the executor needs of the rest of Proa. Everything is called

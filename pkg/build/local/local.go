@@ -122,7 +122,9 @@ func (e *Engine) CreateImage(ctx context.Context, s engine.ImageSpec) (id string
 
 // CreateList implements engine.Engine.
 func (e *Engine) CreateList(ctx context.Context, l engine.ListSpec) (id string, shown []string, err error) {
-	return e.pod.CreateList(ctx, libpod.NewList{Images: l.Images, Names: l.Names, Add: l.Add, Annotations: l.Annotations})
+	return e.pod.CreateList(ctx, libpod.NewList{
+		Images: l.Images, Names: l.Names, Add: l.Add, Annotations: l.Annotations, Entries: l.Entries,
+	})
 }
 
 // Platforms implements engine.Engine.

@@ -344,7 +344,11 @@ func (ms *mountSet) cachePath(m Mount) string {
 	if id == "" {
 		id = ms.target(m)
 	}
-	return filepath.Join(ms.host.Engine.CacheDir(), "mounts", cache.NewKey("mount", id).Sum()[:32])
+	key := cache.NewKey("mount", id)
+	if ns := ms.host.CacheNamespace; ns != "" {
+		key.Add("namespace", ns)
+	}
+	return filepath.Join(ms.host.Engine.CacheDir(), "mounts", key.Sum()[:32])
 }
 
 // lockCaches takes the locks of the caches that one step at a time uses. Each step

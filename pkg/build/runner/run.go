@@ -26,6 +26,8 @@ type Host struct {
 	Secrets   map[string]Secret
 	SSH       map[string]string // id -> agent socket
 	Getenv    func(string) (string, bool)
+	// CacheNamespace: cache mounts of the same id in another one are other directories.
+	CacheNamespace string
 }
 
 // Secret is one --secret.

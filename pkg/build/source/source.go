@@ -32,6 +32,8 @@ type Source struct {
 	Tar io.Reader // a tar archive, compressed or not
 	URL string    // http(s): a tar archive or a Dockerfile
 	Git string    // a git repository, with #ref:dir
+
+	KeepGit bool // with Git: .git is among the files
 }
 
 // maxInline bounds a Dockerfile that comes by itself: more is a mistake.
@@ -131,7 +133,7 @@ func (src Source) Open(ctx context.Context, tmp string) (*Tree, error) {
 	case src.URL != "":
 		t.inline, err = fetchContext(ctx, src.URL, dir)
 	case src.Git != "":
-		t.Root, err = Clone(ctx, src.Git, dir, CloneOptions{})
+		t.Root, err = Clone(ctx, src.Git, dir, CloneOptions{KeepGit: src.KeepGit})
 	}
 	if err != nil {
 		return nil, errsJoinClose(err, t.Close)
@@ -169,9 +171,9 @@ func fetchContext(ctx context.Context, url, dir string) (inline []byte, err erro
 
 // Dockerfile says where the Dockerfile of a context is.
 type Dockerfile struct {
-	Path       string // inside the context, or absolute; empty: Dockerfile, then Containerfile
-	Inline     []byte // or its own bytes
-	IgnoreFile string // instead of .dockerignore
+	Paths      []string // inside the context, or absolute, read as one; none: Dockerfile, then Containerfile
+	Inline     []byte   // or its own bytes
+	IgnoreFile string   // instead of .dockerignore
 }
 
 // Dockerfile finds the Dockerfile's text and the name to show in messages, and
@@ -183,7 +185,7 @@ func (t *Tree) Dockerfile(f Dockerfile) (text []byte, name string, err error) {
 	case t.inline != nil:
 		text, name = t.inline, "Dockerfile"
 	default:
-		if text, name, err = t.readDockerfile(f.Path); err != nil {
+		if text, name, err = t.readDockerfiles(f.Paths); err != nil {
 			return nil, "", err
 		}
 	}
@@ -195,6 +197,25 @@ func (t *Tree) Dockerfile(f Dockerfile) (text []byte, name string, err error) {
 		return text, name, t.readIgnore(own)
 	}
 	return text, name, t.LoadIgnore(name)
+}
+
+// readDockerfiles reads several Dockerfiles as one, as podman does. The ignore file is that of the
+// first.
+func (t *Tree) readDockerfiles(names []string) (text []byte, name string, err error) {
+	if len(names) == 0 {
+		return t.readDockerfile("")
+	}
+	for _, n := range names {
+		part, _, err := t.readDockerfile(n)
+		if err != nil {
+			return nil, "", err
+		}
+		if len(text) > 0 && text[len(text)-1] != '\n' {
+			text = append(text, '\n')
+		}
+		text = append(text, part...)
+	}
+	return text, names[0], nil
 }
 
 func (t *Tree) readDockerfile(name string) ([]byte, string, error) {
