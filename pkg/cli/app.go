@@ -298,10 +298,17 @@ func (a *app) each(refs []string, do func(ref string) error) error {
 	return failed
 }
 
+// errNothingDone is, within eachNamed, that nothing was done to the object, and
+// that this is no failure: its name is not printed.
+var errNothingDone = errors.New("nothing was done")
+
 // eachNamed is each that prints the object after success.
 func (a *app) eachNamed(refs []string, do func(ref string) error) error {
 	return a.each(refs, func(ref string) error {
 		err := do(ref)
+		if errors.Is(err, errNothingDone) {
+			return nil
+		}
 		if err == nil {
 			a.out.Println(ref)
 		}

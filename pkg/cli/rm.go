@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/errs"
 )
 
 type rmFlags struct {
@@ -25,7 +26,7 @@ func rmCommand() *command {
 			o.register(f, "Remove", "a")
 			f.boolean(&o.remove.Force, "force", "f", "Force the removal of a running container (uses SIGKILL)")
 			f.boolean(&o.remove.Volumes, "volumes", "v", "Remove anonymous volumes associated with the container")
-			f.boolean(&o.remove.Ignore, "ignore", "i", "A container that does not exist is no error")
+			f.boolean(&o.ignore, "ignore", "i", "A container that does not exist is no error")
 			f.alias(f.optInt(&o.remove.Timeout, "timeout", "t", "With --force, seconds to wait between the stop signal and SIGKILL"), "time")
 			f.refuse("links are replaced by names on the networks", "leave it away", "link!", "depend!")
 			return func(ctx context.Context, a *app, args []string) error {
@@ -37,10 +38,16 @@ func rmCommand() *command {
 				if err != nil {
 					return err
 				}
-				// As in Docker: who says "away with it" is content when it is gone.
-				// "rm -f $(ps -aq)" races with containers that remove themselves.
-				o.remove.Ignore = o.remove.Ignore || o.remove.Force
-				return a.eachNamed(refs, func(ref string) error { return e.Remove(ctx, ref, o.remove) })
+				return a.eachNamed(refs, func(ref string) error {
+					err := o.orIgnore(e.Remove(ctx, ref, o.remove))
+					if o.remove.Force && errs.Is(err, errs.NotFound) {
+						// As in Docker this is told but no failure: "rm -f $(ps -aq)" races
+						// with containers that remove themselves.
+						a.out.Error(err)
+						return errNothingDone
+					}
+					return err
+				})
 			}
 		},
 	}

@@ -50,7 +50,6 @@ func (o *rmiFlags) run(ctx context.Context, a *app, args []string) error {
 		c := a.call
 		return c.command().usageError(c.words, "%q requires at least 1 argument", c.words)
 	}
-	o.Ignore = o.Ignore || o.Force
 	return a.each(args, func(ref string) error {
 		r, err := e.RemoveImage(ctx, ref, o.RemoveImageOptions)
 		if r != nil {
@@ -63,6 +62,10 @@ func (o *rmiFlags) run(ctx context.Context, a *app, args []string) error {
 			for _, id := range r.Deleted {
 				a.out.Println("Deleted: " + id)
 			}
+		}
+		if o.Force && errs.Is(err, errs.NotFound) {
+			a.out.Error(err) // as in Docker no failure
+			return nil
 		}
 		return err
 	})

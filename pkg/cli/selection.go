@@ -4,6 +4,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
@@ -17,6 +19,7 @@ type selection struct {
 	filters     []string
 	cidfiles    []string
 	running     bool // --all means the running ones
+	ignore      bool // --ignore: a container or --cidfile that does not exist is no error
 }
 
 func (s *selection) register(f *flagSet, verb, short string) {
@@ -35,6 +38,9 @@ func (s *selection) refs(ctx context.Context, a *app, args []string) ([]string, 
 	refs := args
 	for _, name := range s.cidfiles {
 		b, err := a.readFile(name)
+		if s.ignore && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -51,6 +57,14 @@ func (s *selection) refs(ctx context.Context, a *app, args []string) ([]string, 
 		return nil, errs.WithHint(errs.New(errs.Invalid, "--all, --latest and --filter cannot be used with names of containers"), "leave one of them away")
 	}
 	return s.search(ctx, a)
+}
+
+// orIgnore is err, for eachNamed, of an action on one container.
+func (s *selection) orIgnore(err error) error {
+	if s.ignore && errs.Is(err, errs.NotFound) {
+		return errNothingDone
+	}
+	return err
 }
 
 func (s *selection) search(ctx context.Context, a *app) ([]string, error) {

@@ -7,14 +7,12 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/lifecycle"
-	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
 type stopFlags struct {
 	selection
-	stop   libpod.StopOptions
-	ignore bool
+	stop libpod.StopOptions
 }
 
 func (o *stopFlags) registerStop(f *flagSet) {
@@ -45,11 +43,7 @@ func stopCommand() *command {
 					return err
 				}
 				return a.eachNamed(refs, func(ref string) error {
-					err := e.Stop(ctx, ref, o.stop)
-					if o.ignore && errs.Is(err, errs.NotFound) {
-						return nil
-					}
-					return err
+					return o.orIgnore(e.Stop(ctx, ref, o.stop))
 				})
 			}
 		},
