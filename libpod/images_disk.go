@@ -152,31 +152,25 @@ func (u *DiskUse) add(size int64, active bool) {
 }
 
 func (e *Engine) diskImages(ctx context.Context, d *Disk) error {
-	use, err := e.images.Usage()
-	if err != nil {
-		return err
-	}
 	list, err := e.Images(ctx, ImageListOptions{All: true})
 	if err != nil {
 		return err
 	}
-	d.Images.Size = use.Size
+	active := map[string]bool{}
+	for i := range list {
+		active[list[i].ID] = list[i].Containers > 0
+	}
+	use, err := e.images.Usage(func(id string) bool { return active[id] })
+	if err != nil {
+		return err
+	}
+	d.Images.Size, d.Images.Reclaimable = use.Size, use.Unused
 	for i := range list {
 		u := use.Images[list[i].ID]
 		d.Items = append(d.Items, DiskItem{Image: &list[i], Shared: u.Shared, Unique: u.Unique})
 		d.Images.Total++
 		if list[i].Containers > 0 {
 			d.Images.Active++
-		}
-	}
-	// What is shared with an image in use stays when this one goes.
-	d.Images.Reclaimable = use.Size
-	if d.Images.Active > 0 {
-		d.Images.Reclaimable = 0
-		for _, it := range d.Items {
-			if it.Image.Containers == 0 {
-				d.Images.Reclaimable += it.Unique
-			}
 		}
 	}
 	// As in Docker a step counts whose layer an image has too; its bytes are the

@@ -154,6 +154,8 @@ func (e *Engine) callInside(ctx context.Context, ns *userns.Namespace, op string
 		return ctx.Err()
 	case err != nil:
 		return err
+	case !done && std.out != nil && brokenPipe(werr):
+		return &errs.ExitError{Code: statusBrokenPipe} // "save | head": as silent as cat is
 	case !done && werr != nil:
 		return errs.New(errs.Internal, "cannot finish %q in the user namespace: %v", op, werr)
 	case !done:
@@ -202,7 +204,11 @@ func runInside(ctx context.Context, args []string) error {
 	syscall.CloseOnExec(replyFD)
 	defer holdSignals()()
 	enc := json.NewEncoder(repF)
-	v, err := serveInside(ctx, args[0], reqF, wireProgress{enc})
+	out := &outPipe{f: os.Stdout}
+	v, err := serveInside(ctx, args[0], reqF, out, wireProgress{enc})
+	if out.broken {
+		return &errs.ExitError{Code: statusBrokenPipe}
+	}
 	if err != nil {
 		return enc.Encode(insideReply{Error: monitor.NewWireError(err)})
 	}
@@ -218,7 +224,7 @@ func runInside(ctx context.Context, args []string) error {
 // SIGTERM. Who loses patience ends the front end, and the kernel this process.
 func holdSignals() (stop func()) {
 	held := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE} {
 		if !signal.Ignored(s) {
 			signal.Notify(held, s)
 		}
@@ -226,7 +232,29 @@ func holdSignals() (stop func()) {
 	return func() { signal.Stop(held) }
 }
 
-func serveInside(ctx context.Context, op string, reqF *os.File, p storage.Progress) (any, error) {
+// statusBrokenPipe is what a shell makes of SIGPIPE.
+const statusBrokenPipe = 128 + int(syscall.SIGPIPE)
+
+// outPipe is standard output that notices when its reader has gone away. The
+// signal would end the process before it has cleared up.
+type outPipe struct {
+	f      *os.File
+	broken bool
+}
+
+func (o *outPipe) Write(b []byte) (int, error) {
+	n, err := o.f.Write(b)
+	o.broken = o.broken || errors.Is(err, syscall.EPIPE)
+	return n, err
+}
+
+// brokenPipe tells the end of a copy whose outPipe broke.
+func brokenPipe(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == statusBrokenPipe
+}
+
+func serveInside(ctx context.Context, op string, reqF *os.File, out io.Writer, p storage.Progress) (any, error) {
 	f := insideOps()[op]
 	if f == nil {
 		return nil, errs.New(errs.Invalid, "no operation %q", op)
@@ -239,7 +267,7 @@ func serveInside(ctx context.Context, op string, reqF *os.File, p storage.Progre
 	if err != nil {
 		return nil, err
 	}
-	v, err := f(ctx, &insideCall{e, req, term.Interruptible(ctx, os.Stdin), os.Stdout, p})
+	v, err := f(ctx, &insideCall{e, req, term.Interruptible(ctx, os.Stdin), out, p})
 	if cerr := e.images.Close(); err == nil {
 		err = cerr
 	}

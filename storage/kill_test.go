@@ -74,7 +74,7 @@ func checkCounts(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := s.Usage()
+	u, err := s.Usage(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestUsageTreeCheck(t *testing.T) {
 	if err != nil || len(tree) != 2 || len(tree[0].Names) != 1 || tree[0].Names[0] != "one:1" || tree[1].Names[0] != "alpine:latest" {
 		t.Errorf("%v %v", tree, err)
 	}
-	u, err := s.Usage()
+	u, err := s.Usage(nil)
 	if err != nil || u.Size != img.Size || u.Images[img.ID].Shared != tree[0].Size || u.Images[img.ID].Unique != tree[1].Size || u.BuildLayers != 0 {
 		t.Errorf("%+v %v", u, err)
 	}

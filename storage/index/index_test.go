@@ -288,7 +288,7 @@ func TestUsage(t *testing.T) {
 	d.layer("dd", "", 5) // a killed pull's
 	d.save()
 	x := Of(d.root)
-	u, err := x.Usage()
+	u, err := x.Usage(nil)
 	if err != nil || u.Size != 120 || u.BuildLayers != 1 || u.BuildSize != 7 ||
 		u.Images[base] != (ImageUsage{Shared: 100}) || u.Images[top] != (ImageUsage{Shared: 100, Unique: 20}) {
 		t.Errorf("%+v %v", u, err)

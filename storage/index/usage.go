@@ -106,6 +106,8 @@ func (n *layerNode) tree(all map[string]*layerNode) TreeLayer {
 type Usage struct {
 	// Size is the bytes of all layers, each counted once.
 	Size int64
+	// Unused is what would be free without the images that are not in use.
+	Unused int64
 	// Images are the same by image id.
 	Images map[string]ImageUsage
 	// BuildLayers and BuildSize count layers that only the build cache knows.
@@ -117,8 +119,9 @@ type Usage struct {
 // free without it.
 type ImageUsage struct{ Shared, Unique int64 }
 
-// Usage adds up the layers; no lock is taken.
-func (x *Index) Usage() (*Usage, error) {
+// Usage adds up the layers; no lock is taken. used says which images are in use;
+// nil: none is.
+func (x *Index) Usage(used func(id string) bool) (*Usage, error) {
 	layers, err := x.Layers()
 	if err != nil {
 		return nil, err
@@ -133,14 +136,22 @@ func (x *Index) Usage() (*Usage, error) {
 			visit(l)
 		}
 	}
+	needed := map[string]bool{}
 	for _, m := range list {
-		walk(m.TopLayer, func(l *Layer) { users[l.ID]++ })
+		inUse := used != nil && used(m.ID)
+		walk(m.TopLayer, func(l *Layer) {
+			users[l.ID]++
+			needed[l.ID] = needed[l.ID] || inUse
+		})
 	}
 	u := &Usage{Images: map[string]ImageUsage{}}
 	built := builtLayers(layers)
 	for _, l := range layers {
 		if users[l.ID] > 0 {
 			u.Size += l.DiffSize
+			if !needed[l.ID] {
+				u.Unused += l.DiffSize
+			}
 		} else if built[l.ID] {
 			u.BuildLayers++
 			u.BuildSize += l.DiffSize
