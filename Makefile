@@ -11,9 +11,12 @@ ZSHCOMPDIR  ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 
 MODULE  := github.com/proa-containers/proa
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo 0.0.0-dev)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-LDFLAGS := -s -w -X $(MODULE)/pkg/version.Version=$(VERSION:v%=%) -X $(MODULE)/pkg/version.Commit=$(COMMIT)
+# The commit's time, so that two builds of it are equal.
+BUILT   ?= $(shell git show -s --format=%cI HEAD 2>/dev/null)
+LDFLAGS := -s -w -X $(MODULE)/pkg/version.Version=$(VERSION:v%=%) -X $(MODULE)/pkg/version.Commit=$(COMMIT) \
+	-X $(MODULE)/pkg/version.Built=$(BUILT)
 
 # A Go that is installed but not in PATH; hack/setup knows where they hide.
 export PATH := $(PATH):/usr/local/go/bin:$(lastword $(sort $(wildcard /usr/lib/go-1.*/bin)))
@@ -24,7 +27,7 @@ export GOFLAGS
 .PHONY: help build install uninstall test test-unit test-e2e test-root test-nosubid lab check bench demo docs clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/proa and bin/proa-monitor
 	@mkdir -p bin

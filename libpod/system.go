@@ -173,7 +173,7 @@ type Version struct {
 
 // Version never touches the disk.
 func (e *Engine) Version() Version {
-	return Version{Version: version.Version, Commit: version.Commit, GoVersion: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	return Version{Version: version.Version, Commit: version.Commit, Built: version.Built, GoVersion: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 }
 
 // Unshare runs a program inside the user's namespace with the caller's streams

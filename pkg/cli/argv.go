@@ -31,6 +31,9 @@ func understand(root *command, globals *flagSet, args []string) (*call, error) {
 	}
 	c.argv = append(c.argv, g.out...)
 	c.help = g.help
+	if d := globals.named["version"]; d != nil && d.given && !c.help {
+		return c, nil // whatever follows: podman-compose asks so
+	}
 	for len(rest) > 0 && len(c.command().sub) > 0 {
 		cmd := c.command().find(rest[0])
 		switch {
@@ -54,7 +57,7 @@ func understand(root *command, globals *flagSet, args []string) (*call, error) {
 	}
 	cmd := c.command()
 	if cmd == root && len(args) > 0 && !c.help {
-		return c, nil // --version
+		return c, nil // the help, as without arguments
 	}
 	if len(cmd.sub) > 0 || c.help {
 		return c.group(), nil

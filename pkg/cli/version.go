@@ -76,6 +76,9 @@ func (s versionSection) text(nested bool) string {
 	}
 	var b strings.Builder
 	for _, l := range [][2]string{{"Version", s.Version}, {"Go version", s.GoVersion}, {"Git commit", shortCommit(s.GitCommit)}, {"Built", s.Built}, {"OS/Arch", s.OsArch}} {
+		if l[1] == "" {
+			continue
+		}
 		fmt.Fprintf(&b, "%s%-18s%s\n", indent, l[0]+":", l[1])
 	}
 	return b.String()

@@ -7,4 +7,5 @@ package version
 var (
 	Version = "unknown" // without a leading v
 	Commit  = ""
+	Built   = "" // RFC 3339; empty: not said
 )
