@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,6 +53,9 @@ type Pushed struct {
 	Manifests [][]byte `json:",omitempty"`
 }
 
+// errNotHere begins Docker's sentence about an image that is not in the store.
+var errNotHere = errs.New(errs.NotFound, "An image does not exist locally with the tag")
+
 // Push copies an image to a registry, an archive or a directory.
 func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, error) {
 	dest := o.Destination
@@ -85,6 +89,9 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 			from = n.String()
 		}
 		p, err := s.pushOne(ctx, from, "docker://"+n.String(), n, o)
+		if errors.Is(err, errNotHere) {
+			return out, err // of the image and not of its destination
+		}
 		if err != nil {
 			return out, pushError(err, n)
 		}
@@ -126,7 +133,7 @@ func (s *Store) tagsOf(given string, named reference.Named) ([]reference.Named, 
 		}
 	}
 	if out == nil {
-		return nil, errs.New(errs.NotFound, "An image does not exist locally with the tag: %s", reference.FamiliarName(named))
+		return nil, errs.New(errs.NotFound, "%w: %s", errNotHere, reference.FamiliarName(named))
 	}
 	return out, nil
 }
@@ -134,7 +141,7 @@ func (s *Store) tagsOf(given string, named reference.Named) ([]reference.Named, 
 func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.Named, o PushOptions) (p Pushed, err error) {
 	img, err := s.Resolve(ref)
 	if errs.Is(err, errs.NotFound) && named != nil {
-		return p, errs.New(errs.NotFound, "An image does not exist locally with the tag: %s", ref)
+		return p, errs.New(errs.NotFound, "%w: %s", errNotHere, ref)
 	}
 	if err != nil {
 		return p, err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -98,6 +99,13 @@ func (s *Store) compose(ix *imgspec.Index, name string, layers []imgspec.Descrip
 		m = &a.Manifest
 	case i >= 0 && !o.Replace:
 		return nil, exists(name)
+	}
+	if m.Annotations[imgspec.AnnotationCreated] == "" {
+		m.Annotations = maps.Clone(m.Annotations)
+		if m.Annotations == nil {
+			m.Annotations = map[string]string{}
+		}
+		m.Annotations[imgspec.AnnotationCreated] = time.Now().UTC().Format(time.RFC3339Nano)
 	}
 	for _, l := range layers {
 		if slices.ContainsFunc(m.Layers, func(h imgspec.Descriptor) bool { return titleOf(h) == titleOf(l) }) {

@@ -155,12 +155,14 @@ func before(path, explicit string) (from string, data []byte, mode fs.FileMode, 
 		return "", nil, 0, err
 	}
 	if explicit == "" && os.Getenv("CONTAINERS_POLICY_JSON") == "" {
-		from, data, err = InForce("")
+		if from, data, err = InForce(""); err != nil {
+			return "", nil, 0, err
+		}
 	}
 	if data == nil {
 		data = []byte(acceptAll)
 	}
-	return from, data, 0o644, err
+	return from, data, 0o644, nil
 }
 
 // lockDir keeps others from editing files of a directory at the same time.
