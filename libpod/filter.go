@@ -6,7 +6,6 @@ import (
 	"context"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -32,19 +31,11 @@ type portRange struct {
 	proto  string
 }
 
-var filterKeys = map[string]bool{
-	"id": true, "name": true, "label": true, "status": true, "ancestor": true, "exited": true, "volume": true, "network": true,
-	"publish": true, "expose": true, "before": true, "since": true, "health": true, "is-task": true,
-	"label!": true, "until": true,
-}
-
-var healthWords = []string{"starting", "healthy", "unhealthy", "none"}
-
 func newFilter(values map[string][]string) (*filter, error) {
 	f := &filter{values: values}
 	for key, list := range values {
-		if !filterKeys[key] {
-			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are %s", strings.Join(sortedKeys(filterKeys), ", "))
+		if !spec.HasOption(ContainerFilters, key) {
+			return nil, spec.UnknownFilter(key, ContainerFilters)
 		}
 		for _, v := range list {
 			if err := f.add(key, v); err != nil {
@@ -53,15 +44,6 @@ func newFilter(values map[string][]string) (*filter, error) {
 		}
 	}
 	return f, nil
-}
-
-func sortedKeys(m map[string]bool) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 func (f *filter) add(key, v string) error {
@@ -81,7 +63,7 @@ func (f *filter) add(key, v string) error {
 		f.exited = append(f.exited, n)
 	case "status":
 		if !lifecycle.State(v).Valid() && v != "stopped" {
-			return errs.WithHint(bad, "states are created, restarting, running, removing, paused, exited, dead")
+			return errs.WithHint(bad, "states are %s", strings.Join(containerStates, ", "))
 		}
 	case "health":
 		if !slices.Contains(healthWords, v) {

@@ -81,10 +81,8 @@ func (e *Engine) imageCondition(key, v string, list bool) (func(*storage.Summary
 		}
 		return func(s *storage.Summary) bool { return s.Created.Before(t) }, nil
 	}
-	return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are "+imageFilters)
+	return nil, spec.UnknownFilter(key, ImageFilters)
 }
-
-const imageFilters = "after, before, containers, dangling, digest, id, intermediate, label, label!, manifest, readonly, reference, since, until"
 
 // imageFact is a condition that holds or does not.
 func (e *Engine) imageFact(key, v string) (func(*storage.Summary) bool, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Volume is a directory that outlives containers.
@@ -62,14 +63,12 @@ func (e *Engine) VolumeCreate(ctx context.Context, v Volume) (*Volume, error) {
 	return e.VolumeInspect(ctx, v.Name)
 }
 
-var volumeFilters = []string{"dangling", "driver", "label", "label!", "name", "opt", "scope", "until"}
-
-// Volumes lists the volumes by name, those that match volumeFilters.
+// Volumes lists the volumes by name, those that match the filters (VolumeFilters).
 func (e *Engine) Volumes(_ context.Context, filters map[string][]string) ([]Volume, error) {
 	f := &filter{values: filters}
 	for k, values := range filters {
-		if !slices.Contains(volumeFilters, k) {
-			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", k), "filters are %s", strings.Join(volumeFilters, ", "))
+		if !spec.HasOption(VolumeFilters, k) {
+			return nil, spec.UnknownFilter(k, VolumeFilters)
 		}
 		for _, v := range values {
 			if k != "until" {

@@ -65,7 +65,7 @@ func artifactListCommand() *command {
 		setup: func(f *flagSet) action {
 			var format string
 			var noTrunc, noHeading bool
-			f.text(&format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			formatFlag(f, &format, output.ArtifactHeader())
 			f.boolean(&noTrunc, "no-trunc", "", "Don't truncate output")
 			f.alias(f.boolean(&noHeading, "noheading", "n", "Do not print the titles of the columns"), "no-heading")
 			return withEngine(func(ctx context.Context, a *app, e Engine, _ []string) error {

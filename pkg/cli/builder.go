@@ -96,7 +96,7 @@ func builderPruneCommand() *command {
 			var pf pruneFlags
 			f.boolean(&o.All, "all", "a", "Also remove what images use, and the directories of cache mounts")
 			f.boolean(&pf.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&pf.filters, "filter", "", `Remove what was last used before: "until=TIME", a date or an age such as 24h`).typ = "filter"
+			pf.registerFilters(f, cachePruneFilters)
 			f.boolean(&pf.partial, noTotal, "", "Part of another command, which prints the total").hidden = true
 			return func(ctx context.Context, a *app, args []string) error { return pf.buildCache(ctx, a, o) }
 		},
@@ -104,7 +104,7 @@ func builderPruneCommand() *command {
 }
 
 func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOptions) (err error) {
-	filters, err := f.read("until")
+	filters, err := f.read(cachePruneFilters)
 	if err != nil {
 		return err
 	}

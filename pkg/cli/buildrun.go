@@ -28,7 +28,7 @@ func (r *buildRunFlags) register(f *flagSet, o *build.Options) {
 	f.texts(&r.dnsSearch, "dns-search", "", "DNS search domains for RUN")
 	f.alias(f.texts(&r.dnsOptions, "dns-option", "", "DNS options for RUN"), "dns-opt")
 	f.texts(&r.volumes, "volume", "v", "Bind mount a directory for RUN (format: \"/host:/target[:options]\")").suggests(directories)
-	f.texts(&r.mounts, "mount", "", "Attach a bind mount or a tmpfs for RUN").suggests(mountFields).typ = "mount"
+	mountFlag(f, &r.mounts, "Attach a bind mount or a tmpfs for RUN")
 	o.PassProxy = true
 	f.boolean(&o.PassProxy, "http-proxy", "", "Pass on the proxy variables of the caller to RUN")
 	f.texts(&o.Run.Process.GroupAdd, "group-add", "", "Additional groups for RUN")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -94,22 +95,19 @@ func volumes(ctx context.Context, a *app, cur string) suggestions {
 		}
 		return s
 	case len(parts) == 3:
-		return fields(spec.VolumeOptions)(cur)
+		return fields(spec.VolumeOptions)(ctx, a, cur)
 	}
 	return suggestions{}
 }
 
-func mountFields(_ context.Context, _ *app, cur string) suggestions {
-	if !strings.Contains(cur, ",") {
-		return suggestions{words: behind("type=", []string{"bind,", "volume,", "tmpfs,"})}
-	}
-	return fields(spec.MountFields)(cur)
-}
-
-// fields are words that commas separate: those that cur does not have yet.
-func fields(list []spec.Option) func(cur string) suggestions {
-	return func(cur string) suggestions {
+// fields are options that commas separate, those that cur does not have yet, or the values
+// of the one that cur ends in.
+func fields(list []spec.Option) suggester {
+	return func(_ context.Context, _ *app, cur string) suggestions {
 		before := cur[:strings.LastIndexAny(cur, ",:")+1]
+		if key, _, ok := strings.Cut(cur[len(before):], "="); ok {
+			return suggestions{words: behind(before+key+"=", optionValues(list, key))}
+		}
 		given := map[string]bool{}
 		for _, f := range strings.FieldsFunc(before, func(r rune) bool { return r == ',' || r == ':' }) {
 			key, _, _ := strings.Cut(f, "=")
@@ -117,12 +115,66 @@ func fields(list []spec.Option) func(cur string) suggestions {
 		}
 		var s suggestions
 		for _, o := range list {
-			if !given[strings.TrimSuffix(o.Name, "=")] {
-				s.words = append(s.words, before+o.Name+"\t"+o.About)
+			if !given[o.Name] {
+				s.words = append(s.words, before+optionWord(o))
 			}
 		}
 		return s
 	}
+}
+
+// filters are options of which a flag takes one.
+func filters(list []spec.Option) suggester {
+	return func(_ context.Context, _ *app, cur string) suggestions {
+		if key, _, ok := strings.Cut(cur, "="); ok {
+			return suggestions{words: behind(key+"=", optionValues(list, key))}
+		}
+		var s suggestions
+		for _, o := range list {
+			s.words = append(s.words, optionWord(o))
+		}
+		return s
+	}
+}
+
+func optionWord(o spec.Option) string {
+	if o.Arg != "" {
+		return o.Name + "=\t" + o.About
+	}
+	return o.Name + "\t" + o.About
+}
+
+func optionValues(list []spec.Option, key string) []string {
+	for _, o := range list {
+		if o.Name == key {
+			return o.Values
+		}
+	}
+	return nil
+}
+
+// filterFlag is --filter of a command that knows these filters.
+func filterFlag(f *flagSet, p *[]string, short, usage string, known []spec.Option) {
+	d := f.texts(p, "filter", short, usage+" ("+spec.OptionNames(known)+")").suggests(filters(known))
+	d.typ, d.options = "filter", known
+}
+
+// mountFlag is --mount.
+func mountFlag(f *flagSet, p *[]string, usage string) {
+	d := f.texts(p, "mount", "", usage).suggests(fields(spec.MountFields))
+	d.typ, d.options = "mount", spec.MountFields
+}
+
+// formatFlag is --format of a listing. The header names what a template can use.
+func formatFlag(f *flagSet, p *string, header any) {
+	d := f.text(p, "format", "",
+		`Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+	d.options = output.Fields(header)
+	list := []string{"table", "json"}
+	for _, o := range d.options {
+		list = append(list, "{{."+o.Name+"}}\t"+o.About)
+	}
+	d.suggests(words(list...))
 }
 
 func behind(prefix string, list []string) []string {

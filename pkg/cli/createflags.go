@@ -124,8 +124,9 @@ func (c *createFlags) registerProcess(f *flagSet) {
 
 func (c *createFlags) registerMounts(f *flagSet) {
 	c.mounts.readOnlyTmpfs = true
-	f.texts(&c.mounts.volumes, "volume", "v", "Bind mount a directory, or mount a volume").suggests(volumes)
-	f.texts(&c.mounts.mounts, "mount", "", "Attach a filesystem mount to the container").suggests(mountFields).typ = "mount"
+	f.texts(&c.mounts.volumes, "volume", "v", "Bind mount a directory, or mount a volume").
+		suggests(volumes).options = spec.VolumeOptions
+	mountFlag(f, &c.mounts.mounts, "Attach a filesystem mount to the container")
 	f.texts(&c.mounts.tmpfs, "tmpfs", "", "Mount a tmpfs directory")
 	f.texts(&c.mounts.from, "volumes-from", "", "Mount volumes from the specified container(s)").suggests(containers)
 	f.boolean(&c.mounts.readOnlyTmpfs, "read-only-tmpfs", "", "With --read-only, mount a tmpfs on /run, /tmp and /var/tmp").def = ""

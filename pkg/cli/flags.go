@@ -31,8 +31,9 @@ type flagDef struct {
 	hidden      bool
 	refused     string // why this flag is not supported
 	hint        string
-	repeats     bool      // may be given several times
-	suggest     suggester // its values, for completion
+	repeats     bool          // may be given several times
+	suggest     suggester     // its values, for completion
+	options     []spec.Option // the words that its value is made of, for the manual
 	set         func(string) error
 	given       bool // on the command line
 	seen        bool

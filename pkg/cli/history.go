@@ -20,7 +20,7 @@ func historyCommand() *command {
 		name: "history", args: "IMAGE", short: "Show the history of an image", min: 1, max: 1, twin: "image history",
 		setup: func(f *flagSet) action {
 			o := historyFlags{human: true}
-			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			formatFlag(f, &o.format, output.HistoryHeader())
 			f.boolean(&o.human, "human", "H", "Print sizes and dates in human readable format")
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
 			f.boolean(&o.quiet, "quiet", "q", "Only show image IDs")

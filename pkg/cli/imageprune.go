@@ -7,6 +7,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 func imagePruneCommand() *command {
@@ -16,7 +17,7 @@ func imagePruneCommand() *command {
 			var o pruneFlags
 			f.boolean(&o.all, "all", "a", "Remove all unused images, not just dangling ones")
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&o.filters, "filter", "", `Remove those that match: "label=KEY[=VALUE]", "label!=KEY[=VALUE]", "until=TIME", "reference=PATTERN"`).typ = "filter"
+			o.registerFilters(f, imagePruneFilters)
 			f.refuse("the build cache is another thing", "proa builder prune", "build-cache!")
 			f.refuse("there are no containers of other programs in the store", "leave it away", "external!")
 			return func(ctx context.Context, a *app, args []string) error { return o.images(ctx, a) }
@@ -25,10 +26,11 @@ func imagePruneCommand() *command {
 }
 
 // imagePruneFilters are Docker's and podman's.
-var imagePruneFilters = []string{"containers", "dangling", "id", "intermediate", "label", "label!", "readonly", "reference", "until"}
+var imagePruneFilters = spec.SomeOptions(libpod.ImageFilters, "containers", "dangling", "id", "intermediate", "label",
+	"label!", "readonly", "reference", "until")
 
 func (o *pruneFlags) images(ctx context.Context, a *app) error {
-	filters, err := o.read(imagePruneFilters...)
+	filters, err := o.read(imagePruneFilters)
 	if err != nil {
 		return err
 	}

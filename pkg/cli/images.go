@@ -36,8 +36,8 @@ func imagesCommand() *command {
 			var o imagesFlags
 			f.boolean(&o.all, "all", "a", "Show all images (default hides intermediate images)")
 			f.boolean(&o.digests, "digests", "", "Show digests")
-			f.texts(&o.filters, "filter", "f", "Filter output based on conditions provided").typ = "filter"
-			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			filterFlag(f, &o.filters, "f", "Filter output based on conditions provided", libpod.ImageFilters)
+			formatFlag(f, &o.format, output.ImageHeader())
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
 			f.boolean(&o.quiet, "quiet", "q", "Only show image IDs")
 			f.alias(f.boolean(&o.noHeading, "noheading", "n", "Do not print the titles of the columns"), "no-heading")

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/proa-containers/proa/libpod"
@@ -23,17 +22,30 @@ type pruneFlags struct {
 	partial    bool // another command adds up what is freed
 }
 
-// read parses the filters of a command that knows keys. A filter of the listing
+// What can be pruned by filters.
+var (
+	containerPruneFilters = spec.SomeOptions(libpod.ContainerFilters, "label", "label!", "until")
+	volumePruneFilters    = append([]spec.Option{{Name: "all", Arg: "true", About: "As --all"}},
+		spec.SomeOptions(libpod.VolumeFilters, "label", "label!", "until")...)
+	cachePruneFilters = []spec.Option{{Name: "until", Arg: "TIME",
+		About: "It was last used before: a date, seconds since 1970, or an age such as 24h"}}
+)
+
+func (o *pruneFlags) registerFilters(f *flagSet, known []spec.Option) {
+	filterFlag(f, &o.filters, "", "Remove those that match", known)
+}
+
+// read parses the filters of a command that knows these. A filter of the listing
 // beside it ("ps --filter status=...") is refused: taken for nothing it would
 // remove too much.
-func (o *pruneFlags) read(keys ...string) (map[string][]string, error) {
+func (o *pruneFlags) read(known []spec.Option) (map[string][]string, error) {
 	filters, err := parseFilters(o.filters)
 	if err != nil {
 		return nil, err
 	}
 	for key := range filters {
-		if !slices.Contains(keys, key) {
-			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", key), "filters are %s", strings.Join(keys, ", "))
+		if !spec.HasOption(known, key) {
+			return nil, spec.UnknownFilter(key, known)
 		}
 	}
 	if until := filters["until"]; len(until) > 1 {
@@ -62,14 +74,14 @@ func containerPruneCommand() *command {
 		setup: func(f *flagSet) action {
 			var o pruneFlags
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&o.filters, "filter", "", `Remove those that match: "label=KEY[=VALUE]", "label!=KEY[=VALUE]", "until=TIME"`).typ = "filter"
+			o.registerFilters(f, containerPruneFilters)
 			return func(ctx context.Context, a *app, args []string) error { return o.containers(ctx, a) }
 		},
 	}
 }
 
 func (o *pruneFlags) containers(ctx context.Context, a *app) error {
-	filters, err := o.read("label", "label!", "until")
+	filters, err := o.read(containerPruneFilters)
 	if err != nil {
 		return err
 	}
@@ -145,14 +157,14 @@ func volumePruneCommand() *command {
 			var o pruneFlags
 			f.boolean(&o.all, "all", "a", "Remove all unused volumes, not just anonymous ones")
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&o.filters, "filter", "", `Remove those that match: "all=true", "label=KEY[=VALUE]", "label!=KEY[=VALUE]", "until=TIME"`).typ = "filter"
+			o.registerFilters(f, volumePruneFilters)
 			return func(ctx context.Context, a *app, args []string) error { return o.volumes(ctx, a) }
 		},
 	}
 }
 
 func (o *pruneFlags) volumes(ctx context.Context, a *app) error {
-	filters, err := o.read("all", "label", "label!", "until")
+	filters, err := o.read(volumePruneFilters)
 	if err != nil {
 		return err
 	}

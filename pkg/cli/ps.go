@@ -32,8 +32,8 @@ func psCommand() *command {
 		setup: func(f *flagSet) action {
 			o := psFlags{last: -1}
 			f.boolean(&o.all, "all", "a", "Show all containers (default shows just running)")
-			f.texts(&o.filters, "filter", "f", "Filter output based on conditions provided").typ = "filter"
-			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			filterFlag(f, &o.filters, "f", "Filter output based on conditions provided", libpod.ContainerFilters)
+			formatFlag(f, &o.format, output.ContainerHeader())
 			f.integer(&o.last, "last", "n", "Show n last created containers (includes all states)")
 			f.boolean(&o.latest, "latest", "l", "Show the latest created container (includes all states)")
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")

@@ -9,6 +9,7 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 type searchFlags struct {
@@ -25,8 +26,8 @@ func searchCommand() *command {
 		setup: func(f *flagSet) action {
 			var o searchFlags
 			o.registry.register(f)
-			f.texts(&o.filters, "filter", "f", "Filter output: is-official=true|false, stars=NUMBER").typ = "filter"
-			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			filterFlag(f, &o.filters, "f", "Filter output based on conditions provided", searchFilters)
+			formatFlag(f, &o.format, output.SearchHeader())
 			f.integer(&o.Limit, "limit", "", "Max number of search results")
 			f.boolean(&o.ListTags, "list-tags", "", "List the tags of the repository TERM")
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
@@ -68,6 +69,11 @@ func (o *searchFlags) run(ctx context.Context, a *app, term string) error {
 	return a.out.List(output.List{Header: output.SearchHeader(), Columns: columns, Format: o.format}, rows)
 }
 
+var searchFilters = []spec.Option{
+	{Name: "is-official", Arg: "true|false", Values: []string{"true", "false"}, About: "It is an image of Docker's own"},
+	{Name: "stars", Arg: "NUMBER", About: "At least so many have marked it with a star"},
+}
+
 func searchFilter(values []string) (func(*libpod.SearchResult) bool, error) {
 	filters, err := parseFilters(values)
 	if err != nil {
@@ -88,7 +94,7 @@ func searchFilter(values []string) (func(*libpod.SearchResult) bool, error) {
 			}
 			official = strconv.FormatBool(b)
 		default:
-			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s'", k), "filters are is-official and stars")
+			return nil, spec.UnknownFilter(k, searchFilters)
 		}
 	}
 	return func(r *libpod.SearchResult) bool {

@@ -29,7 +29,7 @@ func (s *selection) register(f *flagSet, verb, short string) {
 	}
 	f.boolean(&s.all, "all", short, verb+" "+what)
 	f.boolean(&s.latest, "latest", "l", verb+" the latest container")
-	f.texts(&s.filters, "filter", "", verb+" the containers that match (name=value)")
+	filterFlag(f, &s.filters, "", verb+" the containers that match", libpod.ContainerFilters)
 	f.texts(&s.cidfiles, "cidfile", "", "Read the container ID from the file").suggests(files)
 }
 

@@ -28,7 +28,7 @@ func systemDiskCommand() *command {
 		setup: func(f *flagSet) action {
 			var format string
 			var verbose bool
-			f.text(&format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			formatFlag(f, &format, output.DiskHeader())
 			f.boolean(&verbose, "verbose", "v", "Show every image, container and volume")
 			return func(ctx context.Context, a *app, args []string) error {
 				if verbose && format != "" {
@@ -198,7 +198,7 @@ func systemPruneCommand() *command {
 			var o systemPruneFlags
 			f.boolean(&o.all, "all", "a", "Remove all unused images not just dangling ones")
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
-			f.texts(&o.filters, "filter", "", `Remove those that match: "label=KEY[=VALUE]", "label!=KEY[=VALUE]", "until=TIME"`).typ = "filter"
+			o.registerFilters(f, containerPruneFilters)
 			f.boolean(&o.volumesToo, "volumes", "", "Prune anonymous volumes")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }
 		},
@@ -217,7 +217,7 @@ func (o *systemPruneFlags) warning() string {
 }
 
 func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
-	filters, err := o.read("label", "label!", "until")
+	filters, err := o.read(containerPruneFilters)
 	if err != nil {
 		return err
 	}

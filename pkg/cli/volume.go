@@ -77,8 +77,8 @@ func volumeListCommand() *command {
 		name: "ls", aliases: []string{"list"}, args: "", short: "List volumes",
 		setup: func(f *flagSet) action {
 			var o volumeListFlags
-			f.texts(&o.filters, "filter", "f", "Provide filter values (e.g. \"dangling=true\")").typ = "filter"
-			f.text(&o.format, "format", "", `Format output using a custom template: "table", "table TEMPLATE", "json" or a Go template`)
+			filterFlag(f, &o.filters, "f", "Filter output based on conditions provided", libpod.VolumeFilters)
+			formatFlag(f, &o.format, output.VolumeHeader())
 			f.boolean(&o.quiet, "quiet", "q", "Only display volume names")
 			f.boolean(&o.noHeading, "noheading", "n", "Do not print the titles of the columns")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }

@@ -7,15 +7,23 @@ import (
 	"strings"
 )
 
-// Option is one word that a flag understands, with what it does: for refusals, the
-// manual and completion. A name that ends in "=" wants a value.
+// Option is one word that a flag understands. The program checks against lists of
+// these, and refusals, the manual and completion print them.
 type Option struct {
-	Name, About string
-	also        []string // other spellings
+	Name   string
+	Arg    string // what stands behind "=" ("TIME"); empty: nothing
+	About  string
+	Values []string // what Arg can be, where that is a choice
+	also   []string // other spellings of Name
 }
 
-// optionNames lists the words for a hint.
-func optionNames(list []Option) string {
+// HasOption reports whether name is one of the list.
+func HasOption(list []Option, name string) bool {
+	return slices.ContainsFunc(list, func(o Option) bool { return o.Name == name || slices.Contains(o.also, name) })
+}
+
+// OptionNames lists the names for a sentence: "ro, rw, U".
+func OptionNames(list []Option) string {
 	names := make([]string, len(list))
 	for i, o := range list {
 		names[i] = o.Name
@@ -23,11 +31,30 @@ func optionNames(list []Option) string {
 	return strings.Join(names, ", ")
 }
 
+// UnknownFilter is the refusal of a filter that is not one of the list.
+func UnknownFilter(name string, list []Option) error {
+	return invalid("filters are "+OptionNames(list), "invalid filter '%s'", name)
+}
+
+// SomeOptions are those of the list with these names.
+func SomeOptions(list []Option, names ...string) []Option {
+	var some []Option
+	for _, o := range list {
+		if slices.Contains(names, o.Name) {
+			some = append(some, o)
+		}
+	}
+	return some
+}
+
+var propagations = []string{"rprivate", "private", "rslave", "slave", "rshared", "shared"}
+
 // VolumeOptions are those behind the target of -v, separated by commas.
 var VolumeOptions = []Option{
 	{Name: "ro", About: "Read-only"},
 	{Name: "rw", About: "Writable; the default"},
-	{Name: "U", About: "Give the files to the user of the container: their owner is changed on the host, in the whole directory, before the start"},
+	{Name: "U", About: "Give the files to the user of the container: before the start, the owner of everything in the " +
+		"directory is changed, on the host"},
 	{Name: "z", About: "For SELinux: shared with other containers. Accepted without effect: Proa sets no labels"},
 	{Name: "Z", About: "For SELinux: for this container alone. Accepted without effect: Proa sets no labels"},
 	{Name: "nocopy", About: "Do not fill a new volume with the files that the image has there"},
@@ -47,29 +74,27 @@ var VolumeOptions = []Option{
 
 // MountFields are those of --mount, separated by commas.
 var MountFields = []Option{
-	{Name: "type=", About: "bind, volume (the default) or tmpfs"},
-	{Name: "source=", About: "The host directory or file, or the name of the volume", also: []string{"src"}},
-	{Name: "target=", About: "Where it is in the container", also: []string{"destination", "dst"}},
+	{Name: "type", Arg: "TYPE", Values: []string{"bind", "volume", "tmpfs"},
+		About: "What to mount: bind, volume (the default) or tmpfs"},
+	{Name: "source", Arg: "SOURCE", About: "The host directory or file, or the name of the volume", also: []string{"src"}},
+	{Name: "target", Arg: "PATH", About: "Where it is in the container", also: []string{"destination", "dst"}},
 	{Name: "readonly", About: "Read-only", also: []string{"ro"}},
 	{Name: "rw", About: "Writable; the default"},
 	{Name: "chown", About: "As U in -v", also: []string{"u"}},
-	{Name: "relabel=", About: "shared or private: as z and Z in -v"},
-	{Name: "consistency=", About: "For Docker Desktop; without effect"},
-	{Name: "bind-propagation=", About: "Which side sees later mounts: rprivate (the default), private, rslave, slave, rshared or shared"},
+	{Name: "relabel", Arg: "shared|private", Values: []string{"shared", "private"}, About: "As z and Z in -v"},
+	{Name: "consistency", Arg: "WORD", About: "For Docker Desktop; without effect"},
+	{Name: "bind-propagation", Arg: "WORD", Values: propagations, About: "Which side sees later mounts, as in -v"},
 	{Name: "bind-nonrecursive", About: "Leave out what is mounted below the source"},
-	{Name: "bind-recursive=", About: "enabled (the default), disabled, writable, or readonly: what is mounted below the source, too"},
+	{Name: "bind-recursive", Arg: "WORD", Values: []string{"enabled", "disabled", "writable", "readonly"},
+		About: "enabled (the default), disabled, writable, or readonly: what is mounted below the source, too"},
 	{Name: "bind-create-src", About: "Make the source where it is missing"},
 	{Name: "volume-nocopy", About: "Do not fill a new volume with the files that the image has there"},
-	{Name: "volume-subpath=", About: "Mount this directory of the volume only"},
-	{Name: "volume-label=", About: "A label for a new volume"},
-	{Name: "volume-driver=", About: "The driver of a new volume"},
-	{Name: "volume-opt=", About: "An option for the driver of a new volume"},
-	{Name: "tmpfs-size=", About: "How much fits, such as 64m"},
-	{Name: "tmpfs-mode=", About: "Permissions in octal, such as 1777"},
+	{Name: "volume-subpath", Arg: "PATH", About: "Mount this directory of the volume only"},
+	{Name: "volume-label", Arg: "KEY=VALUE", About: "A label for a new volume"},
+	{Name: "volume-driver", Arg: "NAME", About: "The driver of a new volume"},
+	{Name: "volume-opt", Arg: "KEY=VALUE", About: "An option for the driver of a new volume"},
+	{Name: "tmpfs-size", Arg: "SIZE", About: "How much fits, such as 64m"},
+	{Name: "tmpfs-mode", Arg: "MODE", About: "Permissions in octal, such as 1777"},
 }
 
-func knownMountKey(key string) bool {
-	return slices.ContainsFunc(MountFields, func(o Option) bool {
-		return strings.TrimSuffix(o.Name, "=") == key || slices.Contains(o.also, key)
-	})
-}
+func knownMountKey(key string) bool { return HasOption(MountFields, key) }

@@ -108,7 +108,7 @@ func isVolumeMode(s string) bool {
 	return m.setVolumeMode(s) == nil
 }
 
-var modeHint = "the options of -v are " + optionNames(VolumeOptions)
+var modeHint = "the options of -v are " + OptionNames(VolumeOptions)
 
 func (m *Mount) setVolumeMode(modes string) error {
 	bad := invalid(modeHint, "invalid mode: %s", modes)

@@ -382,3 +382,42 @@ func FuzzEnvFile(f *testing.F) {
 		}
 	})
 }
+
+// TestOptionTables wants what the manual lists to be understood.
+func TestOptionTables(t *testing.T) {
+	for _, o := range VolumeOptions {
+		source := "/host"
+		if o.Name == "nocopy" {
+			source = "data"
+		}
+		if _, err := ParseVolume(source+":/target:"+o.Name, "/"); err != nil {
+			t.Errorf("-v ...:%s: %v", o.Name, err)
+		}
+	}
+	for _, o := range MountFields {
+		typ, _, _ := strings.Cut(o.Name, "-")
+		base := map[string]string{"volume": "type=volume,source=data,target=/x", "tmpfs": "type=tmpfs,target=/x"}[typ]
+		if base == "" {
+			base = "type=bind,source=/host,target=/x"
+		}
+		values := o.Values
+		switch {
+		case o.Arg == "":
+			values = []string{""}
+		case len(values) == 0:
+			values = []string{"/1"} // a path, and without the slash a number
+		}
+		if o.Name == "type" { // the others have shown it
+			continue
+		}
+		for _, v := range values {
+			field := o.Name
+			if o.Arg != "" {
+				field += "=" + strings.TrimPrefix(v, map[bool]string{true: "/"}[typ == "tmpfs" || o.Name == "volume-subpath"])
+			}
+			if _, err := ParseMount(base+","+field, "/"); err != nil {
+				t.Errorf("--mount %s: %v", field, err)
+			}
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"text/template"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // List is how rows are shown. A row is a pointer to a struct with one string
@@ -60,6 +61,18 @@ func (p *Printer) List(l List, rows []any) error {
 		return err
 	}
 	return tw.Flush()
+}
+
+// Fields are the placeholders of a row with the titles of their columns.
+func Fields(header any) []spec.Option {
+	v := reflect.ValueOf(header).Elem()
+	var list []spec.Option
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.IsExported() {
+			list = append(list, spec.Option{Name: f.Name, About: v.Field(i).String()})
+		}
+	}
+	return list
 }
 
 // newTable aligns columns as Docker does.
