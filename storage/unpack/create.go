@@ -19,8 +19,12 @@ func (u *unpacker) create(name string, h *tar.Header) error {
 		return errs.New(errs.Invalid, "it is neither a file nor a directory")
 	}
 	dir, err := u.parent(path.Dir(name))
-	if err != nil {
-		return err
+	if mark, merr := u.markAbove(path.Dir(name), err); merr != nil {
+		return merr
+	} else if mark != "" {
+		if dir, err = u.remake(mark, path.Dir(name)); err != nil {
+			return err
+		}
 	}
 	base := path.Base(name)
 	switch h.Typeflag {

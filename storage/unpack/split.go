@@ -28,9 +28,15 @@ type splitter struct {
 	sum  []byte
 	seed maphash.Seed
 	seen map[uint64]struct{} // hashes of the paths: there may be millions
-	dup  bool                // a path twice: tar-split cannot put such an archive together again
+	lost bool                // tar-split cannot put the archive together again: it has a path twice
 	err  error
+
+	spelled int64 // bytes of content that stand in the lines
+	whole   bool  // those of the entry under way
 }
+
+// maxSpelled is how much content may stand in the lines.
+const maxSpelled = 1 << 20
 
 func newSplitter(w io.Writer) *splitter {
 	return &splitter{w: bufio.NewWriterSize(w, 256<<10), seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
@@ -55,6 +61,16 @@ func (s *splitter) padding(b []byte) {
 	s.finishLine()
 }
 
+// spell records content that no file has: some tools write something into a whiteout.
+func (s *splitter) spell(b []byte) {
+	if s.spelled += int64(len(b)); s.spelled > maxSpelled {
+		s.lost = true
+		return
+	}
+	s.whole = true
+	s.padding(b)
+}
+
 // file records an entry whose content had the given checksum.
 func (s *splitter) file(h *tar.Header, crc hash.Hash64) {
 	if s == nil {
@@ -62,9 +78,13 @@ func (s *splitter) file(h *tar.Header, crc hash.Hash64) {
 	}
 	clean := maphash.String(s.seed, path.Clean(h.Name))
 	if _, ok := s.seen[clean]; ok {
-		s.dup = true
+		s.lost = true
 	}
 	s.seen[clean] = struct{}{}
+	size := h.Size
+	if s.whole {
+		size, s.whole = 0, false
+	}
 	s.line = append(s.line[:0], `{"type":1`...)
 	switch {
 	case h.Name == "":
@@ -76,11 +96,11 @@ func (s *splitter) file(h *tar.Header, crc hash.Hash64) {
 		s.line = base64.StdEncoding.AppendEncode(s.line, []byte(h.Name))
 		s.line = append(s.line, '"')
 	}
-	if h.Size != 0 {
+	if size != 0 {
 		s.line = append(s.line, `,"size":`...)
-		s.line = strconv.AppendInt(s.line, h.Size, 10)
+		s.line = strconv.AppendInt(s.line, size, 10)
 	}
-	if h.Size <= 0 {
+	if size <= 0 {
 		s.line = append(s.line, `,"payload":null,"position":`...)
 		s.endLine()
 		return
@@ -122,5 +142,5 @@ func (s *splitter) finish() (bool, error) {
 	if s.err == nil {
 		s.err = s.w.Flush()
 	}
-	return !s.dup, s.err
+	return !s.lost, s.err
 }

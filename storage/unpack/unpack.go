@@ -261,7 +261,7 @@ func (u *unpacker) entry(h *tar.Header) error {
 }
 
 // copyRest reads what is left of the entry's content, into the file fd unless
-// negative.
+// negative: then it is the content of something else, which only tar-split keeps.
 func (u *unpacker) copyRest(fd int) (int64, error) {
 	var total int64
 	for {
@@ -273,6 +273,9 @@ func (u *unpacker) copyRest(fd int) (int64, error) {
 			}
 			if u.split != nil {
 				u.crc.Write(u.buf[:n])
+				if fd < 0 && !u.recordOnly {
+					u.split.spell(u.buf[:n])
+				}
 			}
 			if fd >= 0 {
 				if u.bytes >= modestBytes && u.bytes-u.looked >= lookBytes {

@@ -5,8 +5,11 @@ package unpack
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/overlay"
 )
 
 type item struct {
@@ -204,8 +208,12 @@ func TestSplit(t *testing.T) {
 	plain := archive(t, dir("a"), named("a/b"), named(long), named("ünïcode"), link(tar.TypeLink, "h", "a/b"),
 		item{tar.Header{Name: "pax", PAXRecords: map[string]string{"SCHILY.xattr.user.k": "v"}}, strings.Repeat("0123456789", 100_000)},
 		item{tar.Header{Name: "empty"}, ""})
+	// Content that is no file's.
+	marks := archive(t, dir("d"), item{tar.Header{Name: "d/.wh.gone"}, "whiteouts are empty, mostly"}, named("d/f"), named("d/.wh.f"),
+		item{tar.Header{Name: ".wh..wh.aufs"}, strings.Repeat("a note", 100)})
 	for what, data := range map[string][]byte{
 		"plain": plain, "padded": append(bytes.Clone(plain), make([]byte, 9*512)...), "no end mark": plain[:len(plain)-1024],
+		"marks": marks,
 	} {
 		t.Run(what, func(t *testing.T) {
 			root := t.TempDir()
@@ -214,7 +222,7 @@ func TestSplit(t *testing.T) {
 			if err != nil || !res.SplitOK {
 				t.Fatal(res, err)
 			}
-			if _, err := Record(bytes.NewReader(data), &recorded); err != nil || !bytes.Equal(recorded.Bytes(), split.Bytes()) {
+			if _, err := Record(bytes.NewReader(data), &recorded); err != nil || what != "marks" && !bytes.Equal(recorded.Bytes(), split.Bytes()) {
 				t.Error("Record differs", err)
 			}
 			rc := asm.NewOutputTarStream(storage.NewPathFileGetter(root), storage.NewJSONUnpacker(&split))
@@ -225,6 +233,14 @@ func TestSplit(t *testing.T) {
 				t.Errorf("%d bytes came back as %d others", len(data), out.Len())
 			}
 		})
+	}
+}
+
+// TestSplitGivesUp: more content than a mark may have is not kept twice.
+func TestSplitGivesUp(t *testing.T) {
+	data := archive(t, item{tar.Header{Name: ".wh.f"}, strings.Repeat("x", maxSpelled+1)})
+	if res, err := Tar(t.TempDir(), bytes.NewReader(data), Options{Split: io.Discard}); err != nil || res.SplitOK {
+		t.Error(res, err)
 	}
 }
 
@@ -283,6 +299,81 @@ func TestDirectoryAfterWhiteout(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "a/d/new")); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestMarksAndFiles: the marks of a layer hide what is below it, and never its own files,
+// whichever of the two comes first.
+func TestMarksAndFiles(t *testing.T) {
+	const mark = "whiteout" // else the content of a file, or "dir" and "opaque"
+	for what, c := range map[string]struct {
+		items []item
+		want  map[string]string
+	}{
+		"whiteout, file":      {[]item{named("d/.wh.f"), named("d/f")}, map[string]string{"d": "dir", "d/f": "evil"}},
+		"file, whiteout":      {[]item{named("d/f"), named("d/.wh.f")}, map[string]string{"d": "dir", "d/f": "evil"}},
+		"link, whiteout":      {[]item{link(tar.TypeSymlink, "l", "f"), named(".wh.l")}, map[string]string{"l": "link"}},
+		"hard link, whiteout": {[]item{named("f"), link(tar.TypeLink, "h", "f"), named(".wh.h"), named(".wh.f")}, map[string]string{"f": "evil", "h": "evil"}},
+		"two whiteouts":       {[]item{named(".wh.f"), named(".wh.f")}, map[string]string{"f": mark}},
+		"files, opaque":       {[]item{dir("d"), named("d/f"), named("d/.wh..wh..opq")}, map[string]string{"d": "opaque", "d/f": "evil"}},
+		"opaque, files":       {[]item{dir("d"), named("d/.wh..wh..opq"), named("d/f")}, map[string]string{"d": "opaque", "d/f": "evil"}},
+		// Removed, and made anew: what the layers below have in it stays removed.
+		"directory, whiteout":       {[]item{dir("d"), named("d/f"), named(".wh.d")}, map[string]string{"d": "opaque", "d/f": "evil"}},
+		"implied, whiteout":         {[]item{named("a/d/f"), named("a/.wh.d")}, map[string]string{"a": "dir", "a/d": "opaque", "a/d/f": "evil"}},
+		"whiteout, implied":         {[]item{named("a/.wh.d"), named("a/d/e/f")}, map[string]string{"a": "dir", "a/d": "opaque", "a/d/e": "dir", "a/d/e/f": "evil"}},
+		"whiteout, directory":       {[]item{named(".wh.d"), dir("d"), named("d/f")}, map[string]string{"d": "opaque", "d/f": "evil"}},
+		"directory over file, mark": {[]item{named("d"), dir("d"), named(".wh.d")}, map[string]string{"d": "opaque"}},
+		// A mark below one that hides it all the same says nothing.
+		"whiteout below whiteout": {[]item{named(".wh.d"), named("d/.wh.f"), named("d/e/.wh.f")}, map[string]string{"d": mark}},
+		"opaque below whiteout":   {[]item{named(".wh.d"), named("d/.wh..wh..opq")}, map[string]string{"d": mark}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			root := t.TempDir()
+			if _, err := Tar(root, bytes.NewReader(archive(t, c.items...)), Options{UserXattr: true}); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+				if p == root || err != nil {
+					return err
+				}
+				rel, _ := filepath.Rel(root, p)
+				switch fi, err := d.Info(); {
+				case err != nil:
+					return err
+				case fi.Mode()&os.ModeSymlink != 0:
+					got[rel] = "link"
+				case fi.Mode()&os.ModeCharDevice != 0:
+					got[rel] = mark
+				case fi.IsDir():
+					if got[rel] = "dir"; overlay.HasOpaque(opened(t, p), false) {
+						got[rel] = "opaque"
+					}
+				default:
+					text, err := os.ReadFile(p)
+					got[rel] = string(text)
+					return err
+				}
+				return nil
+			})
+			if err != nil || !maps.Equal(got, c.want) {
+				t.Errorf("got %v, %v; want %v", got, err, c.want)
+			}
+		})
+	}
+	// A file is still no directory.
+	if _, err := Tar(t.TempDir(), bytes.NewReader(archive(t, named("f"), named("f/.wh.x"))), Options{}); !errors.Is(err, unix.ENOTDIR) {
+		t.Error(err)
+	}
+}
+
+func opened(t *testing.T, dir string) int {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return int(f.Fd())
 }
 
 // Links to directories must not let an archive nest them deeper than a path can
