@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Options say how the host limits what can be written.
@@ -231,6 +232,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 	name := path.Clean("/" + h.Name)[1:]
 	base := path.Base(name)
 	u.crc.Reset()
+	if err := spec.CheckOwner(h.Uid, h.Gid); err != nil {
+		return err
+	}
 	if u.o.IgnoreChown {
 		u.unset(h)
 	}

@@ -376,6 +376,28 @@ func opened(t *testing.T, dir string) int {
 	return int(f.Fd())
 }
 
+// TestOwnersBeyondIDs: the kernel would cut larger numbers to 32 bits, and 4294967296 would
+// be root.
+func TestOwnersBeyondIDs(t *testing.T) {
+	for _, owner := range [][2]int{{1 << 32, 0}, {0, 1 << 32}, {1<<32 - 1, 0}, {1<<40 + 5, 7}, {-1, 0}} {
+		f := item{tar.Header{Name: "f", Uid: owner[0], Gid: owner[1], Format: tar.FormatGNU}, "x"}
+		for what, kind := range map[string]byte{"file": tar.TypeReg, "directory": tar.TypeDir, "link": tar.TypeSymlink} {
+			if f.Typeflag = kind; kind != tar.TypeReg {
+				f.body, f.Linkname = "", "x"
+			}
+			data := archive(t, f)
+			for _, o := range []Options{{}, {IgnoreChown: true}} {
+				if _, err := Tar(t.TempDir(), bytes.NewReader(data), o); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "0 to 4294967294") {
+					t.Errorf("%s of %v: %v", what, owner, err)
+				}
+			}
+			if _, err := Record(bytes.NewReader(data), io.Discard); !errs.Is(err, errs.Invalid) {
+				t.Errorf("%s of %v, read only: %v", what, owner, err)
+			}
+		}
+	}
+}
+
 // Links to directories must not let an archive nest them deeper than a path can
 // name.
 func TestTooDeep(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Bounds of an archive that ADD or a build context brings. They stop bombs,
@@ -143,6 +144,11 @@ func (x *extractor) one(hdr *tar.Header) error {
 	}
 	if name == "" && hdr.Typeflag != tar.TypeDir {
 		return nil // as in Docker nothing takes the place of the destination itself
+	}
+	if x.c.Owner == nil {
+		if err := spec.CheckOwner(hdr.Uid, hdr.Gid); err != nil {
+			return errs.Wrap(err, "unpack", hdr.Name)
+		}
 	}
 	e := Entry{Path: name, Rel: name, Link: hdr.Linkname}
 	e.Stat.Uid, e.Stat.Gid = uint32(hdr.Uid), uint32(hdr.Gid)

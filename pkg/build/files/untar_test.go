@@ -183,3 +183,32 @@ func TestExtractStaysInside(t *testing.T) {
 		t.Errorf("the file beside is %q now", text)
 	}
 }
+
+// TestExtractOwnersBeyondIDs: the kernel would cut such owners to 32 bits, and make the
+// file root's. Where the caller names the owner, the archive's does not count.
+func TestExtractOwnersBeyondIDs(t *testing.T) {
+	for _, h := range []tar.Header{{Uid: 1 << 32}, {Gid: 1 << 32}, {Uid: 1<<32 - 1}, {Gid: -1}} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		h.Name, h.Typeflag, h.Mode, h.Format = "f", tar.TypeReg, 0o644, tar.FormatGNU
+		if err := errors.Join(w.WriteHeader(&h), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := OpenRoot(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		err = Extract(r, "/", bytes.NewReader(b.Bytes()), ExtractOptions{})
+		if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), `cannot unpack "f": it belongs to`) {
+			t.Errorf("%d:%d: %v", h.Uid, h.Gid, err)
+		}
+		if _, err := r.Lstat("/f"); err == nil {
+			t.Errorf("%d:%d: the file is there", h.Uid, h.Gid)
+		}
+		own := &Owner{os.Getuid(), os.Getgid()}
+		if err := Extract(r, "/", bytes.NewReader(b.Bytes()), ExtractOptions{Owner: own}); err != nil {
+			t.Errorf("%d:%d, with an owner: %v", h.Uid, h.Gid, err)
+		}
+	}
+}
