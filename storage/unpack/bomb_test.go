@@ -18,8 +18,8 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// sparse is an old GNU header of a file that is a hole but for its last byte.
-func sparse(name string, size int64) []byte {
+// sparseEntry is an old GNU header of a file that is a hole but for its last byte.
+func sparseEntry(name string, size int64) []byte {
 	h := make([]byte, 512)
 	number := func(at int, v int64) {
 		h[at] = 0x80
@@ -48,14 +48,14 @@ func sparse(name string, size int64) []byte {
 // A header alone must not fill the disk.
 func TestHugeSparseFile(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Tar(dir, bytes.NewReader(sparse("hole", 1<<50)), Options{})
+	_, err := Tar(dir, bytes.NewReader(sparseEntry("hole", 1<<50)), Options{})
 	if !errs.Is(err, errs.Denied) || !strings.Contains(err.Error(), "no space left") || errs.HintOf(err) == "" {
 		t.Errorf("got %v (%v)", err, errs.KindOf(err))
 	}
 	if _, err := os.Stat(filepath.Join(dir, "hole")); err == nil {
 		t.Error("the file was made")
 	}
-	_, err = Tar(dir, bytes.NewReader(sparse("hole", 1<<20)), Options{})
+	_, err = Tar(dir, bytes.NewReader(sparseEntry("hole", 1<<20)), Options{})
 	fi, serr := os.Stat(filepath.Join(dir, "hole"))
 	if err != nil || serr != nil || fi.Size() != 1<<20 {
 		t.Errorf("a modest one: %v %v", err, serr)

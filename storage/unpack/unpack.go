@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/sparse"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -268,6 +269,7 @@ func (u *unpacker) entry(h *tar.Header) error {
 // negative: then it is the content of something else, which only tar-split keeps.
 func (u *unpacker) copyRest(fd int) (int64, error) {
 	var total int64
+	to := sparse.NewWriter(fd)
 	for {
 		n, err := io.ReadFull(u.tr, u.buf)
 		if n > 0 {
@@ -288,13 +290,13 @@ func (u *unpacker) copyRest(fd int) (int64, error) {
 						return total, rerr
 					}
 				}
-				if werr := writeAll(fd, u.buf[:n]); werr != nil {
+				if _, werr := to.Write(u.buf[:n]); werr != nil {
 					return total, werr
 				}
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return total, nil
+			return total, to.Finish()
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) && n > 0 && n < len(u.buf) {
 			// Either the end of this file or of the whole stream: the next
@@ -305,18 +307,4 @@ func (u *unpacker) copyRest(fd int) (int64, error) {
 			return total, err
 		}
 	}
-}
-
-func writeAll(fd int, b []byte) error {
-	for len(b) > 0 {
-		n, err := unix.Write(fd, b)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
 }

@@ -398,6 +398,26 @@ func TestOwnersBeyondIDs(t *testing.T) {
 	}
 }
 
+// TestZeros: a file that an archive spells out with a long run of zeros takes no blocks for
+// it, and comes back as it was.
+func TestZeros(t *testing.T) {
+	root := t.TempDir()
+	body := "head" + strings.Repeat("\x00", 20<<20) + "tail" + strings.Repeat("\x00", 5<<20)
+	var split, out bytes.Buffer
+	data := archive(t, item{tar.Header{Name: "image"}, body}, named("after"))
+	if _, err := Tar(root, bytes.NewReader(data), Options{Split: &split}); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(root, "image"), &st); err != nil || st.Size != int64(len(body)) || st.Blocks*512 > 1<<20 {
+		t.Errorf("%d bytes take %d blocks, %v", st.Size, st.Blocks, err)
+	}
+	rc := asm.NewOutputTarStream(storage.NewPathFileGetter(root), storage.NewJSONUnpacker(&split))
+	if _, err := io.Copy(&out, rc); err != nil || !bytes.Equal(out.Bytes(), data) {
+		t.Errorf("%d bytes came back as %d others, %v", len(data), out.Len(), err)
+	}
+}
+
 // Links to directories must not let an archive nest them deeper than a path can
 // name.
 func TestTooDeep(t *testing.T) {

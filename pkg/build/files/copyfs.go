@@ -394,9 +394,15 @@ func (c *Copier) restoreDirTimes(w *Walker, dest string) error {
 	return nil
 }
 
-// WriteFile makes a small regular file with given content (heredocs, ADD of a
-// URL).
+// WriteFile makes a regular file with given content (heredocs, ADD of a URL).
 func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime time.Time) error {
+	return c.writeFile(dest, mode, mtime, func(f *os.File) error {
+		_, err := io.Copy(f, content)
+		return err
+	})
+}
+
+func (c *Copier) writeFile(dest string, mode uint32, mtime time.Time, fill func(*os.File) error) error {
 	dir, base, err := c.parentOf(dest)
 	if err != nil {
 		return err
@@ -407,7 +413,7 @@ func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime ti
 	}
 	f := os.NewFile(uintptr(fd), dest)
 	defer f.Close()
-	if _, err := io.Copy(f, content); err != nil {
+	if err := fill(f); err != nil {
 		return err
 	}
 	e := &Entry{Stat: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}

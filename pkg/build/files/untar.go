@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/sparse"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -111,6 +112,7 @@ type extractor struct {
 	tr   *tar.Reader
 	left int64       // bytes of files that may still come
 	dirs []walkedDir // times to set at the end
+	buf  []byte
 }
 
 type walkedDir struct {
@@ -230,8 +232,8 @@ func entryName(name string) (string, error) {
 }
 
 func (x *extractor) file(e *Entry, dest string, hdr *tar.Header) error {
-	// The holes of a sparse file are not in the archive and are written all
-	// the same.
+	// The holes of a sparse file are not in the archive, and what reads the file gets
+	// them all the same.
 	if x.left -= hdr.Size; x.left < 0 {
 		return errTooLarge()
 	}
@@ -243,9 +245,22 @@ func (x *extractor) file(e *Entry, dest string, hdr *tar.Header) error {
 	}
 	sub := *x.c
 	sub.Owner, sub.Chmod = own, nil
-	err := sub.WriteFile(dest, x.tr, mode, hdr.ModTime)
+	err := sub.writeFile(dest, mode, hdr.ModTime, x.fill)
 	x.c.parent, x.c.parentPath = sub.parent, sub.parentPath
 	return err
+}
+
+// fill writes the content of the entry.
+func (x *extractor) fill(f *os.File) error {
+	if x.buf == nil {
+		x.buf = make([]byte, 128<<10)
+	}
+	to := sparse.NewWriter(int(f.Fd()))
+	// Without the WriteTo of either: whole buffers, so that zeros are found.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{x.tr}, x.buf); err != nil {
+		return errs.Wrap(err, "unpack", f.Name())
+	}
+	return to.Finish()
 }
 
 func (x *extractor) hardlink(hdr *tar.Header, dest string) error {

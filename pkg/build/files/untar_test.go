@@ -212,3 +212,32 @@ func TestExtractOwnersBeyondIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestExtractZeros: a long run of zeros takes no blocks.
+func TestExtractZeros(t *testing.T) {
+	text := append(append([]byte("head"), make([]byte, 20<<20)...), "tail"...)
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	h := tar.Header{Name: "f", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text)), Uid: os.Getuid(), Gid: os.Getgid()}
+	err := w.WriteHeader(&h)
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	r, err := OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := Extract(r, "/", &b, ExtractOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "f"))
+	var st unix.Stat_t
+	if err != nil || !bytes.Equal(got, text) || unix.Stat(filepath.Join(dir, "f"), &st) != nil || st.Blocks*512 > 1<<20 {
+		t.Errorf("%d bytes came back as %d in %d blocks, %v", len(text), len(got), st.Blocks, err)
+	}
+}
