@@ -148,7 +148,7 @@ func (g *gitClone) git(args ...string) (string, error) {
 	}
 	g.endTogether(cmd)
 	// A connection that ssh keeps for later may hold the pipes: git itself is done.
-	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+	if err := runTied(cmd); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		if g.ctx.Err() != nil {
 			return "", g.ctx.Err() // what git said last is not the reason
 		}
