@@ -210,6 +210,7 @@ const (
 	StepRunning           // Container is set
 	StepDone
 	StepFailed
+	StepCanceled // the user or the failure of another step ended it
 )
 
 // StepEvent is a change of one step.

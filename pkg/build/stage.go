@@ -94,10 +94,19 @@ func (s *stage) step(ctx context.Context, ref StepRef, cmd instructions.Command)
 	}
 	ev.State, ev.Took, ev.Result = StepDone, time.Since(started), s.shortID()
 	if err != nil {
-		ev.State, ev.Err = StepFailed, err
+		ev.State, ev.Err = failedState(ctx, err), err
 	}
 	s.b.report.Step(ev)
 	return err
+}
+
+// failedState tells a step that failed from one that was ended: its command may be gone by then with
+// a status of its own.
+func failedState(ctx context.Context, err error) StepState {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || context.Cause(ctx) != err) {
+		return StepCanceled
+	}
+	return StepFailed
 }
 
 // shortID is what stands behind "--->": a name for the state, like the ids of
@@ -193,7 +202,7 @@ func (s *stage) from(ctx context.Context) error {
 	err := s.loadBase(ctx)
 	ev := StepEvent{StepRef: ref, State: StepDone, Text: text, Err: err, Result: s.shortID(), Took: time.Since(started)}
 	if err != nil {
-		ev.State = StepFailed
+		ev.State = failedState(ctx, err)
 	}
 	s.b.report.Step(ev)
 	return err

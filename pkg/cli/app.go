@@ -20,6 +20,7 @@ import (
 
 // Std is what a command sees of the process that it runs in.
 type Std struct {
+	Name     string // that the program was called by: a link may call it docker
 	In       io.Reader
 	Out, Err io.Writer
 	Dir      string // relative paths start here; empty: nobody can tell where that is
@@ -30,7 +31,7 @@ type Std struct {
 func Process() Std {
 	// In a directory that was deleted this fails. Commands that need no path go on.
 	dir, _ := os.Getwd()
-	return Std{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Dir: dir, Lookup: os.LookupEnv}
+	return Std{Name: filepath.Base(os.Args[0]), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Dir: dir, Lookup: os.LookupEnv}
 }
 
 // app is one call of proa.

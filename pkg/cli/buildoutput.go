@@ -99,7 +99,7 @@ func (o *buildFlags) reporter(a *app) (rep buildReporter, closeLog func() error,
 		out = errOut // standard output is the archive
 	}
 	closeLog = func() error { return nil }
-	terminal := o.progress == "auto" && !o.out.stdout && output.IsTerminal(a.std.Out)
+	terminal := o.progress == "auto" && !o.out.stdout && output.MovesCursor(a.std.Out, a.std.Lookup)
 	if o.logFile != "" {
 		path, err := a.abs(o.logFile)
 		if err != nil {
@@ -113,14 +113,17 @@ func (o *buildFlags) reporter(a *app) (rep buildReporter, closeLog func() error,
 	}
 	switch {
 	case o.quiet && o.logFile == "":
-		return output.NewBuildPlain(io.Discard, errOut), closeLog, nil
+		return output.NewBuildQuiet(errOut), closeLog, nil
 	case o.progress == "json", o.progress == "rawjson":
 		return output.NewBuildJSON(out), closeLog, nil
 	case o.progress == "tty", terminal:
-		return output.NewBuildTTY(out, func() (int, int) { return output.TerminalSize(a.std.Out) }), closeLog, nil
+		size := func() (int, int) { return output.TerminalSize(a.std.Out) }
+		return output.NewBuildTTY(out, size, o.logFile == "" && output.HasColour(a.std.Out, a.std.Lookup)), closeLog, nil
 	}
 	o.o.MeasureContext = true
-	return output.NewBuildPlain(out, errOut), closeLog, nil
+	plain := output.NewBuildPlain(out, errOut)
+	plain.Classic = a.std.Name == "docker"
+	return plain, closeLog, nil
 }
 
 type buildReporter interface {

@@ -4,7 +4,9 @@ package output
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,10 +22,13 @@ import (
 	"github.com/proa-containers/proa/pkg/term"
 )
 
-// BuildPlain shows a build as Docker's classic builder did. Stages that run
-// side by side are printed one after the other, in file order: the first
+// BuildPlain shows a build as Docker's classic builder did, with times and the names of stages besides.
+// Stages that run side by side are printed one after the other, in file order: the first
 // unfinished one live, the others once it is their turn.
 type BuildPlain struct {
+	// Classic leaves out what Docker did not say, for programs that read its words.
+	Classic bool
+
 	mu     sync.Mutex
 	out    io.Writer
 	warn   io.Writer
@@ -33,13 +38,43 @@ type BuildPlain struct {
 	run    map[int]string // container of the step under way, per stage
 	cut    map[int]bool   // the step's output does not end with a newline, per stage
 	stages map[int]build.StageInfo
+	tally  tally
 }
+
+// tally is what the last line of a build says.
+type tally struct {
+	started      time.Time
+	steps, known int
+}
+
+// add counts an event of a stage. A FROM line is no step that could be known.
+func (t *tally) add(e build.StepEvent, s build.StageInfo) {
+	if e.Trigger || e.Number == s.First {
+		return
+	}
+	switch e.State {
+	case build.StepDone:
+		t.steps++
+	case build.StepCached:
+		t.known++
+	}
+}
+
+// cached says how much of it was known, if anything.
+func (t *tally) cached() string {
+	if t.known == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d of %d steps from the cache", t.known, t.steps)
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 
 // NewBuildPlain prints steps to out and findings of the linter to warn.
 func NewBuildPlain(out, warn io.Writer) *BuildPlain {
 	return &BuildPlain{
 		out: out, warn: warn, left: map[int]int{}, held: map[int]*bytes.Buffer{},
-		run: map[int]string{}, cut: map[int]bool{}, stages: map[int]build.StageInfo{},
+		run: map[int]string{}, cut: map[int]bool{}, stages: map[int]build.StageInfo{}, tally: tally{started: time.Now()},
 	}
 }
 
@@ -58,7 +93,11 @@ func (p *BuildPlain) Plan(stages []build.StageInfo, _ int) {
 
 // Context implements build.Reporter.
 func (p *BuildPlain) Context(size int64) {
-	fmt.Fprintf(p.out, "Sending build context to Docker daemon  %s\n", units.HumanSize(float64(size)))
+	text := "Build context: "
+	if p.Classic {
+		text = "Sending build context to Docker daemon  "
+	}
+	fmt.Fprintln(p.out, text+units.HumanSize(float64(size)))
 }
 
 // Pulls is where the transfers of the build are told: among the steps, as
@@ -94,9 +133,13 @@ func printBuildWarning(out io.Writer, w build.Warning) {
 	fmt.Fprintf(out, "WARN: %s%s%s\n", rule, w.Message, where)
 }
 
-// stepName is how BuildKit writes a step of one of several platforms.
+// stepName is how BuildKit writes a step: of the platform, if there are several.
 func stepName(s build.StageInfo, number int) string {
-	return fmt.Sprintf("[%s %s %d/%d]", legible(s.Platform), stageName(s), number-s.First+1, s.Steps)
+	name := fmt.Sprintf("%s %d/%d]", stageName(s), number-s.First+1, s.Steps)
+	if s.Platform != "" {
+		return "[" + legible(s.Platform) + " " + name
+	}
+	return "[" + name
 }
 
 func stageName(s build.StageInfo) string {
@@ -132,6 +175,7 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.writer(e.Stage)
+	p.tally.add(e, p.stages[e.Stage])
 	switch e.State {
 	case build.StepStarted:
 		onBuild := ""
@@ -141,7 +185,11 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 		if s := p.stages[e.Stage]; s.Platform != "" {
 			fmt.Fprintf(w, "%s %s%s\n", stepName(s, e.Number), onBuild, legible(e.Text))
 		} else {
-			fmt.Fprintf(w, "Step %d/%d : %s%s\n", e.Number, e.Total, onBuild, legible(e.Text))
+			stage := ""
+			if len(p.stages) > 1 && !p.Classic {
+				stage = "[" + stageName(s) + "] "
+			}
+			fmt.Fprintf(w, "Step %d/%d : %s%s%s\n", e.Number, e.Total, stage, onBuild, legible(e.Text))
 		}
 		return
 	case build.StepCached:
@@ -160,8 +208,13 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 		fmt.Fprintf(w, "Removing intermediate container %s\n", c)
 		delete(p.run, e.Stage)
 	}
-	if e.State == build.StepDone {
+	switch took := " (" + seconds(e.Took) + ")"; {
+	case p.Classic && e.State == build.StepDone, e.State == build.StepDone && e.Took < told:
 		fmt.Fprintf(w, " ---> %s\n", e.Result)
+	case e.State == build.StepDone:
+		fmt.Fprintf(w, " ---> %s%s\n", e.Result, took)
+	case e.State == build.StepCanceled:
+		fmt.Fprintln(w, " ---> canceled"+took)
 	}
 	if !e.Trigger {
 		p.left[e.Stage]--
@@ -196,6 +249,9 @@ func (p *BuildPlain) Finish(r *build.Result, err error) {
 	}
 	if r.ImageID == "" {
 		return // the result went elsewhere
+	}
+	if !p.Classic {
+		fmt.Fprintln(p.out, "Built in "+seconds(time.Since(p.tally.started))+p.tally.cached())
 	}
 	fmt.Fprintf(p.out, "Successfully built %s\n", short(r.ImageID))
 	for _, n := range r.Names {
@@ -276,7 +332,7 @@ func (j *BuildJSON) Output(s build.StepRef, stderr bool, text []byte) {
 
 var buildStates = map[build.StepState]string{
 	build.StepStarted: "started", build.StepCached: "cached", build.StepRunning: "running",
-	build.StepDone: "done", build.StepFailed: "failed",
+	build.StepDone: "done", build.StepFailed: "failed", build.StepCanceled: "canceled",
 }
 
 // Step implements build.Reporter.
@@ -319,8 +375,9 @@ type BuildTTY struct {
 	drawn   int
 	cols    int // of the terminal when the status lines were drawn
 	last    time.Time
-	started time.Time
+	tally   tally
 	steps   int
+	colour  bool
 	done    int
 	stop    chan struct{} // ends the clock
 }
@@ -335,6 +392,8 @@ type ttyStep struct {
 }
 
 const (
+	// told is how long a step takes that is worth the words.
+	told = 100 * time.Millisecond
 	// tailBytes is how much of a failed command's output is shown.
 	tailBytes = 16 << 10
 	// drawEvery bounds how often output alone redraws.
@@ -343,9 +402,9 @@ const (
 	tick = 500 * time.Millisecond
 )
 
-// NewBuildTTY draws on out; size tells its rows and columns.
-func NewBuildTTY(out io.Writer, size func() (rows, cols int)) *BuildTTY {
-	return &BuildTTY{out: out, size: size, stages: map[int]build.StageInfo{}, running: map[int]*ttyStep{}, started: time.Now(), stop: make(chan struct{})}
+// NewBuildTTY draws on out; size tells its rows and columns. A failure is red where colour says so.
+func NewBuildTTY(out io.Writer, size func() (rows, cols int), colour bool) *BuildTTY {
+	return &BuildTTY{out: out, size: size, stages: map[int]build.StageInfo{}, running: map[int]*ttyStep{}, tally: tally{started: time.Now()}, stop: make(chan struct{}), colour: colour}
 }
 
 // change runs do between the removal of the status lines and their new
@@ -423,6 +482,7 @@ func (s *ttyStep) add(text []byte) {
 // Step implements build.Reporter.
 func (t *BuildTTY) Step(e build.StepEvent) {
 	t.change(func() {
+		t.tally.add(e, t.stages[e.Stage])
 		switch e.State {
 		case build.StepStarted:
 			t.running[e.Stage] = &ttyStep{ref: e.StepRef, text: e.Text, since: time.Now()}
@@ -430,7 +490,7 @@ func (t *BuildTTY) Step(e build.StepEvent) {
 			if s := t.running[e.Stage]; s != nil {
 				s.cached = true
 			}
-		case build.StepDone, build.StepFailed:
+		case build.StepDone, build.StepFailed, build.StepCanceled:
 			t.finishStep(e)
 		}
 	})
@@ -446,10 +506,19 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 	switch {
 	case e.State == build.StepFailed:
 		mark = " => ERROR"
+	case e.State == build.StepCanceled:
+		mark = " => CANCELED"
 	case s != nil && s.cached:
 		mark = " => CACHED"
 	}
-	t.line(fmt.Sprintf("%s %s %s", mark, t.name(e.StepRef), oneLine(e.Text)), e.Took)
+	text := fmt.Sprintf("%s %s %s", mark, t.name(e.StepRef), oneLine(e.Text))
+	if e.State == build.StepFailed && t.colour {
+		t.buf.WriteString("\x1b[31m")
+		t.line(text, e.Took)
+		t.buf.WriteString("\x1b[m")
+	} else {
+		t.line(text, e.Took)
+	}
 	if e.State == build.StepFailed && s != nil && len(s.tail) > 0 {
 		tail := s.tail[max(0, len(s.tail)-tailBytes):]
 		fmt.Fprintf(&t.buf, "------\n%s\n------\n", lastLines(tail))
@@ -458,8 +527,8 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 
 func (t *BuildTTY) name(ref build.StepRef) string {
 	s := t.stages[ref.Stage]
-	if s.Platform == "" {
-		return "[" + stageName(s) + "]"
+	if len(t.stages) == 1 && s.Name == "" && s.Platform == "" {
+		return fmt.Sprintf("[%d/%d]", ref.Number-s.First+1, s.Steps)
 	}
 	return stepName(s, ref.Number)
 }
@@ -522,9 +591,11 @@ func withoutEscapes(s string) string {
 }
 
 // line writes one row: the text, cut to fit, and the time at the right edge.
-func (t *BuildTTY) line(text string, took time.Duration) {
+func (t *BuildTTY) line(text string, took time.Duration) { t.row(text, seconds(took)) }
+
+// row writes one row: the text, cut to fit, and what stands at the right edge, if it fits.
+func (t *BuildTTY) row(text, right string) {
 	_, cols := t.size()
-	right := fmt.Sprintf("%.1fs", took.Seconds())
 	room := cols - len(right) - 2
 	if room < 10 {
 		right, room = "", max(cols-1, 1)
@@ -568,7 +639,7 @@ func (t *BuildTTY) draw() {
 			left--
 		}
 	}
-	put(fmt.Sprintf("[+] Building %d/%d", t.done, t.steps), t.started)
+	put(fmt.Sprintf("[+] Building %d/%d", t.done, t.steps), t.tally.started)
 	for _, i := range t.order {
 		s := t.running[i]
 		if s == nil {
@@ -590,16 +661,25 @@ func (t *BuildTTY) Finish(r *build.Result, err error) {
 	close(t.stop)
 	t.change(func() {
 		t.running = map[int]*ttyStep{}
-		if err != nil || r.ImageID == "" {
+		took := time.Since(t.tally.started)
+		switch {
+		case errors.Is(err, context.Canceled):
+			t.line(fmt.Sprintf("[+] Canceled at %d/%d", t.done, t.steps), took)
+			return
+		case err != nil:
+			t.line(fmt.Sprintf("[+] Failed at %d/%d", t.done, t.steps), took)
 			return
 		}
 		for _, n := range r.Names {
-			t.line(" => naming to "+n, 0)
+			t.row(" => naming to "+n, "")
 		}
-		kind := "image"
-		if len(r.Images) > 1 {
-			kind = "manifest list"
+		if r.ImageID != "" {
+			kind := "image"
+			if len(r.Images) > 1 {
+				kind = "manifest list"
+			}
+			t.row(" => "+kind+" sha256:"+r.ImageID, "")
 		}
-		t.line(" => "+kind+" sha256:"+r.ImageID, time.Since(t.started))
+		t.line("[+] Built"+t.tally.cached(), took)
 	})
 }

@@ -34,7 +34,7 @@ func screen(t *testing.T, text string) []string {
 
 func TestBuildPulls(t *testing.T) {
 	var out strings.Builder
-	b := NewBuildTTY(&out, func() (int, int) { return 24, 80 })
+	b := NewBuildTTY(&out, func() (int, int) { return 24, 80 }, false)
 	b.Plan([]build.StageInfo{{Index: 0, Steps: 1}}, 1)
 	b.Step(build.StepEvent{StepRef: build.StepRef{Stage: 0}, State: build.StepStarted, Text: "FROM alpine"})
 	p := NewProgress(b.Pulls())
@@ -44,7 +44,7 @@ func TestBuildPulls(t *testing.T) {
 	p.Layer(libpod.LayerEvent{ID: "aaaaaaaaaaaa", State: libpod.LayerExists})
 	rows := screen(t, out.String())
 	if len(rows) != 5 || rows[0] != "latest: Pulling from library/alpine" || rows[1] != "aaaaaaaaaaaa: Already exists" ||
-		!strings.HasPrefix(rows[2], "[+] Building 0/1") || !strings.HasPrefix(rows[3], " => [stage-0] FROM alpine") ||
+		!strings.HasPrefix(rows[2], "[+] Building 0/1") || !strings.HasPrefix(rows[3], " => [1/1] FROM alpine") ||
 		!strings.HasPrefix(rows[4], " => => bbbbbbbbbbbb: Downloading  [=") || !strings.Contains(rows[4], "5MB/10MB") {
 		t.Errorf("in the middle:\n%s", strings.Join(rows, "\n"))
 	}
@@ -56,7 +56,7 @@ func TestBuildPulls(t *testing.T) {
 	for _, r := range screen(t, out.String()) {
 		short = append(short, strings.Join(strings.Fields(strings.TrimSuffix(r, "s")), " "))
 	}
-	want := "latest: Pulling from library/alpine|aaaaaaaaaaaa: Already exist|bbbbbbbbbbbb: Pull complete|Status: Downloaded newer image for alpine:latest|=> [stage-0] FROM alpine 0.0"
+	want := "latest: Pulling from library/alpine|aaaaaaaaaaaa: Already exist|bbbbbbbbbbbb: Pull complete|Status: Downloaded newer image for alpine:latest|=> [1/1] FROM alpine 0.0|[+] Built 0.0"
 	if got := strings.Join(short, "|"); got != want {
 		t.Errorf("at the end:\n%s\nwant\n%s", got, want)
 	}

@@ -139,6 +139,19 @@ func (p *Printer) OutWriter() io.Writer {
 	return p.raw
 }
 
+// MovesCursor reports whether a stream is a terminal that can move its cursor: an editor's, or the
+// log of a service that runs jobs, may be one that cannot.
+func MovesCursor(stream any, lookup func(string) (string, bool)) bool {
+	term, _ := lookup("TERM")
+	return IsTerminal(stream) && term != "dumb"
+}
+
+// HasColour reports whether a stream shows colours, and the user wants any (no-color.org).
+func HasColour(stream any, lookup func(string) (string, bool)) bool {
+	no, _ := lookup("NO_COLOR")
+	return MovesCursor(stream, lookup) && no == ""
+}
+
 // IsTerminal reports whether a stream is a terminal.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)

@@ -22,7 +22,7 @@ func NewProgress(w io.Writer) libpod.Progress {
 	if p, ok := w.(libpod.Progress); ok {
 		return p
 	}
-	if !IsTerminal(w) || os.Getenv("TERM") == "dumb" {
+	if !MovesCursor(w, os.LookupEnv) {
 		return libpod.PlainProgress(w)
 	}
 	return &bars{w: w, size: func() (int, int) { return windowSize(w.(*os.File)) }, now: time.Now}
