@@ -206,7 +206,7 @@ func (e *Engine) fits(img *storage.Image, platform string) bool {
 		p = []string{"linux", p[0]}
 	}
 	return (img.OS == "" || p[0] == img.OS) && (img.Architecture == "" || p[1] == img.Architecture) &&
-		(len(p) < 3 || img.Variant == "" || p[2] == img.Variant)
+		(len(p) < 3 || spec.VariantServes(p[1], img.Variant, p[2]))
 }
 
 func withTag(name string) string {

@@ -140,7 +140,7 @@ func fits(img *Image, platform string) bool {
 		return true
 	}
 	osName, arch, variant := splitPlatform(platform)
-	return img.OS == osName && img.Architecture == arch && (variant == "" || variant == img.Variant)
+	return img.OS == osName && img.Architecture == arch && spec.VariantServes(arch, img.Variant, variant)
 }
 
 func splitPlatform(p string) (osName, arch, variant string) {

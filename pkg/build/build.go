@@ -33,7 +33,7 @@ import (
 // Options is one build as the user asked for it.
 type Options struct {
 	Context        source.Source   // the build context
-	Dockerfiles    []string        // in the context, or absolute; read as one; none: Dockerfile, Containerfile
+	Dockerfiles    []string        // in the context, or absolute; read as one; none: Dockerfile, dockerfile, Containerfile
 	Inline         []byte          // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
 	Contexts       source.Contexts // --build-context NAME=VALUE
 	Tags           []string

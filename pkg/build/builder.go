@@ -64,7 +64,8 @@ type builder struct {
 	platform string // empty: the host's
 	report   Reporter
 	plan     *dockerfile.Plan
-	stages   map[*dockerfile.Stage]*stage
+	stages   map[*dockerfile.Stage]*stage // of the plan
+	needs    needs
 }
 
 // Build executes a Dockerfile and creates the image that its target stage
@@ -349,7 +350,7 @@ func (b *session) run(ctx context.Context, builders []*builder) error {
 }
 
 func (b *builder) newStage(p *dockerfile.Stage) *stage {
-	s := &stage{b: b, plan: p, lex: shell.NewLex(b.plan.Escape), done: make(chan struct{}), cacheOn: !b.o.NoCache}
+	s := &stage{b: b, plan: p, lex: shell.NewLex(b.plan.Escape), done: make(chan struct{}), wanted: make(chan struct{}), cacheOn: !b.o.NoCache}
 	for _, name := range b.o.NoCacheFilter {
 		if strings.EqualFold(name, p.Name) {
 			s.cacheOn = false
@@ -361,7 +362,8 @@ func (b *builder) newStage(p *dockerfile.Stage) *stage {
 // runStage executes a stage once the one that it starts from is done. Others that
 // it needs are waited for by the steps that read them, so that a stage can install
 // its packages while another one compiles. With one job it comes after all that
-// stand before it: the steps come in the order of the file.
+// stand before it, unless one of them waits for it: the steps come in the order of the
+// file.
 func (b *builder) runStage(ctx context.Context, s *stage) error {
 	for _, p := range b.plan.Stages {
 		if p == s.plan {
@@ -371,7 +373,14 @@ func (b *builder) runStage(ctx context.Context, s *stage) error {
 			continue
 		}
 		before := b.stages[p]
-		<-before.done
+		select {
+		case <-before.done:
+		case <-s.wanted:
+			if p != s.plan.BaseFrom {
+				continue
+			}
+			<-before.done
+		}
 		if before.err != nil {
 			return errDependency
 		}
@@ -393,8 +402,8 @@ var errDependency = errors.New("a stage that this one needs failed")
 func firstError(builders []*builder) error {
 	var cancelled error
 	for _, b := range builders {
-		for _, p := range b.plan.Stages {
-			err := b.stages[p].err
+		for _, s := range b.needs.all(b) {
+			err := s.err
 			switch {
 			case err == nil:
 			case errors.Is(err, errDependency):
@@ -410,7 +419,8 @@ func firstError(builders []*builder) error {
 	return cancelled
 }
 
-func (b *builder) stage(p *dockerfile.Stage) *stage { return b.stages[p] }
+// scratch is the name of no image.
+const scratch = "scratch"
 
 // base resolves an image once per build, so that all stages see the same.
 func (b *session) base(ctx context.Context, ref, platform string) (*engine.Base, error) {
@@ -436,8 +446,12 @@ func (b *session) base(ctx context.Context, ref, platform string) (*engine.Base,
 	return base, nil
 }
 
-// imageOf is the image, as the engine takes it, that a name in the Dockerfile stands for.
+// imageOf is the image, as the engine takes it, that a name in the Dockerfile stands for,
+// or scratch.
 func (b *session) imageOf(ref string) (string, error) {
+	if ref == scratch {
+		return ref, nil
+	}
 	if v, ok := b.o.Contexts.Lookup(ref); ok {
 		return source.ContextImage(ref, v)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/proa-containers/proa/pkg/build/copying"
 	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/files"
-	"github.com/proa-containers/proa/pkg/build/source"
 )
 
 // copyJob is one COPY or ADD.
@@ -32,10 +31,11 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 		return err
 	}
 	dest := s.destPath(j.Dest)
-	from, err := s.b.sourceTree(ctx, j.from, s.plan.Index)
+	from, err := s.b.sourceTree(ctx, j.from, s.plan)
 	if err != nil {
 		return err
 	}
+	j.Where = from.where
 	below := s.key
 	if j.link {
 		below = "link"
@@ -56,7 +56,7 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 			if err != nil {
 				return err
 			}
-			return s.writeItems(sc, j, items, dest, mode)
+			return s.writeItems(sc, j, from, items, dest, mode)
 		},
 	})
 }
@@ -76,12 +76,12 @@ func (s *stage) destPath(p string) string {
 }
 
 // writeItems puts the items into the layer.
-func (s *stage) writeItems(sc engine.Scratch, j copyJob, items *copying.Items, dest string, mode *files.Mode) error {
+func (s *stage) writeItems(sc engine.Scratch, j copyJob, from tree, items *copying.Items, dest string, mode *files.Mode) error {
 	merged, err := sc.Merged()
 	if err != nil {
 		return err
 	}
-	owner, err := s.copyOwner(merged, j)
+	owner, err := s.copyOwner(merged, j, from)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (s *stage) writeItems(sc engine.Scratch, j copyJob, items *copying.Items, d
 
 // copyOwner is who owns the copies: --chown, else root for the host's files,
 // else (nil) whoever owned them in the stage.
-func (s *stage) copyOwner(merged string, j copyJob) (*files.Owner, error) {
+func (s *stage) copyOwner(merged string, j copyJob, from tree) (*files.Owner, error) {
 	if j.chown != "" {
 		r, err := files.OpenRoot(merged)
 		if err != nil {
@@ -103,13 +103,8 @@ func (s *stage) copyOwner(merged string, j copyJob) (*files.Owner, error) {
 		}
 		return &own, nil
 	}
-	if j.from == "" || s.b.isHostContext(j.from) {
+	if from.id == "" {
 		return &files.Owner{}, nil
 	}
 	return nil, nil
-}
-
-func (b *builder) isHostContext(name string) bool {
-	v, ok := b.o.Contexts.Lookup(name)
-	return ok && !source.IsImageContext(v)
 }

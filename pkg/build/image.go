@@ -3,6 +3,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/exporter"
 	"github.com/proa-containers/proa/pkg/build/files"
@@ -86,6 +88,7 @@ func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []
 	if img.Created == nil || b.o.Epoch != nil {
 		img.Created = b.now()
 	}
+	b.setPlatform(&img)
 	b.edit(&img)
 	top, err := s.top, error(nil)
 	switch {
@@ -112,6 +115,19 @@ func (b *builder) image(ctx context.Context, names []string) (*PlatformImage, []
 		return nil, nil, err
 	}
 	return &PlatformImage{Platform: orHost(b.platform), ID: id, Config: img, Top: top}, shown, nil
+}
+
+// setPlatform notes the platform that was asked for, which the last stage need not stand
+// on: FROM --platform=$BUILDPLATFORM, or an image that serves several variants.
+func (b *builder) setPlatform(img *dockerspec.DockerOCIImage) {
+	if b.platform == "" {
+		return
+	}
+	os, arch, variant := dockerfile.SplitPlatform(b.platform)
+	if img.OS != os || img.Architecture != arch {
+		img.Platform = v1.Platform{OS: os, Architecture: arch}
+	}
+	img.Variant = cmp.Or(variant, img.Variant)
 }
 
 // edit applies what the command line says about the finished image.

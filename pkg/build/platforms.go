@@ -46,12 +46,15 @@ func (b *session) basePlatforms(ctx context.Context) ([]string, error) {
 	var common []string
 	seen := false
 	for _, st := range p.Stages {
-		if st.BaseFrom != nil || st.Base == "scratch" || st.Platform != "" {
+		if st.BaseFrom != nil || st.Platform != "" || b.holdsFiles(st.Base) {
 			continue
 		}
 		ref, err := b.imageOf(st.Base)
 		if err != nil {
 			return nil, b.locate(st.Line, err)
+		}
+		if ref == scratch {
+			continue
 		}
 		have, err := b.engine.Platforms(ctx, ref)
 		if err != nil {

@@ -21,6 +21,10 @@ import (
 
 // runRun executes one RUN in a container of its own on top of the stage.
 func (s *stage) runRun(ctx context.Context, ref StepRef, c *instructions.RunCommand) error {
+	if os := s.image.OS; os != "" && os != "linux" {
+		return errs.WithHint(errs.New(errs.Unsupported, "cannot run a command for %s: only linux containers run here", os),
+			"run it in a stage FROM --platform=$BUILDPLATFORM, and take the files with COPY --from")
+	}
 	args, script := runner.Command(c, s.shell())
 	network, security := instructions.GetNetwork(c), instructions.GetSecurity(c)
 	if network == "" || network == "default" {
@@ -76,11 +80,11 @@ func (s *stage) runMounts(ctx context.Context, key cache.Key, given []*instructi
 		key.Add(jsonText(text))
 		switch {
 		case m.Type == instructions.MountTypeBind:
-			from, err := s.b.sourceTree(ctx, m.From, s.plan.Index)
+			from, err := s.b.sourceTree(ctx, m.From, s.plan)
 			if err != nil {
 				return nil, err
 			}
-			out[i].Tree, out[i].Layers = from.Lazy, from.id != ""
+			out[i].Tree, out[i].Layers, out[i].Where = from.Lazy, from.id != "", from.where
 			r := &reading{b: s.b, from: from, what: out[i].Sources()}
 			err = s.addContent(ctx, key, r)
 			r.Close()
@@ -89,7 +93,7 @@ func (s *stage) runMounts(ctx context.Context, key cache.Key, given []*instructi
 			}
 		case m.Type == instructions.MountTypeCache && m.From != "":
 			out[i].Tree = source.NewLazy(func(ctx context.Context) (*source.Tree, error) {
-				from, err := s.b.sourceTree(ctx, m.From, s.plan.Index)
+				from, err := s.b.sourceTree(ctx, m.From, s.plan)
 				if err != nil {
 					return nil, err
 				}

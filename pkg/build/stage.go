@@ -3,6 +3,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -19,9 +20,11 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/proa-containers/proa/pkg/build/cache"
+	"github.com/proa-containers/proa/pkg/build/copying"
 	"github.com/proa-containers/proa/pkg/build/dockerfile"
 	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/runner"
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/redact"
 )
@@ -47,6 +50,10 @@ type stage struct {
 	cmdSet  bool // this stage has a CMD of its own
 	done    chan struct{}
 	err     error
+
+	wanted   chan struct{} // closed where it is not to wait for its turn
+	isWanted bool
+	trigger  *StepRef // that needs the stage, which is not in the plan
 }
 
 // defaultPath is what a stage FROM scratch begins with.
@@ -61,12 +68,22 @@ func (s *stage) run(ctx context.Context) error {
 		return s.b.locate(s.plan.Line, err)
 	}
 	for i, cmd := range s.plan.Commands {
-		ref := StepRef{Stage: s.plan.Index, Number: s.plan.First + 1 + i, Total: s.b.plan.Steps, Line: firstLine(cmd)}
+		ref := s.ref(1+i, firstLine(cmd))
 		if err := s.step(ctx, ref, cmd); err != nil {
 			return s.b.locate(ref.Line, err)
 		}
 	}
 	return nil
+}
+
+// ref names the nth step of the stage, which stands in a line.
+func (s *stage) ref(n, line int) StepRef {
+	if s.trigger != nil {
+		ref := *s.trigger
+		ref.Line = line
+		return ref
+	}
+	return StepRef{Stage: s.plan.Index, Number: s.plan.First + n, Total: s.b.plan.Steps, Line: line}
 }
 
 func firstLine(cmd instructions.Command) int {
@@ -79,7 +96,7 @@ func firstLine(cmd instructions.Command) int {
 // step expands and executes one instruction, once the stages that it reads are
 // there, and tells the reporter.
 func (s *stage) step(ctx context.Context, ref StepRef, cmd instructions.Command) error {
-	if err := s.awaitStages(ctx, cmd); err != nil {
+	if err := s.awaitStages(ctx, ref, cmd); err != nil {
 		return err
 	}
 	started := time.Now()
@@ -192,14 +209,14 @@ func (s *stage) warnUndefined(name string, cmd instructions.Command, known []str
 
 // from sets the stage's starting state.
 func (s *stage) from(ctx context.Context) error {
-	ref := StepRef{Stage: s.plan.Index, Number: s.plan.First, Total: s.b.plan.Steps, Line: s.plan.Line}
+	ref := s.ref(0, s.plan.Line)
 	text := s.plan.Text
 	if text == "" {
 		text = "FROM " + s.plan.Base
 	}
 	s.b.report.Step(StepEvent{StepRef: ref, State: StepStarted, Text: text})
 	started := time.Now()
-	err := s.loadBase(ctx)
+	err := s.loadBase(ctx, ref)
 	ev := StepEvent{StepRef: ref, State: StepDone, Text: text, Err: err, Result: s.shortID(), Took: time.Since(started)}
 	if err != nil {
 		ev.State = failedState(ctx, err)
@@ -208,27 +225,40 @@ func (s *stage) from(ctx context.Context) error {
 	return err
 }
 
-func (s *stage) loadBase(ctx context.Context) error {
+func (s *stage) loadBase(ctx context.Context, ref StepRef) error {
 	if from := s.plan.BaseFrom; from != nil {
 		base := s.b.stage(from)
 		s.state = base.state
 		s.image = cloneImage(base.image)
-		s.image.Config.OnBuild = nil // for those who start from the finished image
 		s.args = base.args
+		if s.b.o.Edits.DropLabels {
+			s.image.Config.Labels = nil
+		}
 		return nil
 	}
-	platform := s.plan.Platform
-	if platform == "" {
-		platform = s.b.platform
+	platform := cmp.Or(s.plan.Platform, s.b.platform)
+	image, files := scratch, s.b.holdsFiles(s.plan.Base)
+	var err error
+	if files {
+		v, _ := s.b.o.Contexts.Lookup(s.plan.Base)
+		err = source.CheckBase(s.plan.Base, v)
+	} else {
+		image, err = s.b.imageOf(s.plan.Base)
 	}
-	if s.plan.Base == "scratch" {
+	if err != nil {
+		return err
+	}
+	if image == scratch {
 		os, arch, variant := dockerfile.SplitPlatform(orHost(platform))
 		s.image = dockerspec.DockerOCIImage{Image: v1.Image{Platform: v1.Platform{OS: os, Architecture: arch, Variant: variant}}}
 		s.image.RootFS.Type = "layers"
 		s.image.Config.Env = []string{defaultPath}
 		s.key = cache.NewKey("scratch", os, arch, variant).Sum()
 		s.inherit()
-		return nil
+		if !files {
+			return nil
+		}
+		return s.runCopy(ctx, ref, copyJob{from: s.plan.Base, Sources: copying.Sources{Name: "COPY", Paths: []string{"/"}, Dest: "/"}})
 	}
 	base, err := s.b.base(ctx, s.plan.Base, platform)
 	if err != nil {
@@ -277,59 +307,25 @@ func cloneMap[V any](m map[string]V) map[string]V {
 	return c
 }
 
-// onBuild runs the triggers that the base image carries. They are not handed
-// on.
+// onBuild runs the triggers of what the stage stands on, an image or another stage. They
+// are not handed on.
 func (s *stage) onBuild(ctx context.Context) error {
 	triggers := s.image.Config.OnBuild
 	s.image.Config.OnBuild = nil
-	ref := StepRef{Stage: s.plan.Index, Number: s.plan.First, Total: s.b.plan.Steps, Line: s.plan.Line, Trigger: true}
+	ref := s.ref(0, s.plan.Line)
+	ref.Trigger = true
 	for _, t := range triggers {
-		nodes, err := dockerfile.ParseTrigger(t)
+		cmds, err := dockerfile.Trigger(t)
 		if err != nil {
-			return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", redact.Text(t), err)
+			return errs.New(errs.Invalid, "bad ONBUILD trigger %q of %s: %v", redact.Text(t), s.plan.Base, err)
 		}
-		for _, node := range nodes {
-			cmd, err := instructions.ParseCommand(node)
-			if err != nil {
-				return errs.New(errs.Invalid, "bad ONBUILD trigger %q in the base image: %v", redact.Text(t), err)
-			}
+		for _, cmd := range cmds {
 			if err := s.step(ctx, ref, cmd); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// awaitStages waits for the stages that an instruction reads from. Others may use
-// this stage's slot meanwhile.
-func (s *stage) awaitStages(ctx context.Context, cmd instructions.Command) error {
-	for _, name := range dockerfile.Sources(cmd) {
-		if _, named := s.b.o.Contexts.Lookup(name); named {
-			continue
-		}
-		p := s.b.plan.Find(name, s.plan.Index)
-		if p == nil {
-			for _, d := range s.b.plan.Dropped {
-				if d.Index < s.plan.Index && strings.EqualFold(d.Name, name) {
-					return errs.WithHint(errs.New(errs.Unsupported, "a trigger of the base image needs stage %q, which nothing else needs", name), "build with --skip-unused-stages=false")
-				}
-			}
-			continue
-		}
-		dep := s.b.stages[p]
-		select {
-		case <-dep.done:
-		default:
-			s.b.slots.leave()
-			<-dep.done
-			s.b.slots.goOn()
-		}
-		if dep.err != nil {
-			return errDependency
-		}
-	}
-	return ctx.Err()
 }
 
 // finishStep records what an instruction did: history always, a layer where

@@ -4,8 +4,11 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
+	"github.com/proa-containers/proa/pkg/build/dockerfile"
+	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/errs"
 )
@@ -23,28 +26,43 @@ type tree struct {
 	*source.Lazy
 	id    string // names the content without a look at it; empty: files of the host
 	stage bool   // of a stage: made again it has another id, perhaps for the same files
+	where string // what messages call it; empty: the build context
 }
 
 // sourceTree finds where "--from" points: nothing is the build context, else a
 // named context, a stage, or an image. A stage is done by then: its layers name its
 // content, and what led to them does not.
-func (b *builder) sourceTree(ctx context.Context, from string, before int) (tree, error) {
+func (b *builder) sourceTree(ctx context.Context, from string, reader *dockerfile.Stage) (tree, error) {
 	if from == "" {
 		return tree{Lazy: b.lazy("context", nil)}, nil
 	}
 	if v, ok := b.o.Contexts.Lookup(from); ok {
 		return b.namedContext(ctx, from, v)
 	}
-	if st := b.plan.Find(from, before); st != nil {
-		top := b.stages[st].top
+	st, err := b.plan.Source(from, reader)
+	if err != nil {
+		return tree{}, err
+	}
+	if st != nil && st.Context {
+		v, _ := b.o.Contexts.Lookup(st.Name)
+		return b.namedContext(ctx, st.Name, v)
+	}
+	if st != nil {
+		top := b.stage(st).top
 		l := b.lazy("stage:"+top.ID, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, top) })
-		return tree{l, "layer:" + top.ID, true}, nil
+		return tree{l, "layer:" + top.ID, true, fmt.Sprintf("stage %q", from)}, nil
 	}
 	t, err := b.imageTree(ctx, from)
-	if names := b.plan.Names(); len(names) > 0 && !strings.ContainsAny(from, "/:@") && (errs.Is(err, errs.NotFound) || errs.Is(err, errs.Unauthorized)) {
-		err = errs.WithHint(err, "no stage has that name; stages are: %s", strings.Join(names, ", "))
+	return t, b.noStage(err, from)
+}
+
+// noStage adds to the failure to find an image that no stage has the name either.
+func (b *builder) noStage(err error, name string) error {
+	names := b.plan.Names()
+	if len(names) == 0 || strings.ContainsAny(name, "/:@") || !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unauthorized) {
+		return err
 	}
-	return t, err
+	return errs.WithHint(err, "no stage has that name; stages are: %s", strings.Join(names, ", "))
 }
 
 func (b *builder) lazy(key string, open func(context.Context) (*source.Tree, error)) *source.Lazy {
@@ -59,12 +77,24 @@ func (b *builder) lazy(key string, open func(context.Context) (*source.Tree, err
 }
 
 func (b *builder) imageTree(ctx context.Context, ref string) (tree, error) {
-	base, err := b.base(ctx, ref, b.platform)
+	image, err := b.imageOf(ref)
 	if err != nil {
 		return tree{}, err
 	}
+	base := &engine.Base{ID: scratch}
+	if image != scratch {
+		if base, err = b.base(ctx, ref, b.platform); err != nil {
+			return tree{}, err
+		}
+	}
 	l := b.lazy("image:"+base.ID, func(ctx context.Context) (*source.Tree, error) { return b.mountLayer(ctx, base.Top) })
-	return tree{Lazy: l, id: base.ID}, nil
+	return tree{Lazy: l, id: base.ID, where: fmt.Sprintf("image %q", ref)}, nil
+}
+
+// holdsFiles says whether a name stands for a named context that is no image.
+func (b *session) holdsFiles(name string) bool {
+	v, ok := b.o.Contexts.Lookup(name)
+	return ok && name != scratch && !source.IsImageContext(v)
 }
 
 func (b *builder) namedContext(ctx context.Context, name, value string) (tree, error) {
@@ -78,7 +108,7 @@ func (b *builder) namedContext(ctx context.Context, name, value string) (tree, e
 	if inline != nil {
 		return tree{}, errs.New(errs.Invalid, "build context %q cannot be standard input", name)
 	}
-	return tree{Lazy: b.lazy("named:"+name, func(ctx context.Context) (*source.Tree, error) {
+	return tree{where: fmt.Sprintf("build context %q", name), Lazy: b.lazy("named:"+name, func(ctx context.Context) (*source.Tree, error) {
 		t, err := src.Open(ctx, b.tmp)
 		if err != nil {
 			return nil, err

@@ -143,7 +143,7 @@ func parseImageForm(s string) (docker bool, err error) {
 func (r *buildOutputFlags) fill(a *app, o *build.Options) error {
 	for _, list := range r.platforms {
 		for _, p := range strings.Split(list, ",") {
-			p, err := spec.ParsePlatform(strings.TrimSpace(p))
+			p, err := spec.ParseAnyPlatform(strings.TrimSpace(p))
 			if err != nil {
 				return err
 			}
@@ -184,7 +184,7 @@ func (r *buildOutputFlags) joinPlatform(o *build.Options) error {
 	if r.variant != "" {
 		parts = append(parts, r.variant)
 	}
-	p, err := spec.ParsePlatform(strings.Join(parts, "/"))
+	p, err := spec.ParseAnyPlatform(strings.Join(parts, "/"))
 	o.Platforms = []string{p}
 	return err
 }

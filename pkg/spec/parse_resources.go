@@ -177,35 +177,3 @@ func ParsePullPolicy(value string) (PullPolicy, error) {
 	}
 	return "", invalid("write --pull "+strings.Join(PullPolicies, ", "), "invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"", value)
 }
-
-// ParsePlatform checks OS[/ARCH[/VARIANT]] and puts the names into Go's form.
-func ParsePlatform(value string) (string, error) {
-	parts := strings.Split(strings.ToLower(value), "/")
-	for _, p := range parts {
-		if p == "" || strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
-			return "", invalid("write linux/amd64 or linux/arm64/v8", "%q is an invalid OS or platform component", value)
-		}
-	}
-	if len(parts) > 3 {
-		return "", invalid("write linux/amd64 or linux/arm64/v8", "%q: cannot parse platform specifier", value)
-	}
-	if len(parts) == 1 && parts[0] != "linux" {
-		parts = append([]string{"linux"}, parts...)
-	}
-	if len(parts) > 1 {
-		switch parts[1] {
-		case "x86_64", "x86-64":
-			parts[1] = "amd64"
-		case "aarch64":
-			parts[1] = "arm64"
-		case "armhf":
-			parts[1] = "arm"
-		case "i386", "i686":
-			parts[1] = "386"
-		}
-	}
-	if parts[0] != "linux" {
-		return "", unsupported("pull an image for linux", "platform %q: only linux containers run here", value)
-	}
-	return strings.Join(parts, "/"), nil
-}

@@ -5,6 +5,7 @@ package spec
 import (
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -194,8 +195,19 @@ func TestParseSizesAndLimits(t *testing.T) {
 		got, err := ParseSignal(in)
 		check(t, in, got, err, want)
 	}
-	for in, want := range map[string]string{"linux/amd64": `"linux/amd64"`, "arm64": `"linux/arm64"`, "linux/x86_64": `"linux/amd64"`, "linux/arm/v7": `"linux/arm/v7"`, "windows/amd64": "!only linux containers", "linux//x": "!invalid OS or platform"} {
+	for in, want := range map[string]string{"linux/amd64": `"linux/amd64"`, "arm64": `"linux/arm64"`, "linux/x86_64": `"linux/amd64"`, "linux/arm/v7": `"linux/arm/v7"`, "windows/amd64": "!only linux containers", "linux//x": "!invalid OS or platform", "foo": "!unknown operating system or architecture"} {
 		got, err := ParsePlatform(in)
+		check(t, in, got, err, want)
+	}
+	for in, want := range map[string]string{
+		"linux/arm": `"linux/arm/v7"`, "linux/arm/6": `"linux/arm/v6"`, "armel": `"linux/arm/v6"`, "linux/armhf": `"linux/arm/v7"`,
+		"linux/arm64/v8": `"linux/arm64"`, "linux/aarch64/8": `"linux/arm64"`, "linux/arm64/v9": `"linux/arm64/v9"`, "linux/amd64/v1": `"linux/amd64"`,
+		"linux/amd64/v3": `"linux/amd64/v3"`, "i386": `"linux/386"`, "Windows/AMD64": `"windows/amd64"`, "macos/arm64": `"darwin/arm64"`,
+		"linux": `"linux/` + runtime.GOARCH + `"`, "darwin": `"darwin/` + runtime.GOARCH + `"`, "linux/unheard-of": `"linux/unheard-of"`,
+		"foo": "!unknown operating system or architecture", "": "!invalid OS or platform", "linux/foo/bar/baz": "!cannot parse platform specifier",
+		"linux/": "!invalid OS or platform", "lin ux/amd64": "!invalid OS or platform",
+	} {
+		got, err := ParseAnyPlatform(in)
 		check(t, in, got, err, want)
 	}
 }

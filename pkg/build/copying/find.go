@@ -24,6 +24,7 @@ import (
 type Sources struct {
 	Name     string   // of the instruction, for messages
 	Paths    []string // below a tree
+	Where    string   // what messages call the tree; empty: the build context
 	Inline   []instructions.SourceContent
 	Mount    bool     // of a RUN: the one path is mounted
 	Parents  bool     // directories of the sources are kept
@@ -175,10 +176,20 @@ func localItems(r *files.Root, f files.Filter, src string, s *Sources) ([]item, 
 		items = append(items, *it)
 	}
 	if len(items) == 0 && !hasWildcard(src) { // as in BuildKit (AllowEmptyWildcard), a pattern may match nothing
-		return nil, errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in build context or excluded by .dockerignore: stat %s: file does not exist", s.Name, redact.URL(src)),
-			"paths are relative to the build context, and nothing outside it can be copied")
+		return nil, s.notFound(src)
 	}
 	return items, nil
+}
+
+// notFound is the error for a source that names nothing.
+func (s *Sources) notFound(src string) error {
+	shown := redact.URL(src)
+	if s.Where == "" {
+		return errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in build context or excluded by .dockerignore: stat %s: file does not exist", s.Name, shown),
+			"paths are relative to the build context, and nothing outside it can be copied")
+	}
+	return errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in %s: stat %s: file does not exist", s.Name, s.Where, shown),
+		"paths in it begin at /, not at a WORKDIR")
 }
 
 // hasWildcard says whether a source is a pattern. What follows a backslash stands

@@ -83,8 +83,8 @@ func joinFields(fields []string) string {
 	return strings.Join(out, ",")
 }
 
-// ParseTrigger reads the instructions of an ONBUILD trigger as those of a file are read.
-func ParseTrigger(text string) ([]*parser.Node, error) {
+// parseTrigger reads the instructions of an ONBUILD trigger as those of a file are read.
+func parseTrigger(text string) ([]*parser.Node, error) {
 	res, err := parser.Parse(strings.NewReader(text))
 	if err != nil {
 		return nil, err

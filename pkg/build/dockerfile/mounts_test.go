@@ -30,12 +30,12 @@ func TestRelabels(t *testing.T) {
 		}
 	}
 	for _, flag := range []string{"relabel=on", "U", "chown=true", "noexec", "tmpfs-size=1m", "tmpfs-mode=700", "bind-propagation=shared", "rshared"} {
-		if _, err := ParseTrigger("RUN --mount=target=/c," + flag + " true"); err == nil {
+		if _, err := parseTrigger("RUN --mount=target=/c," + flag + " true"); err == nil {
 			t.Errorf("%s was taken", flag)
 		}
 	}
 	// Of other instructions they are names of files.
-	if _, err := ParseTrigger("COPY --mount=U a b"); err != nil {
+	if _, err := parseTrigger("COPY --mount=U a b"); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,9 +8,10 @@ package dockerfile
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
-	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -19,6 +20,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Plan is a parsed Dockerfile: the stages that the target needs, in file
@@ -30,15 +32,16 @@ type Plan struct {
 	Global   Env  // ARGs before the first FROM, with predefined platform args
 	Warnings []Warning
 	Lint     *linter.Linter
-	Dropped  []*Stage // that the target does not need
 	Steps    int      // of all stages; FROM is one
+	all      []*Stage // those of the file
 }
 
 // Stage is one stage of a plan.
 type Stage struct {
 	Index    int // in the file
 	Name     string
-	Base     string // expanded; a stage's name, an image, "scratch"
+	Base     string // expanded; a stage's name, an image, a named context, "scratch"
+	Context  bool   // a named context, Base, stands for the stage
 	BaseFrom *Stage // the stage that it starts from; nil: from an image or nothing
 	Platform string // of FROM --platform, expanded
 	Commands []instructions.Command
@@ -168,16 +171,16 @@ func (p *Plan) parse(text []byte, name string, o *Options, platform string) erro
 		stages[0].BaseName = o.From
 	}
 	lintStages(stages, lint, o.Ignored)
-	if p.Global, err = globalArgs(meta, p.Escape, o, platform); err != nil {
+	if p.Global, err = globalArgs(meta, stages, p.Escape, o, platform); err != nil {
 		return lineError(name, text, err)
 	}
-	if err := p.addStages(stages, o); err != nil {
-		return lineError(name, text, err)
-	}
-	if defaults, err := globalArgs(meta, p.Escape, &Options{Target: o.Target}, platform); err == nil {
+	if defaults, err := globalArgs(meta, stages, p.Escape, &Options{Target: o.Target}, platform); err == nil {
 		for i := range stages {
 			p.lintFrom(&stages[i], meta, defaults)
 		}
+	}
+	if err := p.addStages(stages, o); err != nil {
+		return lineError(name, text, err)
 	}
 	p.unusedArgs(meta, o)
 	p.warnBuiltin(o)
@@ -199,7 +202,7 @@ func (p *Plan) unusedArgs(meta []instructions.ArgCommand, o *Options) {
 	for i := range meta {
 		add(&meta[i])
 	}
-	for _, st := range p.Stages {
+	for _, st := range p.all {
 		for _, c := range st.Commands {
 			if c, ok := c.(*instructions.ArgCommand); ok {
 				add(c)
@@ -249,8 +252,8 @@ func (p *Plan) warn(rule, msg, url string, at *parser.Range) {
 
 // globalArgs are the ARGs before the first FROM: visible to FROM lines, and the
 // defaults of an ARG without a value inside a stage.
-func globalArgs(meta []instructions.ArgCommand, escape rune, o *Options, platform string) (Env, error) {
-	env := platformArgs(o, platform)
+func globalArgs(meta []instructions.ArgCommand, stages []instructions.Stage, escape rune, o *Options, platform string) (Env, error) {
+	env := append(platformArgs(platform), "TARGETSTAGE="+targetName(stages, o.Target))
 	lex := shell.NewLex(escape)
 	for _, cmd := range meta {
 		for _, a := range cmd.Args {
@@ -273,7 +276,7 @@ func globalArgs(meta []instructions.ArgCommand, escape rune, o *Options, platfor
 }
 
 // platformArgs are BUILDPLATFORM, TARGETARCH and friends.
-func platformArgs(o *Options, target string) Env {
+func platformArgs(target string) Env {
 	host := HostPlatform()
 	if target == "" {
 		target = host
@@ -284,15 +287,20 @@ func platformArgs(o *Options, target string) Env {
 		env = append(env, p.prefix+"PLATFORM="+p.platform, p.prefix+"OS="+os,
 			p.prefix+"ARCH="+arch, p.prefix+"VARIANT="+variant)
 	}
-	stage := o.Target
-	if stage == "" {
-		stage = "default"
-	}
-	return append(env, "TARGETSTAGE="+stage)
+	return env
 }
 
-// HostPlatform is the os/arch of this machine.
-func HostPlatform() string { return "linux/" + runtime.GOARCH }
+// targetName is what TARGETSTAGE says: the name of the target, "default" for a last
+// stage that has none.
+func targetName(stages []instructions.Stage, target string) string {
+	if n, err := strconv.Atoi(target); err == nil && n >= 0 && n < len(stages) && stages[n].Name != "" {
+		return stages[n].Name
+	}
+	return cmp.Or(target, stages[len(stages)-1].Name, "default")
+}
+
+// HostPlatform is that of this machine.
+func HostPlatform() string { return spec.HostPlatform() }
 
 // SplitPlatform takes os/arch[/variant] apart; what is missing is empty.
 func SplitPlatform(p string) (os, arch, variant string) {

@@ -11,8 +11,10 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	"github.com/moby/buildkit/util/suggest"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 func (p *Plan) addStages(stages []instructions.Stage, o *Options) error {
@@ -30,7 +32,7 @@ func (p *Plan) addStages(stages []instructions.Stage, o *Options) error {
 			}
 			return parser.WithLocation(fmt.Errorf("base name (%s) should not be blank: give %s a value with ARG or --build-arg", s.BaseName, missing), s.Location)
 		}
-		platform, _, err := lex.ProcessWord(s.Platform, p.Global)
+		platform, err := p.platform(s.Platform, lex)
 		if err != nil {
 			return parser.WithLocation(err, s.Location)
 		}
@@ -38,39 +40,72 @@ func (p *Plan) addStages(stages []instructions.Stage, o *Options) error {
 		if len(s.Location) > 0 {
 			st.Line = s.Location[0].Start.Line
 		}
-		if !o.named(base) {
+		switch {
+		case s.Name != "" && o.named(s.Name):
+			st.Context, st.Base, st.Platform, st.Commands = true, s.Name, "", nil
+		case !o.named(base):
 			st.BaseFrom = p.byName(base, i)
 		}
-		p.Stages = append(p.Stages, st)
+		p.all = append(p.all, st)
 	}
-	for _, st := range p.Stages {
+	for _, st := range p.all {
 		if err := p.addDeps(st, o); err != nil {
 			return err
+		}
+	}
+	for i, st := range p.all {
+		if st.Needs(st) {
+			return parser.WithLocation(Circular(st), stages[i].Location)
 		}
 	}
 	return nil
 }
 
+// platform is what FROM --platform says, in Go's form.
+func (p *Plan) platform(word string, lex *shell.Lex) (string, error) {
+	if word == "" {
+		return "", nil
+	}
+	value, unmatched, err := lex.ProcessWord(word, p.Global)
+	if err != nil {
+		return "", err
+	}
+	if value == "" {
+		err := fmt.Errorf("empty platform value from expression %s", word)
+		for name := range unmatched {
+			err = suggest.WrapError(err, name, p.Global.Keys(), true)
+		}
+		return "", err
+	}
+	return spec.ParseAnyPlatform(value)
+}
+
+// Circular is the error for a stage that waits for itself.
+func Circular(st *Stage) error {
+	return errs.New(errs.Invalid, "circular dependency detected on stage: %s", st.label())
+}
+
 // byName is the stage called name before the stage with index before: a stage can only refer to earlier ones.
 func (p *Plan) byName(name string, before int) *Stage {
-	for i := min(before, len(p.Stages)) - 1; i >= 0; i-- {
-		if p.Stages[i].Name != "" && strings.EqualFold(p.Stages[i].Name, name) {
-			return p.Stages[i]
+	for i := min(before, len(p.all)) - 1; i >= 0; i-- {
+		if p.all[i].Name != "" && strings.EqualFold(p.all[i].Name, name) {
+			return p.all[i]
 		}
 	}
 	return nil
 }
 
 // byNameOrNumber is byName, for COPY --from and RUN --mount=from, where a number
-// means a stage too.
+// means a stage too, and, as in BuildKit, a stage that comes later in the file
+// where none before it has the name.
 func (p *Plan) byNameOrNumber(name string, before int) *Stage {
 	if st := p.byName(name, before); st != nil {
 		return st
 	}
-	if n, err := strconv.Atoi(name); err == nil && n >= 0 && n < before && n < len(p.Stages) {
-		return p.Stages[n]
+	if n, err := strconv.Atoi(name); err == nil && n >= 0 && n < len(p.all) {
+		return p.all[n]
 	}
-	return nil
+	return p.byName(name, len(p.all))
 }
 
 func (p *Plan) addDeps(st *Stage, o *Options) error {
@@ -78,19 +113,103 @@ func (p *Plan) addDeps(st *Stage, o *Options) error {
 		st.Deps = append(st.Deps, st.BaseFrom)
 	}
 	for _, c := range st.Commands {
-		for _, from := range Sources(c) {
-			if o.named(from) {
-				continue
+		if err := p.addSources(st, c, o); err != nil {
+			return parser.WithLocation(err, c.Location())
+		}
+	}
+	if st.BaseFrom == nil {
+		return nil
+	}
+	for _, c := range st.BaseFrom.Commands {
+		trigger, ok := c.(*instructions.OnbuildCommand)
+		if !ok {
+			continue
+		}
+		cmds, err := Trigger(trigger.Expression)
+		for _, c := range cmds {
+			if err == nil {
+				err = p.addSources(st, c, o)
 			}
-			if strings.EqualFold(from, st.Name) && st.Name != "" || from == strconv.Itoa(st.Index) {
-				return parser.WithLocation(fmt.Errorf("stage %q cannot copy from itself", from), c.Location())
-			}
-			if d := p.byNameOrNumber(from, st.Index); d != nil {
-				st.Deps = append(st.Deps, d)
-			}
+		}
+		if err != nil {
+			return parser.WithLocation(err, trigger.Location())
 		}
 	}
 	return nil
+}
+
+// addSources adds the stages that a command of a stage reads to those that it needs.
+func (p *Plan) addSources(st *Stage, c instructions.Command, o *Options) error {
+	for _, from := range Sources(c) {
+		if o.named(from) {
+			continue
+		}
+		d, err := p.Source(from, st)
+		if err != nil {
+			return err
+		}
+		if d != nil && !d.Context && !slices.Contains(st.Deps, d) {
+			st.Deps = append(st.Deps, d)
+		}
+	}
+	return nil
+}
+
+// Source is the stage of the file that a command of st reads with --from; nil: it is no
+// stage that has the name.
+func (p *Plan) Source(from string, st *Stage) (*Stage, error) {
+	if strings.Contains(from, "$") {
+		err := errs.New(errs.Invalid, "variable expansion is not supported for --from: %s", from)
+		return nil, errs.WithHint(err, "give the image or stage a name of its own, FROM %s AS NAME with an ARG before the first FROM, and say --from=NAME", from)
+	}
+	if strings.EqualFold(from, st.Name) && st.Name != "" || from == strconv.Itoa(st.Index) {
+		return nil, fmt.Errorf("stage %q cannot copy from itself", from)
+	}
+	return p.byNameOrNumber(from, st.Index), nil
+}
+
+// Trigger is the text of an ONBUILD instruction, parsed.
+func Trigger(text string) ([]instructions.Command, error) {
+	nodes, err := parseTrigger(text)
+	if err != nil {
+		return nil, err
+	}
+	var cmds []instructions.Command
+	for _, node := range nodes {
+		cmd, err := instructions.ParseCommand(node)
+		if err != nil {
+			return nil, err
+		}
+		cmds = append(cmds, cmd)
+	}
+	return cmds, nil
+}
+
+// Needs says whether st waits for another stage, or for itself, be it through others.
+func (st *Stage) Needs(other *Stage) bool {
+	seen := map[*Stage]bool{}
+	var search func(*Stage) bool
+	search = func(from *Stage) bool {
+		return slices.ContainsFunc(from.Deps, func(d *Stage) bool {
+			if d == other {
+				return true
+			}
+			if seen[d] {
+				return false
+			}
+			seen[d] = true
+			return search(d)
+		})
+	}
+	return search(st)
+}
+
+// label is what messages call a stage.
+func (st *Stage) label() string {
+	if st.Name != "" {
+		return st.Name
+	}
+	return strconv.Itoa(st.Index)
 }
 
 // Sources are the stages or images that a command reads.
@@ -115,9 +234,9 @@ func Sources(c instructions.Command) []string {
 // selectTarget marks what the target needs, drops the rest and numbers the
 // steps: FROM is a step too.
 func (p *Plan) selectTarget(target string, all bool) error {
-	p.Target = p.Stages[len(p.Stages)-1]
+	p.Target = p.all[len(p.all)-1]
 	if target != "" {
-		t := p.byNameOrNumber(target, len(p.Stages))
+		t := p.byNameOrNumber(target, len(p.all))
 		if t == nil {
 			return errs.WithHint(errs.New(errs.NotFound, "target stage %q could not be found", target), "stages are: %s", p.stageNames())
 		}
@@ -125,20 +244,15 @@ func (p *Plan) selectTarget(target string, all bool) error {
 	}
 	p.Target.mark()
 	if all {
-		for _, st := range p.Stages {
+		for _, st := range p.all {
 			st.needed = true
 		}
 	}
-	var kept []*Stage
-	for _, st := range p.Stages {
+	for _, st := range p.all {
 		if st.needed {
-			kept = append(kept, st)
-		} else {
-			p.Dropped = append(p.Dropped, st)
+			p.Stages = append(p.Stages, st)
 		}
 	}
-	p.Stages = kept
-	p.Steps = 0
 	for _, st := range p.Stages {
 		st.First = p.Steps + 1
 		p.Steps += 1 + len(st.Commands)
@@ -158,10 +272,8 @@ func (st *Stage) mark() {
 
 // Names are those of all stages in the file, dropped ones too.
 func (p *Plan) Names() []string {
-	stages := slices.Concat(p.Stages, p.Dropped)
-	slices.SortFunc(stages, func(a, b *Stage) int { return a.Index - b.Index })
 	var names []string
-	for _, st := range stages {
+	for _, st := range p.all {
 		if st.Name != "" {
 			names = append(names, st.Name)
 		}
@@ -171,30 +283,10 @@ func (p *Plan) Names() []string {
 
 func (p *Plan) stageNames() string {
 	var names []string
-	for _, st := range p.Stages {
-		if st.Name != "" {
-			names = append(names, st.Name)
-		} else {
-			names = append(names, strconv.Itoa(st.Index))
-		}
+	for _, st := range p.all {
+		names = append(names, st.label())
 	}
 	return strings.Join(names, ", ")
-}
-
-// Find is the kept stage with a name, or with a number in the file, that comes
-// before the place before in the file; nil: there is none. Dropped stages shift
-// the list, so that it is no place in Stages.
-func (p *Plan) Find(name string, before int) *Stage {
-	for i := len(p.Stages) - 1; i >= 0; i-- {
-		st := p.Stages[i]
-		if st.Index >= before {
-			continue
-		}
-		if st.Name != "" && strings.EqualFold(st.Name, name) || name == strconv.Itoa(st.Index) {
-			return st
-		}
-	}
-	return nil
 }
 
 // OwnPlatform is what --platform says of the stage or of those it is built on.

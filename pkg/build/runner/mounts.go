@@ -64,6 +64,7 @@ type Mount struct {
 	Tree *source.Lazy // what From names; nil: nothing of it is needed
 	// Layers: Tree is mounted layers, which nobody writes to; else it is files of the host.
 	Layers bool
+	Where  string // what messages call Tree; empty: the build context
 }
 
 // Sources are the files that the mount takes of its tree.
@@ -72,7 +73,7 @@ func (m Mount) Sources() *copying.Sources {
 	if src == "" {
 		src = "/"
 	}
-	return &copying.Sources{Name: "RUN --mount", Mount: true, Paths: []string{src}}
+	return &copying.Sources{Name: "RUN --mount", Mount: true, Paths: []string{src}, Where: m.Where}
 }
 
 // target is where a mount lies in the container; empty where none is given.
@@ -126,7 +127,7 @@ func (ms *mountSet) bind(ctx context.Context, m Mount, target string) error {
 		}
 		src, err := resolveBelow(t.Root, m.Source)
 		if err != nil {
-			return errs.New(errs.NotFound, "RUN --mount: source %q not found in %q", m.Source, m.From)
+			return errs.New(errs.NotFound, "RUN --mount: source %q not found in %s", m.Source, m.Where)
 		}
 		ms.mounts = append(ms.mounts, spec.Mount{Type: spec.MountBind, Source: src, Target: target, ReadOnly: true})
 		return nil

@@ -199,12 +199,12 @@ func TestMountRefusals(t *testing.T) {
 		"type=bind,target=/b,source=none*":     `source "none*" names 0 files`,
 		"type=bind,target=/b,source=a*":        `source "a*" names 2 files`,
 		"type=bind,target=/b,source=../../e":   "file not found in build context",
-		"type=bind,from=st,target=/b,source=n": `source "n" not found in "st"`,
+		"type=bind,from=st,target=/b,source=n": `source "n" not found in stage "st"`,
 	} {
 		m := mount(t, text)
 		m.Tree = source.Ready(&source.Tree{Root: dir})
 		if m.From != "" {
-			m.Layers = true
+			m.Layers, m.Where = true, `stage "st"`
 		}
 		err := h.Do(context.Background(), &Step{Scratch: &scratch{dir: t.TempDir()}, Mounts: []Mount{m}})
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -5,17 +5,18 @@ package source
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/redact"
 )
 
-const (
-	// ImagePrefix begins the value of a named context that is an image.
-	ImagePrefix  = "docker-image://"
-	layoutPrefix = "oci-layout://"
-)
+// imagePrefixes begin the value of a named context that is an image: Docker's and
+// podman's.
+var imagePrefixes = []string{"docker-image://", "docker://", "container-image://"}
+
+const layoutPrefix = "oci-layout://"
 
 // Contexts are the named contexts of a build (--build-context NAME=VALUE).
 type Contexts map[string]string
@@ -40,19 +41,26 @@ func shortName(name string) string {
 }
 
 // ContextImage is the image that a named context stands for, as the engine
-// takes it: a name, or oci-layout://DIRECTORY[:TAG|@DIGEST].
+// takes it: a name, scratch, or oci-layout://DIRECTORY[:TAG|@DIGEST].
 func ContextImage(name, value string) (string, error) {
-	if ref, ok := strings.CutPrefix(value, ImagePrefix); ok {
-		return ref, nil
+	for _, p := range imagePrefixes {
+		if ref, ok := strings.CutPrefix(value, p); ok {
+			return ref, nil
+		}
 	}
 	if strings.HasPrefix(value, layoutPrefix) {
 		return value, nil
 	}
-	err := errs.New(errs.Invalid, "build context %q (%s) holds files, and FROM needs an image", name, redact.URL(value))
-	if fi, serr := os.Stat(filepath.Join(value, "oci-layout")); serr == nil && fi.Mode().IsRegular() {
-		return "", errs.WithHint(err, "it is an OCI directory: --build-context %s=oci-layout://%s", name, value)
+	return "", errs.New(errs.Invalid, "build context %q (%s) holds files, and no image", name, redact.URL(value))
+}
+
+// CheckBase refuses a FROM of files that are an image as others store it.
+func CheckBase(name, value string) error {
+	if fi, err := os.Stat(filepath.Join(value, "oci-layout")); err != nil || !fi.Mode().IsRegular() {
+		return nil
 	}
-	return "", errs.WithHint(err, "use --build-context %s=docker-image://IMAGE, or take the files with COPY --from=%s", name, name)
+	return errs.WithHint(errs.New(errs.Invalid, "build context %q (%s) is an OCI directory, and FROM would take its files", name, value),
+		"use --build-context %s=oci-layout://%s", name, value)
 }
 
 // CheckImage refuses an image of a FROM line, or of a --from in a Dockerfile, that is a
@@ -68,5 +76,6 @@ func CheckImage(ref string) error {
 
 // IsImageContext says whether a named context stands for an image.
 func IsImageContext(value string) bool {
-	return strings.HasPrefix(value, ImagePrefix) || strings.HasPrefix(value, layoutPrefix)
+	return strings.HasPrefix(value, layoutPrefix) ||
+		slices.ContainsFunc(imagePrefixes, func(p string) bool { return strings.HasPrefix(value, p) })
 }

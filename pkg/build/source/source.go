@@ -171,7 +171,7 @@ func fetchContext(ctx context.Context, url, dir string) (inline []byte, err erro
 
 // Dockerfile says where the Dockerfile of a context is.
 type Dockerfile struct {
-	Paths      []string // inside the context, or absolute, read as one; none: Dockerfile, then Containerfile
+	Paths      []string // inside the context, or absolute, read as one; none: Dockerfile, dockerfile, Containerfile
 	Inline     []byte   // or its own bytes
 	IgnoreFile string   // instead of .dockerignore
 }
@@ -221,7 +221,7 @@ func (t *Tree) readDockerfiles(names []string) (text []byte, name string, err er
 func (t *Tree) readDockerfile(name string) ([]byte, string, error) {
 	candidates := []string{name}
 	if name == "" {
-		candidates = []string{"Dockerfile", "Containerfile"}
+		candidates = []string{"Dockerfile", "dockerfile", "Containerfile"}
 	}
 	for _, c := range candidates {
 		f, err := t.open(c)

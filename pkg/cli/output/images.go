@@ -28,6 +28,12 @@ type ImageRow struct {
 	VirtualSize  string
 }
 
+// Created is what podman's templates call the age.
+func (r *ImageRow) Created() string { return r.CreatedSince }
+
+// CreatedTime is what they call the time.
+func (r *ImageRow) CreatedTime() string { return r.CreatedAt }
+
 // ImageHeader holds the titles of the columns of images.
 func ImageHeader() *ImageRow {
 	return &ImageRow{Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
