@@ -199,6 +199,7 @@ type StepRef struct {
 	Stage, Number, Total int
 	Line                 int
 	Trigger              bool // an ONBUILD instruction of the base image: not among Total
+	Triggers             int  // of those that belong to the same FROM, how many are still to come
 }
 
 // StepState is what happened to a step.

@@ -114,6 +114,7 @@ func (s *stage) await(ctx context.Context, ref StepRef, p *dockerfile.Stage) err
 	if mine {
 		defer close(dep.done)
 		ref.Trigger = true
+		ref.Triggers++ // the one that needs the stage
 		dep.trigger = &ref
 		if p.BaseFrom != nil {
 			dep.err = s.await(ctx, ref, p.BaseFrom)

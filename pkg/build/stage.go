@@ -217,6 +217,7 @@ func (s *stage) from(ctx context.Context) error {
 	s.b.report.Step(StepEvent{StepRef: ref, State: StepStarted, Text: text})
 	started := time.Now()
 	err := s.loadBase(ctx, ref)
+	ref.Triggers += len(s.image.Config.OnBuild)
 	ev := StepEvent{StepRef: ref, State: StepDone, Text: text, Err: err, Result: s.shortID(), Took: time.Since(started)}
 	if err != nil {
 		ev.State = failedState(ctx, err)
@@ -314,7 +315,9 @@ func (s *stage) onBuild(ctx context.Context) error {
 	s.image.Config.OnBuild = nil
 	ref := s.ref(0, s.plan.Line)
 	ref.Trigger = true
+	ref.Triggers += len(triggers)
 	for _, t := range triggers {
+		ref.Triggers--
 		cmds, err := dockerfile.Trigger(t)
 		if err != nil {
 			return errs.New(errs.Invalid, "bad ONBUILD trigger %q of %s: %v", redact.Text(t), s.plan.Base, err)

@@ -216,7 +216,7 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 	case e.State == build.StepCanceled:
 		fmt.Fprintln(w, " ---> canceled"+took)
 	}
-	if !e.Trigger {
+	if e.Triggers == 0 {
 		p.left[e.Stage]--
 		p.advance()
 	}
