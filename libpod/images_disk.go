@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/treesize"
 	"github.com/proa-containers/proa/storage"
 	"github.com/proa-containers/proa/storage/imagename"
 )
@@ -225,7 +226,7 @@ func opSizes(_ context.Context, c *insideCall) (any, error) {
 	}
 	sizes := map[string]int64{}
 	for k, dir := range trees {
-		sizes[k] = treeSize(dir)
+		sizes[k] = treesize.Of(dir)
 	}
 	return sizes, nil
 }

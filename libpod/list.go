@@ -4,10 +4,8 @@ package libpod
 
 import (
 	"context"
-	"io/fs"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
@@ -16,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/pkg/treesize"
 	"github.com/proa-containers/proa/rootless/cgroup"
 )
 
@@ -182,35 +181,11 @@ func summary(c *container) Summary {
 
 // sizes walks the writable layer; what cannot be read is left out.
 func (e *Engine) sizes(s *Summary) {
-	s.SizeRw = treeSize(filepath.Join(e.dirs.Container(s.ID), "upper"))
+	s.SizeRw = treesize.Of(filepath.Join(e.dirs.Container(s.ID), "upper"))
 	s.SizeRoot = s.SizeRw
 	if img, err := e.images.Resolve(s.ImageID); err == nil {
 		s.SizeRoot += img.Size
 	}
-}
-
-func treeSize(root string) (n int64) {
-	seen := map[uint64]bool{}
-	_ = filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil
-		}
-		fi, err := d.Info()
-		if err != nil {
-			return nil
-		}
-		if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
-			if seen[st.Ino] {
-				return nil
-			}
-			seen[st.Ino] = true
-		}
-		if fi.Mode().IsRegular() {
-			n += fi.Size()
-		}
-		return nil
-	})
-	return n
 }
 
 // Exists reports whether ref names a container.

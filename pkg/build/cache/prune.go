@@ -15,6 +15,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/rmtree"
+	"github.com/proa-containers/proa/pkg/treesize"
 )
 
 // PruneStore is what Prune needs of the store.
@@ -196,7 +197,7 @@ func pruneMounts(dir string, before time.Time, out *Pruned) error {
 		}
 		path := filepath.Join(mounts, e.Name())
 		if e.IsDir() {
-			out.Size += treeSize(path)
+			out.Size += treesize.Of(path)
 			out.IDs = append(out.IDs, e.Name())
 		}
 		if err := rmtree.Remove(path); err != nil {
@@ -204,18 +205,4 @@ func pruneMounts(dir string, before time.Time, out *Pruned) error {
 		}
 	}
 	return err
-}
-
-// treeSize adds up the sizes of the files; what cannot be read counts nothing.
-func treeSize(dir string) (size int64) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return nil
-		}
-		if fi, err := e.Info(); err == nil {
-			size += fi.Size()
-		}
-		return nil
-	})
-	return size
 }
