@@ -3,6 +3,7 @@
 package dirs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ var (
 // directory must not pass for two places. The notice says that it was closed.
 func ensurePrivate(p string, uid int, own []string) (real, notice string, err error) {
 	if err := os.MkdirAll(p, 0o700); err != nil {
-		return "", "", &errs.Error{Op: "create directory", Kind: errs.Denied, Object: p, Err: err}
+		return "", "", notMade(p, err)
 	}
 	fi, err := os.Lstat(p)
 	if err != nil {
@@ -48,6 +49,20 @@ func ensurePrivate(p string, uid int, own []string) (real, notice string, err er
 	}
 	notice, err = closeOthers(real, uid, own)
 	return real, notice, err
+}
+
+// notMade says why p could not be made. Of a link that leads nowhere the kernel only says
+// that the file exists.
+func notMade(p string, err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		if to, lerr := os.Readlink(at.Path); lerr == nil {
+			return errs.WithHint(errs.New(errs.NotFound, "cannot create directory %q: %s is a symbolic link, and there is no directory %s", p, at.Path, to),
+				"make that directory (or mount what holds it), or set PROA_DATA_DIR and PROA_RUN_DIR to directories of your own")
+		}
+	}
+	return errs.WithHint(&errs.Error{Op: "create directory", Kind: errs.Denied, Object: p, Err: err},
+		"set PROA_DATA_DIR and PROA_RUN_DIR to directories of your own")
 }
 
 // closeOthers closes the directory p, which is no link.
