@@ -36,8 +36,10 @@ func (e *Engine) resolveMounts(_ context.Context, d *draft) error {
 		list = append(list, m)
 	}
 	for _, v := range d.body.Image.Volumes {
-		if !targets[path.Clean(v)] {
-			list = append(list, spec.Mount{Type: spec.MountVolume, Target: v})
+		// A relative one, as the slip VOLUME [/data] makes, is meant from the root.
+		if t := path.Join("/", v); !targets[t] {
+			targets[t] = true
+			list = append(list, spec.Mount{Type: spec.MountVolume, Target: t})
 		}
 	}
 	for i := range list {

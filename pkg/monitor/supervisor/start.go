@@ -129,7 +129,8 @@ func (s *supervisor) mount() error {
 	if err != nil {
 		return err
 	}
-	if err := volume.Prepare(s.rootFD, s.cfg.Volumes, id.UID, id.GID); err != nil {
+	uid, gid := id.Seen(s.cfg.Container)
+	if err := volume.Prepare(s.rootFD, s.cfg.Volumes, uid, gid); err != nil {
 		return err
 	}
 	if err := inroot.EnsureDir(s.finder(), s.cfg.Process.Dir); err != nil {

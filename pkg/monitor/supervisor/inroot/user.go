@@ -79,6 +79,21 @@ func (id Identity) CheckMapped(c *configs.Config) error {
 	return nil
 }
 
+// Seen are the ids with which files of the user are seen here, outside of a user
+// namespace of the container's own.
+func (id Identity) Seen(c *configs.Config) (uid, gid int) {
+	return outside(c.UIDMappings, id.UID), outside(c.GIDMappings, id.GID)
+}
+
+func outside(maps []configs.IDMap, id int) int {
+	for _, m := range maps {
+		if n := int64(id) - m.ContainerID; n >= 0 && n < m.Size {
+			return int(m.HostID + n)
+		}
+	}
+	return id
+}
+
 func contains(maps []configs.IDMap, id int64) bool {
 	for _, m := range maps {
 		if id >= m.ContainerID && id < m.ContainerID+m.Size {

@@ -8,21 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// chownTree changes the owner of everything below path.
+// chownTree changes the owner of path and everything below, unless path has that
+// owner already: as with podman, the owners of single files are the user's business
+// from then on, and a start does not read a large volume again. The directory itself
+// comes last: a change that was interrupted is made again.
 func chownTree(path string, uid, gid int) error {
 	dir, err := openat(unix.AT_FDCWD, path, dirFlags, 0)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return err
+	}
+	if int(st.Uid) == uid && int(st.Gid) == gid {
+		return nil
+	}
 	return chownDir(dir, uid, gid)
 }
 
 func chownDir(dir *os.File, uid, gid int) error {
 	d := int(dir.Fd())
-	if err := unix.Fchown(d, uid, gid); err != nil {
-		return err
-	}
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return err
@@ -48,5 +55,5 @@ func chownDir(dir *os.File, uid, gid int) error {
 			return err
 		}
 	}
-	return nil
+	return unix.Fchown(d, uid, gid)
 }
