@@ -7,7 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
 	"path"
+	"slices"
 	"strings"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -328,14 +330,14 @@ func (r *diffRequest) changes(images *storage.Store) ([]pack.Change, error) {
 	return list, errs.Wrap(err, "read the changes in", r.Upper)
 }
 
-// given are the paths that a container's start makes where the image has none,
-// to mount something on them.
+// given are the paths that a container's start makes where the image has none:
+// marks, and places to mount something on.
 func given(p string) bool {
 	switch p {
-	case "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/run/.containerenv", "/proc", "/sys", "/dev", "/etc/mtab":
+	case "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/proc", "/sys", "/dev":
 		return true
 	}
-	return strings.HasPrefix(p, "/dev/") || strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/")
+	return slices.Contains(spec.Markers, p) || strings.HasPrefix(p, "/dev/") || strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/")
 }
 
 // ownChanges leaves out what is given, and the directories that changed only
@@ -383,6 +385,20 @@ func startMade(list []Change) map[string]bool {
 	return made
 }
 
+// ownMarkers are the markers that are new in a container's layer.
+func ownMarkers(upper string) map[string]bool {
+	skip := map[string]bool{}
+	for _, p := range spec.Markers {
+		if upper == "" {
+			break
+		}
+		if _, err := os.Lstat(upper + p); err == nil {
+			skip[strings.TrimPrefix(p, "/")] = true
+		}
+	}
+	return skip
+}
+
 // Export writes a container's file system, without its volumes, as a tar
 // archive. The container may be running.
 func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) error {
@@ -409,7 +425,7 @@ func opExport(_ context.Context, c *insideCall) (_ any, err error) {
 		}
 	}()
 	w := bufio.NewWriterSize(c.stdout, 256<<10)
-	if err := pack.Tar(w, dir, pack.Options{}); err != nil {
+	if err := pack.Tar(w, dir, pack.Options{Skip: ownMarkers(r.Upper)}); err != nil {
 		return nil, err
 	}
 	return nil, w.Flush()

@@ -5,6 +5,7 @@ package libpod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/pkg/version"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage/rootmount"
 )
@@ -204,8 +206,12 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	}
 	run := e.dirs.ContainerRun(id)
 	files := generatedFiles(filepath.Join(e.dirs.Data, "files"), &b.Spec)
+	if ocispec.NeedsContainerEnv(b.Spec.Security.Privileged, mounts) {
+		files.ContainerEnv = filepath.Join(files.Dir, "containerenv")
+		files.ContainerEnvText = containerEnv(id, b, host.Rootless)
+	}
 	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: l.join.Join, AutoStart: autoStart(&b.Spec),
-		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf}})
+		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf, ContainerEnv: files.ContainerEnv}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -223,6 +229,20 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,
 		Process: monitor.Process(out.Process), Network: plan, Volumes: fill, Files: files}
 	return out, cfg, nil
+}
+
+// containerEnv is what a privileged container finds in /run/.containerenv, in
+// podman's form: tools that make development environments look their container up
+// in it.
+func containerEnv(id string, b *state.Body, rootless bool) string {
+	if !b.Spec.Security.Privileged {
+		return ""
+	}
+	n := 0
+	if rootless {
+		n = 1
+	}
+	return fmt.Sprintf("engine=%q\nname=%q\nid=%q\nimage=%q\nrootless=%d\n", "proa-"+version.Version, b.Spec.Name, id, b.Spec.Image, n)
 }
 
 // generatedFiles are those that the monitor mounts over the image's. dir is one

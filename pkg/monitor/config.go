@@ -89,13 +89,16 @@ type VolumeMount struct {
 type Files struct {
 	// Dir is where the monitor mounts a small file system of its own for the
 	// files, and on that the parts of volumes; empty: their directories are there.
-	Dir        string           `json:"dir,omitempty"`
-	Hostname   string           `json:"hostname,omitempty"`   // path of the generated /etc/hostname
-	Hosts      string           `json:"hosts,omitempty"`      // path of the generated /etc/hosts
-	ResolvConf string           `json:"resolvConf,omitempty"` // path of the generated /etc/resolv.conf
-	Host       string           `json:"host,omitempty"`       // the host name to write
-	Domain     string           `json:"domain,omitempty"`
-	ExtraHosts []spec.HostEntry `json:"extraHosts,omitempty"`
+	Dir        string `json:"dir,omitempty"`
+	Hostname   string `json:"hostname,omitempty"`   // path of the generated /etc/hostname
+	Hosts      string `json:"hosts,omitempty"`      // path of the generated /etc/hosts
+	ResolvConf string `json:"resolvConf,omitempty"` // path of the generated /etc/resolv.conf
+	// ContainerEnv is the path of the generated /run/.containerenv, and what is in it.
+	ContainerEnv     string           `json:"containerEnv,omitempty"`
+	ContainerEnvText string           `json:"containerEnvText,omitempty"`
+	Host             string           `json:"host,omitempty"` // the host name to write
+	Domain           string           `json:"domain,omitempty"`
+	ExtraHosts       []spec.HostEntry `json:"extraHosts,omitempty"`
 }
 
 // State is what a live monitor is doing.

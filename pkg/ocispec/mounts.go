@@ -170,6 +170,7 @@ func (b *builder) fileMounts() []*configs.Mount {
 	var ms []*configs.Mount
 	for _, f := range []struct{ source, target string }{
 		{b.in.Files.ResolvConf, "/etc/resolv.conf"}, {b.in.Files.Hostname, "/etc/hostname"}, {b.in.Files.Hosts, "/etc/hosts"},
+		{b.in.Files.ContainerEnv, containerEnv},
 	} {
 		if f.source == "" || b.userMount(f.target) {
 			continue
@@ -181,6 +182,28 @@ func (b *builder) fileMounts() []*configs.Mount {
 		ms = append(ms, m)
 	}
 	return ms
+}
+
+// containerEnv is the file by which podman's containers are known.
+const containerEnv = "/run/.containerenv"
+
+// NeedsContainerEnv says that /run/.containerenv has to be mounted: in a privileged
+// container it says whose it is, as with podman, and a tmpfs on /run hides the empty
+// one that others find in their root.
+func NeedsContainerEnv(privileged bool, mounts []spec.Mount) bool {
+	need := privileged
+	for _, m := range mounts {
+		switch cleanPath(m.Target) {
+		case "/run":
+			if m.Type != spec.MountTmpfs {
+				return false // a file would appear in a directory of the user's
+			}
+			need = true
+		case containerEnv:
+			return false
+		}
+	}
+	return need
 }
 
 func (b *builder) userMountConfig(m spec.Mount) (*configs.Mount, error) {

@@ -38,6 +38,9 @@ type Input struct {
 // Files are paths on the host of generated files.
 type Files struct {
 	Hostname, Hosts, ResolvConf string
+	// ContainerEnv is /run/.containerenv where an empty file in the root is not
+	// enough: see NeedsContainerEnv.
+	ContainerEnv string
 }
 
 // Join holds the namespaces of other containers.

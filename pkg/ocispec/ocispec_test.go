@@ -201,7 +201,7 @@ func TestEnv(t *testing.T) {
 		{user: []string{"A=", "B=x=y"}, want: "PATH=" + DefaultPath + " HOSTNAME=h A= B=x=y"},
 	} {
 		got := Env(&spec.Process{Env: c.user, UnsetEnv: c.unset, TTY: c.tty}, &spec.ImageConfig{Env: c.image}, "h")
-		if strings.Join(got, " ") != c.want {
+		if strings.Join(got, " ") != strings.Replace(c.want, "HOSTNAME=", Marker+" HOSTNAME=", 1) {
 			t.Errorf("image %q user %q: got %q, want %q", c.image, c.user, got, c.want)
 		}
 	}

@@ -82,12 +82,16 @@ func Args(p *spec.Process, img *spec.ImageConfig) ([]string, error) {
 	return args, nil
 }
 
-// Env merges the environment: Docker's own variables, then the image's, then
+// Marker tells a program that it runs in a container, as podman's "container=podman"
+// does: systemd and scripts look for it.
+const Marker = "container=proa"
+
+// Env merges the environment: Docker's own variables and Marker, then the image's, then
 // the user's; a later value replaces an earlier one in its place. HOME is set
 // by the monitor, which knows the user's entry in /etc/passwd.
 func Env(p *spec.Process, img *spec.ImageConfig, hostname string) []string {
-	env := make([]string, 0, 3+len(img.Env)+len(p.Env))
-	env = append(env, "PATH="+DefaultPath)
+	env := make([]string, 0, 4+len(img.Env)+len(p.Env))
+	env = append(env, "PATH="+DefaultPath, Marker)
 	if hostname != "" {
 		env = append(env, "HOSTNAME="+hostname)
 	}

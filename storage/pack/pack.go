@@ -23,6 +23,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/rmtree"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // Options say how an archive is made.
@@ -43,8 +44,8 @@ type Options struct {
 	// Root adds an entry "./" for the directory itself: its mode or owner is
 	// part of the change.
 	Root bool
-	// Skip are paths ("etc/hosts") that are left out where they are directories
-	// or empty files.
+	// Skip are paths ("etc/hosts") that are left out where they are directories,
+	// empty files, or the link that a container's start makes.
 	Skip map[string]bool
 }
 
@@ -165,6 +166,20 @@ func (p *packer) remove(fd int, name string) error {
 	return err
 }
 
+// bare says that an entry of Skip is as a container's start makes it.
+func (p *packer) bare(dir int, base, name string, st *unix.Stat_t) bool {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return true
+	case unix.S_IFREG:
+		return st.Size == 0
+	case unix.S_IFLNK:
+		target, err := readlink(dir, base)
+		return err == nil && "/"+name == spec.MtabPath && target == spec.MtabTarget
+	}
+	return false
+}
+
 // entry packs one entry of a directory; gone says that it cleaned it away, or
 // made it another one.
 func (p *packer) entry(dir int, base, name string) (gone bool, err error) {
@@ -176,7 +191,7 @@ func (p *packer) entry(dir int, base, name string) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if p.o.Skip[name] && (st.Mode&unix.S_IFMT == unix.S_IFDIR || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == 0) {
+	if p.o.Skip[name] && p.bare(dir, base, name, &st) {
 		return false, nil
 	}
 	if m, hidden := overlay.MarkOf(base, &st, p.o.Fuse); m == overlay.Whiteout {

@@ -16,8 +16,8 @@ import (
 )
 
 // stubTargets are made in every container's root by its start: the runtime's
-// mount points. They belong into no layer.
-var stubTargets = []string{"/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv"}
+// mount points and the marks of a container. They belong into no layer.
+var stubTargets = append([]string{"/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}, spec.Markers...)
 
 // missingTargets are the mount points, and their parents, that the image does
 // not have: the deepest first.
@@ -46,8 +46,8 @@ func missingTargets(sc engine.Scratch, mounts []spec.Mount) ([]string, error) {
 	return missing, errors.Join(r.Close(), sc.Unmount())
 }
 
-// removeStubs removes what is still an empty file or directory: anything else
-// was made by the command itself.
+// removeStubs removes what is still an empty file or directory, or the link that
+// a start makes: anything else was made by the command itself.
 func removeStubs(upper string, stubs []string) error {
 	r, err := files.OpenRoot(upper)
 	if err != nil {
@@ -61,6 +61,9 @@ func removeStubs(upper string, stubs []string) error {
 		dir, base := files.SplitDest(p)
 		parent, err := r.ResolveDir(dir)
 		if err != nil {
+			continue
+		}
+		if target, err := os.Readlink(filepath.Join(parent, base)); err == nil && (p != spec.MtabPath || target != spec.MtabTarget) {
 			continue
 		}
 		_ = os.Remove(filepath.Join(parent, base)) // fails, rightly, on a directory that has something in it

@@ -27,7 +27,7 @@ func createFiles(f monitor.Files, mode spec.NetworkMode) error {
 			return err
 		}
 	}
-	for _, p := range []string{f.Hostname, f.Hosts, f.ResolvConf} {
+	for _, p := range []string{f.Hostname, f.Hosts, f.ResolvConf, f.ContainerEnv} {
 		if p == "" {
 			continue
 		}
@@ -73,13 +73,18 @@ func mountFiles(f monitor.Files, mode spec.NetworkMode) error {
 // fillFiles writes what the container's addresses decide.
 func fillFiles(f monitor.Files, plan spec.NetworkPlan, at spec.Attachment) error {
 	// The last run may have left no room.
-	for _, p := range []string{f.Hostname, f.Hosts, f.ResolvConf} {
+	for _, p := range []string{f.Hostname, f.Hosts, f.ResolvConf, f.ContainerEnv} {
 		if p != "" {
 			_ = os.Truncate(p, 0)
 		}
 	}
 	if f.Hostname != "" {
 		if err := writeInPlace(f.Hostname, []byte(f.Host+"\n")); err != nil {
+			return err
+		}
+	}
+	if f.ContainerEnv != "" {
+		if err := writeInPlace(f.ContainerEnv, []byte(f.ContainerEnvText)); err != nil {
 			return err
 		}
 	}

@@ -129,6 +129,8 @@ func (s *supervisor) mount() error {
 	if err != nil {
 		return err
 	}
+	zero, zerog := inroot.Identity{}.Seen(s.cfg.Container)
+	inroot.Mark(s.rootFD, zero, zerog)
 	uid, gid := id.Seen(s.cfg.Container)
 	if err := volume.Prepare(s.rootFD, s.cfg.Volumes, uid, gid); err != nil {
 		return err
