@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -228,7 +231,31 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	}
 	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,
 		Process: monitor.Process(out.Process), Network: plan, Volumes: fill, Files: files}
+	if out.Kept {
+		cfg.Account = account(out, mounts)
+	}
 	return out, cfg, nil
+}
+
+// account is the user's own in a container that has the user's id. Its home is the
+// user's where that is mounted, else, as with podman, the working directory.
+func account(out *ocispec.Output, mounts []spec.Mount) *monitor.Account {
+	a := &monitor.Account{UID: out.KeptUID, GID: out.KeptGID, Home: out.Process.Dir}
+	u, err := user.LookupId(strconv.Itoa(userns.UserID()))
+	if err != nil {
+		return a
+	}
+	a.Name, a.Comment = u.Username, u.Name
+	if strings.ContainsAny(a.Comment, ":\n") {
+		a.Comment = ""
+	}
+	if g, err := user.LookupGroupId(u.Gid); err == nil {
+		a.Group = g.Name
+	}
+	if u.HomeDir != "" && slices.ContainsFunc(mounts, func(m spec.Mount) bool { return path.Clean(m.Target) == path.Clean(u.HomeDir) }) {
+		a.Home = u.HomeDir
+	}
+	return a
 }
 
 // containerEnv is what a privileged container finds in /run/.containerenv, in

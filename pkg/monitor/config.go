@@ -26,15 +26,18 @@ type Config struct {
 	// Container is the complete libcontainer configuration but for what only
 	// the monitor knows: the path of the mounted root and of the network
 	// namespace.
-	Container *configs.Config   `json:"container"`
-	Process   Process           `json:"process"`
-	Network   spec.NetworkPlan  `json:"network"`
-	Volumes   []VolumeMount     `json:"volumes,omitempty"`
-	Files     Files             `json:"files"`
-	Logging   spec.Logging      `json:"logging"`
-	LogPath   string            `json:"logPath,omitempty"`
-	LogTag    map[string]string `json:"logTag,omitempty"` // image name, id, labels: what drivers print
-	Restart   spec.Restart      `json:"restart"`
+	Container *configs.Config  `json:"container"`
+	Process   Process          `json:"process"`
+	Network   spec.NetworkPlan `json:"network"`
+	Volumes   []VolumeMount    `json:"volumes,omitempty"`
+	Files     Files            `json:"files"`
+	// Account is the user's own in the container's passwd and group files, where
+	// the container has the user's id; nil: none is added.
+	Account *Account          `json:"account,omitempty"`
+	Logging spec.Logging      `json:"logging"`
+	LogPath string            `json:"logPath,omitempty"`
+	LogTag  map[string]string `json:"logTag,omitempty"` // image name, id, labels: what drivers print
+	Restart spec.Restart      `json:"restart"`
 	// RestartCount is the number of restarts so far.
 	RestartCount int `json:"restartCount,omitempty"`
 	// Run is the number of this start, which status and exit file repeat.
@@ -67,6 +70,16 @@ type Process struct {
 	Rows, Cols     uint16   `json:",omitempty"`
 	OpenStdin      bool     `json:"openStdin,omitempty"`
 	StdinOnce      bool     `json:"stdinOnce,omitempty"`
+}
+
+// Account is a line in passwd and one in group.
+type Account struct {
+	Name    string `json:"name"`
+	Group   string `json:"group"`
+	Comment string `json:"comment,omitempty"`
+	Home    string `json:"home"`
+	UID     int    `json:"uid"`
+	GID     int    `json:"gid"`
 }
 
 // VolumeMount is a volume, or a part of one, that the monitor prepares before

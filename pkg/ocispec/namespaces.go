@@ -149,6 +149,7 @@ func (b *builder) mappings(mode string) (uids, gids []configs.IDMap, err error) 
 		if err != nil {
 			return nil, nil, err
 		}
+		b.out.Kept, b.out.KeptUID, b.out.KeptGID = true, int(uid), int(gid)
 		return keepIDMap(uid, nu), keepIDMap(gid, ng), nil
 	case "nomap":
 		return []configs.IDMap{{ContainerID: 0, HostID: 1, Size: nu - 1}}, []configs.IDMap{{ContainerID: 0, HostID: 1, Size: ng - 1}}, nil

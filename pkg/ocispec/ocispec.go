@@ -60,8 +60,12 @@ type Output struct {
 	StopSignal string // canonical: SIGTERM, SIGRTMIN+3
 	// HostPID says that --pid=host was asked for: the process must not be put
 	// into a pid namespace of the monitor's own.
-	HostPID  bool
-	Warnings []string
+	HostPID bool
+	// KeptUID and KeptGID are the user's own ids in the container, where Kept says
+	// that it has them: --userns keep-id.
+	Kept             bool
+	KeptUID, KeptGID int
+	Warnings         []string
 }
 
 // Process has the fields of monitor.Process, to which it converts.

@@ -20,8 +20,8 @@ import (
 // known. They are therefore written in place, never replaced: a new inode
 // would not be seen there.
 
-// createFiles makes the files, empty, for the mounts.
-func createFiles(f monitor.Files, mode spec.NetworkMode) error {
+// createFiles makes the files, empty, for the mounts. They belong to uid and gid.
+func createFiles(f monitor.Files, mode spec.NetworkMode, uid, gid int) error {
 	if f.Dir != "" {
 		if err := mountFiles(f, mode); err != nil {
 			return err
@@ -36,6 +36,12 @@ func createFiles(f monitor.Files, mode spec.NetworkMode) error {
 		}
 		if err := writeInPlace(p, nil); err != nil {
 			return err
+		}
+		if uid == 0 && gid == 0 {
+			continue
+		}
+		if err := os.Lchown(p, uid, gid); err != nil {
+			return errs.Wrap(err, "change the owner of", p)
 		}
 	}
 	return nil

@@ -106,7 +106,8 @@ func (s *supervisor) openHub() error {
 // mount makes the root file system and everything in it that has to be there
 // before the container is created.
 func (s *supervisor) mount() error {
-	if err := createFiles(s.cfg.Files, s.cfg.Network.Mode); err != nil {
+	zeroUID, zeroGID := inroot.Identity{}.Seen(s.cfg.Container) // the container's root
+	if err := createFiles(s.cfg.Files, s.cfg.Network.Mode, zeroUID, zeroGID); err != nil {
 		return err
 	}
 	target, err := mountPoint(s.cfg), error(nil)
@@ -125,12 +126,16 @@ func (s *supervisor) mount() error {
 	if s.rootFD, err = inroot.OpenRoot(s.root.path); err != nil {
 		return errs.Wrap(err, "open the root file system", s.root.path)
 	}
+	inroot.Mark(s.rootFD, zeroUID, zeroGID)
+	if s.cfg.Account != nil {
+		if err := inroot.AddAccount(s.rootFD, s.cfg.Account); err != nil {
+			return err
+		}
+	}
 	id, err := inroot.ResolveUser(s.rootFD, s.cfg.Process.User, s.cfg.Process.AdditionalGIDs)
 	if err != nil {
 		return err
 	}
-	zero, zerog := inroot.Identity{}.Seen(s.cfg.Container)
-	inroot.Mark(s.rootFD, zero, zerog)
 	uid, gid := id.Seen(s.cfg.Container)
 	if err := volume.Prepare(s.rootFD, s.cfg.Volumes, uid, gid); err != nil {
 		return err
