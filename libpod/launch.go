@@ -231,6 +231,7 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	}
 	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,
 		Process: monitor.Process(out.Process), Network: plan, Volumes: fill, Files: files}
+	cfg.Localtime = b.Spec.Process.Localtime
 	if out.Kept {
 		cfg.Account = account(out, mounts)
 	}

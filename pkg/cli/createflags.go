@@ -109,7 +109,7 @@ func (c *createFlags) registerProcess(f *flagSet) {
 	f.boolean(&p.envHost, "env-host", "", "Pass on the whole environment of the caller")
 	f.boolean(&p.httpProxy, "http-proxy", "", "Pass on the proxy variables of the caller")
 	f.texts(&p.UnsetEnv, "unsetenv", "", "Unset an environment variable of the image")
-	f.text(&p.tz, "tz", "", `Set the time zone through TZ, "local" being the caller's`)
+	f.text(&p.tz, "tz", "", `Set the time zone: the host's file of it becomes /etc/localtime, "local" being the host's own`)
 	f.text(&p.Dir, "workdir", "w", "Working directory inside the container")
 	parsed(f, &p.User, "user", "u", "string", "Username or UID (format: <name|uid>[:<group|gid>])", spec.ParseUser)
 	f.texts(&p.GroupAdd, "group-add", "", "Add additional groups to join")

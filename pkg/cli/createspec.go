@@ -5,6 +5,8 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -82,6 +84,9 @@ func (c *createFlags) fillProcess(a *app, s *spec.Container, args []string) erro
 		return err
 	}
 	p.Env = env
+	if p.Localtime, err = zoneFile(f.tz); err != nil {
+		return err
+	}
 	if p.Attach, err = spec.ParseAttach(f.attach); err != nil {
 		return err
 	}
@@ -105,11 +110,7 @@ func (f *processFlags) environment(a *app) ([]string, error) {
 		env = append(env, os.Environ()...)
 	}
 	if f.tz != "" {
-		tz := f.tz
-		if tz == "local" {
-			tz = localZone(a)
-		}
-		env = append(env, "TZ="+tz)
+		env = append(env, "TZ") // the image's would win over /etc/localtime
 	}
 	for _, name := range f.envFiles {
 		b, err := a.readFile(name)
@@ -126,17 +127,26 @@ func (f *processFlags) environment(a *app) ([]string, error) {
 	return spec.JoinEnv(env, e), err
 }
 
-// localZone is the name of the host's time zone.
-func localZone(a *app) string {
-	if tz, ok := a.std.Lookup("TZ"); ok && tz != "" {
-		return tz
-	}
-	if link, err := os.Readlink("/etc/localtime"); err == nil {
-		if _, zone, ok := strings.Cut(link, "zoneinfo/"); ok {
-			return zone
+// zoneFile is the host's file of a time zone.
+func zoneFile(zone string) (string, error) {
+	p := "/etc/localtime"
+	switch {
+	case zone == "":
+		return "", nil
+	case zone == "local":
+		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			return "", nil // that is UTC, here and there
 		}
+	case !filepath.IsLocal(zone):
+		return "", errs.WithHint(errs.New(errs.Invalid, "invalid time zone %q", zone), "name one as Europe/Berlin, or local for the host's")
+	default:
+		p = filepath.Join("/usr/share/zoneinfo", zone)
 	}
-	return "UTC"
+	if st, err := os.Stat(p); err != nil || !st.Mode().IsRegular() {
+		return "", errs.WithHint(errs.New(errs.Invalid, "unknown time zone %q: the host has no file %s", zone, p),
+			"see ls /usr/share/zoneinfo (package tzdata), or leave it to the image's files with -e TZ=%s", zone)
+	}
+	return p, nil
 }
 
 // parseEntrypoint takes one program, or a JSON array; "" removes the image's.

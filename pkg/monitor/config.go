@@ -31,6 +31,8 @@ type Config struct {
 	Network   spec.NetworkPlan `json:"network"`
 	Volumes   []VolumeMount    `json:"volumes,omitempty"`
 	Files     Files            `json:"files"`
+	// Localtime is a file of the host that becomes the container's /etc/localtime.
+	Localtime string `json:"localtime,omitempty"`
 	// Account is the user's own in the container's passwd and group files, where
 	// the container has the user's id; nil: none is added.
 	Account *Account          `json:"account,omitempty"`

@@ -43,6 +43,7 @@ type Process struct {
 	Args       []string  `json:"args,omitempty"`       // replaces CMD where not empty
 	Env        []string  `json:"env,omitempty"`        // KEY=VALUE, resolved by the front end
 	UnsetEnv   []string  `json:"unsetEnv,omitempty"`
+	Localtime  string    `json:"localtime,omitempty"` // the host's file that becomes /etc/localtime
 	Dir        string    `json:"dir,omitempty"`
 	User       string    `json:"user,omitempty"` // name|uid[:group|gid]
 	GroupAdd   []string  `json:"groupAdd,omitempty"`

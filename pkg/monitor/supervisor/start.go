@@ -132,6 +132,11 @@ func (s *supervisor) mount() error {
 			return err
 		}
 	}
+	if s.cfg.Localtime != "" {
+		if err := inroot.SetLocaltime(s.rootFD, s.cfg.Localtime, zeroUID, zeroGID); err != nil {
+			return err
+		}
+	}
 	id, err := inroot.ResolveUser(s.rootFD, s.cfg.Process.User, s.cfg.Process.AdditionalGIDs)
 	if err != nil {
 		return err
