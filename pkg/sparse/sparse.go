@@ -2,7 +2,8 @@
 
 // Package sparse writes files without the long runs of zeros that an archive spells out:
 // no writer of archives here can describe a hole, so a disk image or a database that has
-// some would come back with all of them as blocks on the disk.
+// some would come back with all of them as blocks on the disk. It also copies files
+// with the holes that they have.
 package sparse
 
 import (

@@ -4,13 +4,13 @@ package volume
 
 import (
 	"errors"
-	"io"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/overlay"
+	"github.com/proa-containers/proa/pkg/sparse"
 )
 
 // treeCopy copies a tree, one directory descriptor at a time, to a place that
@@ -20,6 +20,7 @@ type treeCopy struct {
 	// The first name of files with several, below base. Such a path is safe
 	// only because nobody else can change the copy.
 	links map[[2]uint64]string // by device and inode
+	data  sparse.Copier
 }
 
 func (c *treeCopy) entries(src, dst *os.File, names []string, rel string) error {
@@ -49,7 +50,7 @@ func (c *treeCopy) entry(src, dst *os.File, name, rel string) error {
 	case unix.S_IFDIR:
 		return c.subdir(s, d, name, rel, &st)
 	case unix.S_IFREG:
-		return copyFile(s, d, name, &st)
+		return c.file(s, d, name, &st)
 	case unix.S_IFLNK:
 		return copyLink(s, d, name, &st)
 	case unix.S_IFIFO:
@@ -86,7 +87,7 @@ func (c *treeCopy) subdir(s, d int, name, rel string, st *unix.Stat_t) error {
 	return setMeta(int(from.Fd()), int(to.Fd()), st)
 }
 
-func copyFile(s, d int, name string, st *unix.Stat_t) error {
+func (c *treeCopy) file(s, d int, name string, st *unix.Stat_t) error {
 	from, err := openat(s, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func copyFile(s, d int, name string, st *unix.Stat_t) error {
 		return err
 	}
 	defer to.Close()
-	if _, err := io.Copy(to, from); err != nil {
+	if err := c.data.Content(int(to.Fd()), int(from.Fd()), st); err != nil {
 		return err
 	}
 	return setMeta(int(from.Fd()), int(to.Fd()), st)
