@@ -254,6 +254,7 @@ func (s *stage) loadBase(ctx context.Context, ref StepRef) error {
 		s.image = dockerspec.DockerOCIImage{Image: v1.Image{Platform: v1.Platform{OS: os, Architecture: arch, Variant: variant}}}
 		s.image.RootFS.Type = "layers"
 		s.image.Config.Env = []string{defaultPath}
+		s.image.Config.WorkingDir = "/"
 		s.key = cache.NewKey("scratch", os, arch, variant).Sum()
 		s.inherit()
 		if !files {

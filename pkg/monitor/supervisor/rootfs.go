@@ -87,6 +87,12 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 			return nil, errs.Wrap(err, "create directory", p)
 		}
 	}
+	if len(r.Lowers) == 0 { // of an image or a stage from scratch
+		if err := mountNothing(target); err != nil {
+			return nil, err
+		}
+		r.Lowers = []string{target}
+	}
 	fs := &rootfs{path: target}
 	var err error
 	if r.Driver == "overlay" {
@@ -98,6 +104,13 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 		return nil, errs.Wrap(err, "mount the root file system at", target)
 	}
 	return fs, nil
+}
+
+// mountNothing mounts an empty directory at target. The root file system is mounted of it,
+// and over it: an overlay wants a lower directory.
+func mountNothing(target string) error {
+	err := unix.Mount("tmpfs", target, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "size=4k,mode=755")
+	return errs.Wrap(err, "mount an empty directory at", target)
 }
 
 // layersOf is what the root file system is mounted of.
