@@ -55,10 +55,14 @@ func parseGitRef(arg string) (g gitRef, err error) {
 		}
 		switch key {
 		case "ref", "branch", "tag":
-			if g.ref != "" {
+			if strings.HasPrefix(v[0], "-") {
+				return g, bad("it looks like an option")
+			}
+			name := refName(key, v[0])
+			if g.ref != "" && g.ref != name {
 				return g, bad("it names two commits")
 			}
-			g.ref = v[0]
+			g.ref = name
 		case "subdir":
 			g.sub = v[0]
 		case "checksum", "commit":
@@ -75,6 +79,12 @@ func parseGitRef(arg string) (g gitRef, err error) {
 		return g, bad("it looks like an option")
 	}
 	return g, nil
+}
+
+// refName is the full name of a branch or a tag; a ref is what the user calls it.
+func refName(kind, name string) string {
+	prefix := map[string]string{"branch": "refs/heads/", "tag": "refs/tags/"}[kind]
+	return prefix + strings.TrimPrefix(name, prefix)
 }
 
 // CloneOptions say how a repository is fetched.
@@ -185,12 +195,18 @@ func isRepository(kv string) bool {
 	return false
 }
 
-func (g *gitClone) checkout(ref gitRef) error {
-	if _, err := g.git("init", "-q"); err != nil {
+// init makes an empty repository; format is that of its hashes.
+func (g *gitClone) init(repo, format string) error {
+	if _, err := g.git("init", "-q", "--object-format="+format); err != nil {
 		return err
 	}
 	// What the address of a submodule may be relative to.
-	if _, err := g.git("config", "remote.origin.url", ref.repo); err != nil {
+	_, err := g.git("config", "remote.origin.url", repo)
+	return err
+}
+
+func (g *gitClone) checkout(ref gitRef) error {
+	if err := g.init(ref.repo, "sha1"); err != nil {
 		return err
 	}
 	want, err := g.fetch(ref)
@@ -210,8 +226,15 @@ func (g *gitClone) checkout(ref gitRef) error {
 	if ref.noSubs {
 		return nil
 	}
-	_, err = g.git("submodule", "update", "-q", "--init", "--recursive", "--depth=1")
-	return err
+	submodules := []string{"submodule", "update", "-q", "--init", "--recursive"}
+	_, first := g.git(append(submodules, "--depth=1")...)
+	if first == nil {
+		return nil
+	}
+	if _, err := g.git(submodules...); err != nil { // see fetch
+		return first
+	}
+	return nil
 }
 
 // fetch gets the commit and returns the name that it has here now. One commit
@@ -225,17 +248,35 @@ func (g *gitClone) fetch(ref gitRef) (string, error) {
 			name = ref.checksum
 		}
 	}
-	_, first := g.git("fetch", "-q", "--depth=1", "--", ref.repo, name)
+	one := func() error {
+		_, err := g.git("fetch", "-q", "--depth=1", "--", ref.repo, name)
+		return err
+	}
+	first := one()
+	if first != nil && g.hasLongHashes(ref.repo) {
+		if err := errors.Join(os.RemoveAll(filepath.Join(g.dir, ".git")), g.init(ref.repo, "sha256")); err != nil {
+			return "", err
+		}
+		first = one()
+	}
 	if first == nil {
 		return "FETCH_HEAD", nil
 	}
 	if _, err := g.git("fetch", "-q", "--", ref.repo, "+HEAD:refs/remote/HEAD", "+refs/heads/*:refs/remote/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
 		return "", first
 	}
-	for _, candidate := range []string{"refs/remote/" + name, "refs/remote/heads/" + name, "refs/tags/" + name, name} {
+	for _, candidate := range []string{"refs/remote/" + strings.TrimPrefix(name, "refs/"), "refs/remote/heads/" + name, "refs/tags/" + name, name} {
 		if _, err := g.git("rev-parse", "-q", "--verify", candidate+"^{commit}"); err == nil {
 			return candidate, nil
 		}
 	}
 	return "", first
+}
+
+// hasLongHashes says whether a repository has hashes of 256 bits. One of the usual kind
+// cannot fetch from it.
+func (g *gitClone) hasLongHashes(repo string) bool {
+	out, err := g.git("ls-remote", "-q", "--", repo, "HEAD")
+	hash, _, _ := strings.Cut(out, "\t")
+	return err == nil && len(hash) == 64
 }
