@@ -3,6 +3,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -99,6 +100,10 @@ func (s *stage) runMounts(ctx context.Context, key cache.Key, given []*instructi
 				}
 				return from.Get(ctx)
 			})
+			out[i].Base = func(ctx context.Context) (string, error) {
+				from, err := s.b.sourceTree(ctx, m.From, s.plan)
+				return cmp.Or(from.id, "files:"+m.From), err
+			}
 		}
 	}
 	return out, nil
@@ -153,19 +158,29 @@ func (s *stage) runEnv() []string {
 			env = env.With(name, v)
 		}
 	}
-	for _, kv := range s.args {
+	for _, kv := range s.seenArgs() {
 		name, v, _ := strings.Cut(kv, "=")
-		if _, set := dockerfile.Env(s.image.Config.Env).Get(name); !set {
-			env = env.With(name, v)
-		}
+		env = env.With(name, v)
 	}
 	return env
+}
+
+// seenArgs are the ARGs that a command sees: an ENV of the same name hides one.
+func (s *stage) seenArgs() dockerfile.Env {
+	var seen dockerfile.Env
+	for _, kv := range s.args {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, hidden := dockerfile.Env(s.image.Config.Env).Get(name); !hidden {
+			seen = append(seen, kv)
+		}
+	}
+	return seen
 }
 
 // runKey names everything that a RUN's outcome depends on, but for its mounts.
 func (s *stage) runKey(c *instructions.RunCommand, args []string, network, security string) cache.Key {
 	cfg := &s.image.Config
-	k := cache.NewKey(s.key, "RUN", jsonText(args), jsonText(cfg.Env), jsonText(s.args), cfg.WorkingDir, cfg.User, network, security)
+	k := cache.NewKey(s.key, "RUN", jsonText(args), jsonText(cfg.Env), jsonText(s.seenArgs()), cfg.WorkingDir, cfg.User, network, security)
 	for _, f := range c.Files {
 		k.Add(f.Name, f.Data)
 	}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
@@ -62,6 +63,9 @@ func (ms *mountSet) secretDir(ctx context.Context) (string, error) {
 type Mount struct {
 	*instructions.Mount
 	Tree *source.Lazy // what From names; nil: nothing of it is needed
+	// Base names what a cache begins with: the layers or image of Tree; of the host's files
+	// only what the Dockerfile calls them. It is nil where Tree is.
+	Base func(context.Context) (string, error)
 	// Layers: Tree is mounted layers, which nobody writes to; else it is files of the host.
 	Layers bool
 	Where  string // what messages call Tree; empty: the build context
@@ -328,19 +332,24 @@ func (ms *mountSet) fillCache(ctx context.Context, m Mount, dir string) error {
 			return err
 		}
 	}
-	mode := os.FileMode(0o755)
-	if m.Mode != nil {
-		mode = os.FileMode(*m.Mode) & os.ModePerm
-	}
-	if err := errors.Join(os.Chmod(half, mode), os.Chown(half, intOr(m.UID), intOr(m.GID))); err != nil {
+	if err := errors.Join(os.Chmod(half, cacheMode(m)), os.Chown(half, intOr(m.UID), intOr(m.GID))); err != nil {
 		return err
 	}
 	return os.Rename(half, dir)
 }
 
+// cacheMode is the mode of a cache's directory when it is made.
+func cacheMode(m Mount) os.FileMode {
+	if m.Mode != nil {
+		return os.FileMode(*m.Mode) & os.ModePerm
+	}
+	return 0o755
+}
+
 // cachePath is the directory of a cache; of a private one, what their names begin
-// with.
-func (ms *mountSet) cachePath(m Mount) string {
+// with. Caches of one id that differ in their owner, mode or first content are several: a
+// step must find the directory that it asks for, whoever came first.
+func (ms *mountSet) cachePath(ctx context.Context, m Mount) (string, error) {
 	id := m.CacheID
 	if id == "" {
 		id = ms.target(m)
@@ -349,7 +358,17 @@ func (ms *mountSet) cachePath(m Mount) string {
 	if ns := ms.host.CacheNamespace; ns != "" {
 		key.Add("namespace", ns)
 	}
-	return filepath.Join(ms.host.Engine.CacheDir(), "mounts", key.Sum()[:32])
+	if uid, gid, mode := intOr(m.UID), intOr(m.GID), cacheMode(m); uid != 0 || gid != 0 || mode != 0o755 {
+		key.Add("owner", strconv.Itoa(uid), strconv.Itoa(gid), strconv.FormatUint(uint64(mode), 8))
+	}
+	if m.Base != nil {
+		base, err := m.Base(ctx)
+		if err != nil {
+			return "", err
+		}
+		key.Add("from", base, path.Clean("/"+m.Source))
+	}
+	return filepath.Join(ms.host.Engine.CacheDir(), "mounts", key.Sum()[:32]), nil
 }
 
 // lockCaches takes the locks of the caches that one step at a time uses. Each step
@@ -359,7 +378,11 @@ func (ms *mountSet) lockCaches(ctx context.Context, mounts []Mount) error {
 	var dirs []string
 	for _, m := range mounts {
 		if m.Type == instructions.MountTypeCache && m.CacheSharing == instructions.MountSharingLocked {
-			dirs = append(dirs, ms.cachePath(m))
+			dir, err := ms.cachePath(ctx, m)
+			if err != nil {
+				return err
+			}
+			dirs = append(dirs, dir)
 		}
 	}
 	slices.Sort(dirs)
@@ -381,7 +404,10 @@ func (ms *mountSet) cacheDir(ctx context.Context, m Mount, target string) error 
 	if m.Source != "" && m.From == "" {
 		return errs.WithHint(errs.New(errs.Invalid, "RUN --mount=type=cache: source %q is a path of what from names", m.Source), "add from=STAGE, or leave source away")
 	}
-	dir := ms.cachePath(m)
+	dir, err := ms.cachePath(ctx, m)
+	if err != nil {
+		return err
+	}
 	if m.CacheSharing == instructions.MountSharingPrivate {
 		private, unlock, err := cache.PrivateDir(dir)
 		if err != nil {
