@@ -43,7 +43,9 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 			return err
 		}
 	}
-	key := cache.NewKey(below, j.Name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.Parents), jsonText(j.Exclude), j.Checksum)
+	// A checksum is checked where the files are fetched, which is before this: it does not
+	// change what is copied.
+	key := cache.NewKey(below, j.Name, dest, j.chown, j.chmod, strconv.FormatBool(j.link), strconv.FormatBool(j.Parents), jsonText(j.Exclude))
 	r := &reading{b: s.b, from: from, what: &j.Sources}
 	defer r.Close()
 	if err := s.addContent(ctx, key, r); err != nil {
@@ -64,7 +66,7 @@ func (s *stage) runCopy(ctx context.Context, ref StepRef, j copyJob) error {
 // destPath makes the destination absolute and keeps a trailing slash, which
 // means "a directory".
 func (s *stage) destPath(p string) string {
-	slash := strings.HasSuffix(p, "/") || p == "." || strings.HasSuffix(p, "/.")
+	slash := p == "" || strings.HasSuffix(p, "/") || p == "." || strings.HasSuffix(p, "/.")
 	if !path.IsAbs(p) {
 		p = path.Join("/", s.image.Config.WorkingDir, p)
 	}
@@ -85,7 +87,7 @@ func (s *stage) writeItems(sc engine.Scratch, j copyJob, from tree, items *copyi
 	if err != nil {
 		return err
 	}
-	return items.Write(merged, copying.Target{Dest: dest, Owner: owner, Mode: mode, Epoch: s.b.layerEpoch(), Now: *s.b.now()})
+	return items.Write(merged, copying.Target{Dest: dest, Owner: owner, Chown: j.chown != "", Mode: mode, Epoch: s.b.layerEpoch(), Now: *s.b.now()})
 }
 
 // copyOwner is who owns the copies: --chown, else root for the host's files,

@@ -243,7 +243,7 @@ func (s *stage) runWorkdir(ctx context.Context, ref StepRef, c *instructions.Wor
 		if err != nil {
 			own = files.Owner{} // a user that the image makes later
 		}
-		fd, err := r.MkdirAll(dir, 0o755, own)
+		fd, err := r.MkdirAll(dir, files.NewDirs{Mode: 0o755, Owner: own})
 		if err != nil {
 			return err
 		}

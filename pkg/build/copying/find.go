@@ -41,6 +41,8 @@ type Sources struct {
 type Items struct {
 	name    string
 	parents bool
+	mount   bool
+	several bool // more than one source was written: a pattern is one
 	list    []item
 	closers []func()
 }
@@ -67,6 +69,20 @@ func (items *Items) onClose(f func()) { items.closers = append(items.closers, f)
 
 // Len is how many things were found; a pattern may match nothing.
 func (items *Items) Len() int { return len(items.list) }
+
+// Size is how many bytes the found files have.
+func (items *Items) Size() (size int64) {
+	for i := range items.list {
+		if w := items.list[i].walker; w != nil {
+			for k := range w.Entries {
+				if st := &w.Entries[k].Stat; st.Mode&unix.S_IFMT == unix.S_IFREG {
+					size += st.Size
+				}
+			}
+		}
+	}
+	return size
+}
 
 // Check refuses what the flags cannot mean together.
 func (s *Sources) Check() error {
@@ -99,7 +115,7 @@ func (s *Sources) Names() []string {
 // Find finds everything that sources name below a tree. Downloads go to tmp, a
 // private directory. The caller closes the items.
 func Find(ctx context.Context, t *source.Tree, s *Sources, tmp string) (*Items, error) {
-	items := &Items{name: s.Name, parents: s.Parents}
+	items := &Items{name: s.Name, parents: s.Parents, mount: s.Mount, several: len(s.Paths)+len(s.Inline) > 1}
 	if err := items.find(ctx, t, s, tmp); err != nil {
 		items.Close()
 		return nil, err
@@ -108,7 +124,7 @@ func Find(ctx context.Context, t *source.Tree, s *Sources, tmp string) (*Items, 
 }
 
 func (items *Items) find(ctx context.Context, t *source.Tree, s *Sources, tmp string) (err error) {
-	f := files.Filter{Ignore: t.Ignore}
+	f := files.Filter{Ignore: t.Ignore, Hide: t.Hide}
 	if len(s.Exclude) > 0 {
 		if f.Exclude, err = patternmatcher.New(s.Exclude); err != nil {
 			return errs.New(errs.Invalid, "bad --exclude pattern: %v", err)
@@ -161,7 +177,7 @@ func localItems(r *files.Root, f files.Filter, src string, s *Sources) ([]item, 
 		if s.Parents {
 			kept = belowPivot(p, pivot)
 		}
-		it, err := localItem(r, f, p, kept, s)
+		it, err := localItem(r, f, p, kept, s, hasWildcard(src))
 		if err != nil {
 			return nil, err
 		}
@@ -248,13 +264,17 @@ func shownName(p, kept string, dir bool) string {
 	return path.Base("/" + p)
 }
 
-// localItem finds one path. It returns nil for what the ignore file leaves out.
-func localItem(r *files.Root, f files.Filter, p, kept string, s *Sources) (*item, error) {
+// localItem finds one path, which a pattern found or the user wrote. It returns nil for
+// what the ignore file leaves out.
+func localItem(r *files.Root, f files.Filter, p, kept string, s *Sources, found bool) (*item, error) {
 	w := &files.Walker{Root: r, Filter: f}
 	top := p
 	st, err := r.Lstat(p)
 	if err != nil {
 		return nil, err
+	}
+	if f.Hide.Is(&st) && found {
+		return nil, nil
 	}
 	// A link given by name is followed, inside the root.
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {

@@ -25,6 +25,7 @@ import (
 type Target struct {
 	Dest  string       // absolute; with a slash at its end a directory
 	Owner *files.Owner // nil: as in the source
+	Chown bool         // the user said so: it is that of what archives hold as well
 	Mode  *files.Mode  // nil: as in the source
 	Epoch *time.Time   // no file is newer; nil: they keep their times
 	Now   time.Time    // of inline text
@@ -69,16 +70,21 @@ func (items *Items) Write(root string, to Target) error {
 	defer r.Close()
 	c := files.NewCopier(r)
 	defer c.Close()
-	c.Chmod, c.Epoch, c.Owner = to.Mode, to.Epoch, to.Owner
-	if len(items.list) > 1 && !strings.HasSuffix(to.Dest, "/") && !items.parents {
-		return errs.WithHint(errs.New(errs.Invalid, "when using %s with more than one source file, the destination must be a directory and end with a /", items.name), "write %s/", to.Dest)
+	c.Chmod, c.Epoch, c.Owner, c.Alike = to.Mode, to.Epoch, to.Owner, items.mount
+	if !strings.HasSuffix(to.Dest, "/") && !items.parents {
+		if items.several {
+			return errs.WithHint(errs.New(errs.Invalid, "when using %s with more than one source file, the destination must be a directory and end with a /", items.name), "write %s/", to.Dest)
+		}
+		if len(items.list) > 1 { // one pattern found several
+			to.Dest += "/"
+		}
 	}
 	for i := range items.list {
 		if err := items.list[i].write(c, to, items.parents); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.Finish()
 }
 
 func (it *item) write(c *files.Copier, to Target, parents bool) error {
@@ -94,12 +100,16 @@ func (it *item) write(c *files.Copier, to Target, parents bool) error {
 	}
 	switch {
 	case it.archive:
-		return it.unpack(c, target)
+		return it.unpack(c, to, target)
 	case it.dir:
 		return c.CopyAll(it.walker, target)
 	}
 	if strings.HasSuffix(target, "/") || c.Root.IsDir(target) {
 		target = path.Join(target, it.base)
+	} else if name, err := c.Root.Follow(target); err != nil {
+		return err
+	} else {
+		target = name
 	}
 	switch {
 	case it.inline != nil:
@@ -121,14 +131,25 @@ func (it *item) openArchive() (*os.File, error) {
 	return os.NewFile(uintptr(fd), it.base), nil
 }
 
-func (it *item) unpack(c *files.Copier, dest string) error {
+func (it *item) unpack(c *files.Copier, to Target, dest string) error {
 	f, err := it.openArchive()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	when := fi.ModTime()
+	if it.file != nil {
+		when = it.file.ModTime
+	}
+	if err := c.MakeDest(dest, when); err != nil {
+		return err
+	}
 	own := c.Owner
-	if own != nil && *own == (files.Owner{}) {
+	if !to.Chown {
 		own = nil // the archive's own owners stand, as in Docker
 	}
 	return files.Extract(c.Root, dest, f, files.ExtractOptions{Owner: own, Chmod: c.Chmod, Epoch: c.Epoch})

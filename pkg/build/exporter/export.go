@@ -94,8 +94,9 @@ func umask() os.FileMode {
 func (w *writer) archive(out io.Writer) error {
 	tw := tar.NewWriter(out)
 	for _, found := range w.all {
+		links := map[inode]string{}
 		for i := range found.Entries {
-			if err := w.entry(tw, found.Root, &found.Entries[i]); err != nil {
+			if err := w.entry(tw, found.Root, &found.Entries[i], links); err != nil {
 				return err
 			}
 		}
@@ -103,7 +104,10 @@ func (w *writer) archive(out io.Writer) error {
 	return tw.Close()
 }
 
-func (w *writer) entry(tw *tar.Writer, src *files.Root, e *files.Entry) error {
+type inode struct{ dev, ino uint64 }
+
+// entry writes one file. links has the first name of each with several.
+func (w *writer) entry(tw *tar.Writer, src *files.Root, e *files.Entry, links map[inode]string) error {
 	hdr := &tar.Header{
 		Name: e.Rel, Mode: int64(e.Stat.Mode & 0o7777), Uid: int(e.Stat.Uid), Gid: int(e.Stat.Gid), Linkname: e.Link,
 		ModTime: time.Unix(e.Stat.Mtim.Sec, 0), Format: tar.FormatPAX,
@@ -123,6 +127,14 @@ func (w *writer) entry(tw *tar.Writer, src *files.Root, e *files.Entry) error {
 		hdr.Typeflag = tar.TypeFifo
 	case unix.S_IFREG:
 		hdr.Typeflag, hdr.Size = tar.TypeReg, e.Stat.Size
+		if e.Stat.Nlink > 1 {
+			key := inode{e.Stat.Dev, e.Stat.Ino}
+			if first, ok := links[key]; ok {
+				hdr.Typeflag, hdr.Size, hdr.Linkname = tar.TypeLink, 0, first
+			} else {
+				links[key] = e.Rel
+			}
+		}
 	default:
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/rmtree"
+	"github.com/proa-containers/proa/pkg/sparse"
 )
 
 // Copier writes files below a root, such as a layer. It is used by one goroutine
@@ -24,12 +25,15 @@ type Copier struct {
 	Chmod *Mode      // nil: keep the source's
 	Epoch *time.Time // no file is made newer than this; nil: keep the times
 	Unset bool       // no program gets rights: its owner is not the one that was meant
+	// Alike: a copied directory that is made has the attributes of its source. Else it is
+	// made for the files in it, like the parents that the destination lacks.
+	Alike bool
 
 	replace bool // a directory in the way of something else goes
 
-	links    map[inode]string // first destination of a file with several links
-	noClones bool             // the file systems share no blocks: asking again is in vain
-	buf      []byte           // for content, once it is needed
+	links map[inode]linked // the first copy of a file with several names
+	made  []madeDir        // their times come last: files that are made in them change these
+	data  sparse.Copier
 	// The last parent directory, kept open: entries come in order, so
 	// neighbours share it.
 	parent     int
@@ -38,9 +42,23 @@ type Copier struct {
 
 type inode struct{ dev, ino uint64 }
 
+// linked is a copy: where it was made, and which file it is. Another source of the same
+// COPY may have another file there since.
+type linked struct {
+	path string
+	file inode
+}
+
+// madeDir is a directory that a destination lacked. It gets the time of what it was made
+// for: with that of the clock the same files would give another layer each time.
+type madeDir struct {
+	path string
+	time unix.Timespec
+}
+
 // NewCopier returns a Copier that keeps owners, modes and times.
 func NewCopier(dst *Root) *Copier {
-	return &Copier{Root: dst, links: map[inode]string{}, parent: -1}
+	return &Copier{Root: dst, links: map[inode]linked{}, parent: -1}
 }
 
 // Close gives back what the Copier holds open; the root stays open.
@@ -53,7 +71,7 @@ func (c *Copier) Close() error {
 }
 
 // CopyAll writes the walker's entries below dest. With contents the first
-// entry is a directory whose own mode matters only when it is made here.
+// entry is a directory, which stays as it is where dest is there.
 func (c *Copier) CopyAll(w *Walker, dest string) error {
 	for i := range w.Entries {
 		e := &w.Entries[i]
@@ -64,10 +82,76 @@ func (c *Copier) CopyAll(w *Walker, dest string) error {
 	return c.restoreDirTimes(w, dest)
 }
 
+// Finish gives the directories that destinations lacked their times. Nothing is copied
+// after it.
+func (c *Copier) Finish() error {
+	for _, d := range c.made {
+		fd, err := c.Root.Open(d.path, unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			continue // something else came into its place
+		}
+		err = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), []unix.Timespec{d.time, d.time}, 0)
+		unix.Close(fd)
+		if err != nil {
+			return &os.PathError{Op: "utimes", Path: d.path, Err: err}
+		}
+	}
+	return nil
+}
+
 func (c *Copier) copyOne(src *Root, e *Entry, dest string) error {
-	switch e.Stat.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
+	if e.isDir() {
 		return c.copyDir(src, e, dest)
+	}
+	// A socket is not copied, and what an archive brings has no number of links.
+	if e.Stat.Nlink < 2 || e.Stat.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		return c.copyNew(src, e, dest)
+	}
+	key := inode{e.Stat.Dev, e.Stat.Ino}
+	if first, ok := c.links[key]; ok {
+		if done, err := c.linkTo(first, dest); done || err != nil {
+			return err
+		}
+	}
+	if err := c.copyNew(src, e, dest); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	_, base := SplitDest(dest)
+	if err := unix.Fstatat(c.parent, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &os.PathError{Op: "stat", Path: dest, Err: err}
+	}
+	c.links[key] = linked{dest, inode{st.Dev, st.Ino}}
+	return nil
+}
+
+// linkTo makes dest another name of a copy, unless that has been replaced.
+func (c *Copier) linkTo(first linked, dest string) (done bool, err error) {
+	fd, err := c.Root.Open(first.path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return false, nil
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || (inode{st.Dev, st.Ino}) != first.file {
+		return false, nil
+	}
+	dir, base, err := c.parentOf(dest, st.Mtim)
+	if err != nil {
+		return false, err
+	}
+	if here := (unix.Stat_t{}); unix.Fstatat(dir, base, &here, unix.AT_SYMLINK_NOFOLLOW) == nil && here.Dev == st.Dev && here.Ino == st.Ino {
+		return true, nil // one file is named twice, for the same place
+	}
+	if err := c.clear(dir, base, dest); err != nil {
+		return false, err
+	}
+	return true, linkFD(fd, dir, base, first.path)
+}
+
+// copyNew copies what is no directory to a file of its own.
+func (c *Copier) copyNew(src *Root, e *Entry, dest string) error {
+	switch e.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		return c.copyFile(src, e, dest)
 	case unix.S_IFLNK:
@@ -106,18 +190,27 @@ func (c *Copier) makeDir(e *Entry, dest string) error {
 	return err
 }
 
-// openDir makes a directory like e and opens it (O_PATH). The one that is copied itself,
-// where it is there already, stays as it is.
+// openDir makes a directory like e and opens it (O_PATH). The one that is copied itself
+// is only made where it is missing, and then for the files in it: it is not like e, but
+// where the Copier says so.
 func (c *Copier) openDir(e *Entry, dest string) (fd int, stays bool, err error) {
-	existed := true
-	if _, err := c.Root.Stat(dest); err != nil {
-		existed = false
-	}
-	if fd, err = c.Root.MkdirAll(dest, 0o755, c.parentOwner()); err != nil {
+	before := len(c.made)
+	if fd, err = c.Root.MkdirAll(dest, c.newDirs(e.Stat.Mtim)); err != nil {
 		return -1, false, err
 	}
-	if existed && e.Rel == "" {
-		return fd, true, nil
+	existed := len(c.made) == before
+	if e.Rel == "" && (existed || !c.Alike) {
+		if !existed && c.Chmod != nil {
+			err = unix.Chmod(procPath(fd), c.Chmod.apply(0o755, true))
+		}
+		if err != nil {
+			unix.Close(fd)
+			return -1, false, &os.PathError{Op: "chmod", Path: dest, Err: err}
+		}
+		return fd, existed, nil
+	}
+	if !existed && e.Rel != "" {
+		c.made = c.made[:len(c.made)-1] // restoreDirTimes knows it as well
 	}
 	// Through /proc: fd is O_PATH, and a link was followed to get it.
 	self := procPath(fd)
@@ -162,24 +255,39 @@ func (c *Copier) MakeMissing(e *Entry, dest string) error {
 	return c.makeDir(e, dest)
 }
 
-// parentOwner owns the directories that a destination lacks.
-func (c *Copier) parentOwner() Owner {
-	if c.Owner != nil {
-		return *c.Owner
+// MakeDest makes the directory that something goes into whose time is t.
+func (c *Copier) MakeDest(dest string, t time.Time) error {
+	fd, err := c.Root.MkdirAll(dest, c.newDirs(unix.NsecToTimespec(t.UnixNano())))
+	if err != nil {
+		return err
 	}
-	return Owner{}
+	return unix.Close(fd)
+}
+
+// newDirs is what those directories get that a destination lacks: what the user says of
+// the files, as far as it can be true of directories, and nothing of the source. They
+// get the time t.
+func (c *Copier) newDirs(t unix.Timespec) NewDirs {
+	made := NewDirs{Mode: 0o755, made: func(p string) { c.made = append(c.made, madeDir{p, c.notNewer(t)}) }}
+	if c.Owner != nil {
+		made.Owner = *c.Owner
+	}
+	if c.Chmod != nil && c.Chmod.isOctal {
+		made.Mode = c.Chmod.octal
+	}
+	return made
 }
 
 func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // parentOf opens the directory that dest lies in, making it where it is
-// missing.
-func (c *Copier) parentOf(dest string) (int, string, error) {
+// missing, for a file with the time t.
+func (c *Copier) parentOf(dest string, t unix.Timespec) (int, string, error) {
 	dir, base := SplitDest(dest)
 	if c.parent >= 0 && c.parentPath == dir {
 		return c.parent, base, nil
 	}
-	fd, err := c.Root.MkdirAll(dir, 0o755, c.parentOwner())
+	fd, err := c.Root.MkdirAll(dir, c.newDirs(t))
 	if err != nil {
 		return -1, "", err
 	}
@@ -204,7 +312,7 @@ func (c *Copier) clear(dir int, base, dest string) error {
 }
 
 func (c *Copier) makeNode(e *Entry, dest string, mk func(dir int, base string) error) error {
-	dir, base, err := c.parentOf(dest)
+	dir, base, err := c.parentOf(dest, e.Stat.Mtim)
 	if err != nil {
 		return err
 	}
@@ -222,19 +330,9 @@ func (c *Copier) makeNode(e *Entry, dest string, mk func(dir int, base string) e
 }
 
 func (c *Copier) copyFile(src *Root, e *Entry, dest string) error {
-	dir, base, err := c.parentOf(dest)
+	dir, base, err := c.parentOf(dest, e.Stat.Mtim)
 	if err != nil {
 		return err
-	}
-	if e.Stat.Nlink > 1 && c.Owner == nil {
-		key := inode{e.Stat.Dev, e.Stat.Ino}
-		if first, ok := c.links[key]; ok {
-			if err := c.clear(dir, base, dest); err != nil {
-				return err
-			}
-			return c.link(first, dir, base)
-		}
-		c.links[key] = dest
 	}
 	from, err := src.Open(e.Path, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
@@ -246,7 +344,7 @@ func (c *Copier) copyFile(src *Root, e *Entry, dest string) error {
 		return err
 	}
 	defer unix.Close(to)
-	if err := c.content(from, to, e.Stat.Size); err != nil {
+	if err := c.data.Content(to, from, &e.Stat); err != nil {
 		return &os.PathError{Op: "copy", Path: dest, Err: err}
 	}
 	return c.finish(to, e, dest, xattrsOf(from))
@@ -268,77 +366,7 @@ func (c *Copier) createIn(dir int, base, dest string) (int, error) {
 	return fd, nil
 }
 
-// content fills a new file: with the very blocks of the source where the file
-// systems can, else in the kernel, else through a buffer.
-func (c *Copier) content(from, to int, size int64) error {
-	if !c.noClones {
-		if unix.IoctlFileClone(to, from) == nil {
-			return nil
-		}
-		c.noClones = true
-	}
-	for done := int64(0); ; {
-		n, err := unix.CopyFileRange(from, nil, to, nil, 1<<30, 0)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil && done == 0:
-			return c.copyThrough(from, to)
-		case err != nil:
-			return err
-		}
-		done += int64(n)
-		// A file of the size 0 may still have content: one of /proc or /sys, to
-		// which this call says that there is none.
-		if n == 0 && done == 0 {
-			return c.copyThrough(from, to)
-		}
-		// Known to be complete: no need to ask for the end.
-		if n == 0 || done == size {
-			return nil
-		}
-	}
-}
-
-// copyThrough copies between file systems that cannot among themselves.
-func (c *Copier) copyThrough(from, to int) error {
-	if c.buf == nil {
-		c.buf = make([]byte, 128<<10)
-	}
-	for {
-		n, err := readSome(from, c.buf)
-		if err != nil || n == 0 {
-			return err
-		}
-		for p := c.buf[:n]; len(p) > 0; {
-			m, err := unix.Write(to, p)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			p = p[m:]
-		}
-	}
-}
-
-// readSome reads what a signal does not interrupt; 0 is the end.
-func readSome(fd int, p []byte) (int, error) {
-	for {
-		n, err := unix.Read(fd, p)
-		if !errors.Is(err, unix.EINTR) {
-			return n, err
-		}
-	}
-}
-
-func (c *Copier) link(first string, dir int, base string) error {
-	fd, err := c.Root.Open(first, unix.O_PATH|unix.O_NOFOLLOW)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
+func linkFD(fd, dir int, base, first string) error {
 	if err := unix.Linkat(unix.AT_FDCWD, procPath(fd), dir, base, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return &os.LinkError{Op: "link", Old: first, New: base, Err: err}
 	}
@@ -366,11 +394,15 @@ func (c *Copier) finish(fd int, e *Entry, dest string, xattrs []xattr) error {
 }
 
 func (c *Copier) times(e *Entry) []unix.Timespec {
-	ts := e.Stat.Mtim
-	if c.Epoch != nil && ts.Sec > c.Epoch.Unix() {
-		ts = unix.Timespec{Sec: c.Epoch.Unix()}
-	}
+	ts := c.notNewer(e.Stat.Mtim)
 	return []unix.Timespec{ts, ts}
+}
+
+func (c *Copier) notNewer(ts unix.Timespec) unix.Timespec {
+	if c.Epoch != nil && ts.Sec > c.Epoch.Unix() {
+		return unix.Timespec{Sec: c.Epoch.Unix()}
+	}
+	return ts
 }
 
 // restoreDirTimes sets the times of directories last: making their children
@@ -396,14 +428,15 @@ func (c *Copier) restoreDirTimes(w *Walker, dest string) error {
 
 // WriteFile makes a regular file with given content (heredocs, ADD of a URL).
 func (c *Copier) WriteFile(dest string, content io.Reader, mode uint32, mtime time.Time) error {
-	return c.writeFile(dest, mode, mtime, func(f *os.File) error {
+	e := &Entry{Stat: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}
+	return c.writeFile(e, dest, func(f *os.File) error {
 		_, err := io.Copy(f, content)
 		return err
 	})
 }
 
-func (c *Copier) writeFile(dest string, mode uint32, mtime time.Time, fill func(*os.File) error) error {
-	dir, base, err := c.parentOf(dest)
+func (c *Copier) writeFile(e *Entry, dest string, fill func(*os.File) error) error {
+	dir, base, err := c.parentOf(dest, e.Stat.Mtim)
 	if err != nil {
 		return err
 	}
@@ -416,6 +449,5 @@ func (c *Copier) writeFile(dest string, mode uint32, mtime time.Time, fill func(
 	if err := fill(f); err != nil {
 		return err
 	}
-	e := &Entry{Stat: unix.Stat_t{Mode: unix.S_IFREG | mode, Mtim: unix.NsecToTimespec(mtime.UnixNano())}}
 	return c.finish(fd, e, dest, nil)
 }

@@ -3,12 +3,14 @@
 package files
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/moby/patternmatcher"
 	"golang.org/x/sys/unix"
 )
 
@@ -120,7 +122,12 @@ func TestContentWithoutSize(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = c.content(from, to, tc.size)
+		var st unix.Stat_t
+		if err := unix.Fstat(from, &st); err != nil {
+			t.Fatal(err)
+		}
+		st.Size = tc.size
+		err = c.data.Content(to, from, &st)
 		unix.Close(from)
 		unix.Close(to)
 		if got, _ := os.ReadFile(filepath.Join(dir, "to")); err != nil || string(got) != tc.want {
@@ -135,6 +142,156 @@ func TestContentWithoutSize(t *testing.T) {
 		large, err := w.fileDigest(e, make([]byte, 4096))
 		if err != nil || string(small) != string(large) {
 			t.Errorf("%s of size %d: the digest depends on the buffer: %x, %x, %v", tc.from, tc.size, small, large, err)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two names of one file are that in the copy, within one directory and in two, unless the
+// first copy has been replaced since.
+func TestCopyKeepsHardLinks(t *testing.T) {
+	src, dst := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(src, "a/one"), "linked")
+	write(t, filepath.Join(src, "b/replaces"), "other")
+	for _, name := range []string{"a/two", "b/three", "c/four"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(src, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(filepath.Join(src, "a/one"), filepath.Join(src, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(src, "b/replaces"), filepath.Join(src, "b/one")); err != nil {
+		t.Fatal(err)
+	}
+	from, to := mustRoot(t, src), mustRoot(t, dst)
+	c := NewCopier(to)
+	defer c.Close()
+	c.Owner = &Owner{os.Getuid(), os.Getgid()}
+	for _, dir := range []string{"a", "a", "b", "c"} {
+		w := &Walker{Root: from}
+		if err := w.Add(dir, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.CopyAll(w, "/d"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"one": "other", "two": "linked", "three": "linked", "four": "linked"} {
+		if text, err := os.ReadFile(filepath.Join(dst, "d", name)); err != nil || string(text) != want {
+			t.Errorf("%s: %q, %v; want %q", name, text, err, want)
+		}
+	}
+	three, err := os.Stat(filepath.Join(dst, "d/three"))
+	four, err2 := os.Stat(filepath.Join(dst, "d/four"))
+	if err != nil || err2 != nil || !os.SameFile(three, four) {
+		t.Errorf("three and four are two files: %v, %v", err, err2)
+	}
+}
+
+// A destination is made for the files: it takes neither mode nor time of the clock.
+func TestMadeDirectories(t *testing.T) {
+	src, dst := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(src, "d/f"), "text")
+	when := time.Unix(1_000_000_000, 0)
+	if err := errors.Join(os.Chmod(filepath.Join(src, "d"), 0o700), os.Chtimes(filepath.Join(src, "d"), when, when)); err != nil {
+		t.Fatal(err)
+	}
+	mode, err := ParseMode("711")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		chmod *Mode
+		alike bool
+		want  os.FileMode
+	}{"plain": {nil, false, 0o755}, "chmod": {mode, false, 0o711}, "alike": {nil, true, 0o700}} {
+		w := &Walker{Root: mustRoot(t, src)}
+		if err := w.Add("d", ""); err != nil {
+			t.Fatal(err)
+		}
+		c := NewCopier(mustRoot(t, dst))
+		c.Owner, c.Chmod, c.Alike = &Owner{os.Getuid(), os.Getgid()}, tc.chmod, tc.alike
+		if err := errors.Join(c.CopyAll(w, "/"+name+"/of/it"), c.Finish(), c.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for dir, want := range map[string]os.FileMode{name + "/of/it": tc.want, name: 0o755} {
+			if tc.chmod != nil {
+				want = 0o711
+			}
+			fi, err := os.Stat(filepath.Join(dst, dir))
+			if err != nil || fi.Mode().Perm() != want || !fi.ModTime().Equal(when) {
+				t.Errorf("%s: %v of %v, %v; want %v of %v", dir, fi.Mode().Perm(), fi.ModTime(), err, want, when)
+			}
+		}
+	}
+}
+
+// A directory that nobody may read stops who asks for it, and nobody else.
+func TestUnreadableDirectory(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "closed/f"), "")
+	write(t, filepath.Join(dir, "open/f"), "")
+	closed := filepath.Join(dir, "closed")
+	if err := os.Chmod(closed, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(closed, 0o755) //nolint:errcheck // for the removal
+	walk := func(patterns []string, denied bool) (int, error) {
+		w := &Walker{Root: mustRoot(t, dir), Denied: denied}
+		var err error
+		if w.Filter.Ignore, err = patternmatcher.New(patterns); err != nil {
+			t.Fatal(err)
+		}
+		err = w.Add("", "")
+		return len(w.Entries), err
+	}
+	for _, tc := range []struct {
+		ignore []string
+		denied bool
+		want   int // 0: an error
+	}{
+		{nil, false, 0},
+		{nil, true, 4},
+		{[]string{"closed"}, false, 3},
+		{[]string{"closed", "!open/f"}, false, 3},
+		{[]string{"closed", "!closed/f"}, false, 0},
+	} {
+		n, err := walk(tc.ignore, tc.denied)
+		if (err != nil) != (tc.want == 0) || err == nil && n != tc.want {
+			t.Errorf("%v: %d entries, %v; want %d", tc, n, err, tc.want)
+		}
+	}
+}
+
+func TestModes(t *testing.T) {
+	for s, want := range map[string]uint32{
+		"g=u": 0o660, "o=g": 0o644, "u+x-w,g=": 0o500, "go+u": 0o666, "a=rX": 0o444, "u=rwx,go=rx": 0o755, "0711": 0o711, "+x": 0o751,
+	} {
+		m, err := ParseMode(s)
+		if err != nil {
+			t.Errorf("%s: %v", s, err)
+			continue
+		}
+		if got := m.apply(0o640, false); got != want {
+			t.Errorf("%s gives %o, want %o", s, got, want)
+		}
+	}
+	for _, s := range []string{"g=ur", "g=ug", "u", "rwx", "u~r", ",", "8", "77777"} {
+		if _, err := ParseMode(s); err == nil {
+			t.Errorf("%q was accepted", s)
 		}
 	}
 }

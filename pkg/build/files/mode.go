@@ -20,7 +20,7 @@ type Mode struct {
 type modeClause struct {
 	who  uint32 // mask of the bits that it concerns
 	op   byte   // + - =
-	perm string // of r w x X s t
+	perm string // of r w x X s t, or one of u g o: the bits that this class has
 }
 
 // ParseMode reads the value of --chmod; none gives nil.
@@ -38,11 +38,25 @@ func ParseMode(s string) (*Mode, error) {
 	}
 	m := &Mode{}
 	for _, part := range strings.Split(s, ",") {
-		i := strings.IndexAny(part, "+-=")
-		if i < 0 || strings.Trim(part[:i], "ugoa") != "" || strings.Trim(part[i+1:], "rwxXst") != "" {
+		who := part[:len(part)-len(strings.TrimLeft(part, "ugoa"))]
+		rest := part[len(who):]
+		if rest == "" {
 			return nil, bad
 		}
-		m.clauses = append(m.clauses, modeClause{who: whoMask(part[:i]), op: part[i], perm: part[i+1:]})
+		for rest != "" { // one or more operations, as in u+r-w
+			op := rest[0]
+			end := strings.IndexAny(rest[1:], "+-=") + 1
+			if end == 0 {
+				end = len(rest)
+			}
+			perm := rest[1:end]
+			class := len(perm) == 1 && strings.Contains("ugo", perm)
+			if !strings.Contains("+-=", string(op)) || !class && strings.Trim(perm, "rwxXst") != "" {
+				return nil, bad
+			}
+			m.clauses = append(m.clauses, modeClause{whoMask(who), op, perm})
+			rest = rest[end:]
+		}
 	}
 	return m, nil
 }
@@ -72,26 +86,7 @@ func (m *Mode) apply(mode uint32, dir bool) uint32 {
 		return m.octal
 	}
 	for _, c := range m.clauses {
-		var bits uint32
-		for _, p := range c.perm {
-			switch p {
-			case 'r':
-				bits |= 0o444
-			case 'w':
-				bits |= 0o222
-			case 'x':
-				bits |= 0o111
-			case 'X':
-				if dir || mode&0o111 != 0 {
-					bits |= 0o111
-				}
-			case 's':
-				bits |= 0o6000
-			case 't':
-				bits |= 0o1000
-			}
-		}
-		bits &= c.who
+		bits := permBits(c.perm, mode, dir) & c.who
 		switch c.op {
 		case '+':
 			mode |= bits
@@ -102,4 +97,33 @@ func (m *Mode) apply(mode uint32, dir bool) uint32 {
 		}
 	}
 	return mode
+}
+
+// permBits are the bits that letters stand for, for all classes, where a file has a mode.
+func permBits(perm string, mode uint32, dir bool) (bits uint32) {
+	for _, p := range perm {
+		switch p {
+		case 'r':
+			bits |= 0o444
+		case 'w':
+			bits |= 0o222
+		case 'x':
+			bits |= 0o111
+		case 'X':
+			if dir || mode&0o111 != 0 {
+				bits |= 0o111
+			}
+		case 's':
+			bits |= 0o6000
+		case 't':
+			bits |= 0o1000
+		case 'u':
+			bits |= mode >> 6 & 7 * 0o111
+		case 'g':
+			bits |= mode >> 3 & 7 * 0o111
+		case 'o':
+			bits |= mode & 7 * 0o111
+		}
+	}
+	return bits
 }

@@ -22,10 +22,7 @@ import (
 // symbolic link, absolute or with "..", leads out of it. Every path of a build
 // context, an image or an archive goes through one, which is what keeps
 // CVE-2024-1753 and its relatives out (openat2(2), RESOLVE_IN_ROOT).
-type Root struct {
-	fd      int
-	targets bool // MkdirAll makes the target of a link that leads nowhere
-}
+type Root struct{ fd int }
 
 // OpenRoot opens a directory of the host, whose own path is followed as it is.
 // The caller closes it.
@@ -37,14 +34,13 @@ func OpenRoot(dir string) (*Root, error) {
 	return &Root{fd: fd}, nil
 }
 
-// below makes a directory of the root a root of its own, which the caller closes. It is
-// for an archive, whose links may come before the directories that they name.
-func (r *Root) below(dir string) (*Root, error) {
-	fd, err := r.MkdirAll(dir, 0o755, Owner{})
+// below makes a directory of the root a root of its own, which the caller closes.
+func (r *Root) below(dir string, made NewDirs) (*Root, error) {
+	fd, err := r.MkdirAll(dir, made)
 	if err != nil {
 		return nil, err
 	}
-	return &Root{fd: fd, targets: true}, nil
+	return &Root{fd: fd}, nil
 }
 
 // Close ends the look-ups below the root.
@@ -138,17 +134,24 @@ func fdPath(fd int) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
-// MkdirAll makes name and its parents inside the root, following links that
-// exist. New directories get mode and own. It returns a descriptor of the
-// directory (O_PATH), which the caller closes.
-func (r *Root) MkdirAll(name string, mode uint32, own Owner) (int, error) {
-	return r.mkdirAll(name, mode, own, 0)
+// NewDirs says what the directories get that are made.
+type NewDirs struct {
+	Mode  uint32
+	Owner Owner
+	made  func(path string) // is told each of them; may be nil
+}
+
+// MkdirAll makes name and its parents inside the root. Links are followed; where one
+// leads nowhere, what it names is made, inside the root as well. It returns a descriptor
+// of the directory (O_PATH), which the caller closes.
+func (r *Root) MkdirAll(name string, made NewDirs) (int, error) {
+	return r.mkdirAll(name, made, 0)
 }
 
 // maxLinks is how many links one name may lead through, as for the kernel.
 const maxLinks = 40
 
-func (r *Root) mkdirAll(name string, mode uint32, own Owner, links int) (int, error) {
+func (r *Root) mkdirAll(name string, made NewDirs, links int) (int, error) {
 	if fd, err := r.Open(name, unix.O_PATH|unix.O_DIRECTORY); err == nil {
 		return fd, nil
 	}
@@ -156,26 +159,27 @@ func (r *Root) mkdirAll(name string, mode uint32, own Owner, links int) (int, er
 	if clean == "/" {
 		return -1, &os.PathError{Op: "open", Path: name, Err: unix.ENOTDIR}
 	}
-	parent, err := r.mkdirAll(path.Dir(clean), mode, own, links)
+	parent, err := r.mkdirAll(path.Dir(clean), made, links)
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(parent)
 	base := path.Base(clean)
-	switch err := unix.Mkdirat(parent, base, mode); {
+	switch err := unix.Mkdirat(parent, base, made.Mode&0o777); {
 	case err == nil:
-		if err := setOwnerMode(parent, base, own, mode); err != nil {
+		if err := setOwnerMode(parent, base, made.Owner, made.Mode); err != nil {
 			return -1, err
+		}
+		if made.made != nil {
+			made.made(clean)
 		}
 	case !errors.Is(err, unix.EEXIST):
 		return -1, &os.PathError{Op: "mkdir", Path: clean, Err: err}
-	case r.targets && links < maxLinks:
+	case links < maxLinks:
 		if target, err := r.target(parent, base); err == nil {
-			return r.mkdirAll(target, mode, own, links+1)
+			return r.mkdirAll(target, made, links+1)
 		}
 	}
-	// A dangling link at this place resolves to nothing and is refused here:
-	// making its target would be a surprise, but for what an archive holds.
 	fd, err := r.Open(clean, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return -1, errs.New(errs.Invalid, "cannot make directory %s: something that is not a directory is in the way", clean)
@@ -197,6 +201,25 @@ func (r *Root) target(dir int, name string) (string, error) {
 	}
 	real, err := r.pathOf(dir)
 	return path.Join("/", real, to), err
+}
+
+// Follow is where a file is made that is written by this name: where the name is that of
+// a link, what the link names, as for open(2).
+func (r *Root) Follow(name string) (string, error) {
+	for range maxLinks {
+		dir, base := SplitDest(name)
+		fd, err := r.Open(dir, unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			return name, nil // there is no such directory yet
+		}
+		target, err := r.target(fd, base)
+		unix.Close(fd)
+		if err != nil {
+			return name, nil // no link
+		}
+		name = target
+	}
+	return "", &os.PathError{Op: "open", Path: name, Err: unix.ELOOP}
 }
 
 // pathOf is where an open file lies below the root.

@@ -71,7 +71,11 @@ func IsTar(f io.ReadSeeker) bool {
 // nothing of it is written elsewhere. A link on the way to dest is followed. Names with
 // ".." and device nodes are refused.
 func Extract(dst *Root, dest string, r io.Reader, o ExtractOptions) error {
-	below, err := dst.below(dest)
+	made := NewDirs{Mode: 0o755}
+	if o.Owner != nil {
+		made.Owner = *o.Owner
+	}
+	below, err := dst.below(dest, made)
 	if err != nil {
 		return err
 	}
@@ -124,7 +128,7 @@ func (x *extractor) run() error {
 	for n := 0; ; n++ {
 		hdr, err := x.tr.Next()
 		if errors.Is(err, io.EOF) {
-			return x.dirTimes()
+			return errors.Join(x.c.Finish(), x.dirTimes())
 		}
 		if err != nil {
 			return errs.New(errs.Corrupt, "cannot unpack the archive: %v", err)
@@ -161,7 +165,7 @@ func (x *extractor) one(hdr *tar.Header) error {
 	case tar.TypeDir:
 		e.Stat.Mode |= unix.S_IFDIR
 		x.dirs = append(x.dirs, walkedDir{dest, e})
-		if err := x.clearForDir(dest); err != nil {
+		if err := x.clearForDir(dest, e.Stat.Mtim); err != nil {
 			return err
 		}
 		return x.c.makeDir(&e, dest)
@@ -209,11 +213,11 @@ func (x *extractor) xattrs(hdr *tar.Header) {
 
 // clearForDir removes what is in the way of a directory. A link to one stays: a
 // distribution's /lib may be one.
-func (x *extractor) clearForDir(dest string) error {
+func (x *extractor) clearForDir(dest string, t unix.Timespec) error {
 	if _, err := x.c.Root.Lstat(dest); err != nil || x.c.Root.IsDir(dest) {
 		return nil
 	}
-	dir, base, err := x.c.parentOf(dest)
+	dir, base, err := x.c.parentOf(dest, t)
 	if err != nil {
 		return err
 	}
@@ -237,17 +241,7 @@ func (x *extractor) file(e *Entry, dest string, hdr *tar.Header) error {
 	if x.left -= hdr.Size; x.left < 0 {
 		return errTooLarge()
 	}
-	mode := x.c.modeOf(e)
-	own := x.c.Owner
-	if own == nil {
-		o := Owner{int(e.Stat.Uid), int(e.Stat.Gid)}
-		own = &o
-	}
-	sub := *x.c
-	sub.Owner, sub.Chmod = own, nil
-	err := sub.writeFile(dest, mode, hdr.ModTime, x.fill)
-	x.c.parent, x.c.parentPath = sub.parent, sub.parentPath
-	return err
+	return x.c.writeFile(e, dest, x.fill)
 }
 
 // fill writes the content of the entry.
@@ -268,14 +262,19 @@ func (x *extractor) hardlink(hdr *tar.Header, dest string) error {
 	if err != nil {
 		return err
 	}
-	dir, base, err := x.c.parentOf(dest)
+	dir, base, err := x.c.parentOf(dest, unix.NsecToTimespec(hdr.ModTime.UnixNano()))
 	if err != nil {
 		return err
 	}
 	if err := x.c.clear(dir, base, dest); err != nil {
 		return err
 	}
-	return x.c.link("/"+target, dir, base)
+	fd, err := x.c.Root.Open("/"+target, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return linkFD(fd, dir, base, target)
 }
 
 func (x *extractor) dirTimes() error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io/fs"
 	"os"
 	"path"
 	"sort"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/sparse"
 )
 
 // Entry is one file that a COPY takes: where it lies and where it goes.
@@ -29,11 +31,29 @@ type Entry struct {
 
 func (e *Entry) isDir() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// Filter says which files do not count: the ignore file of a context, and
-// --exclude patterns. Both may be nil.
+// Filter says which files do not count: the ignore file of a context, --exclude patterns,
+// and one directory that is never part of a context. All may be nil.
 type Filter struct {
 	Ignore  *patternmatcher.PatternMatcher
 	Exclude *patternmatcher.PatternMatcher
+	Hide    *Dir
+}
+
+// Dir is a directory, whatever its name is.
+type Dir struct{ dev, ino uint64 }
+
+// FindDir is the directory of that name; nil where there is none.
+func FindDir(name string) *Dir {
+	var st unix.Stat_t
+	if err := unix.Stat(name, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil
+	}
+	return &Dir{st.Dev, st.Ino}
+}
+
+// Is says whether st is that of the directory.
+func (d *Dir) Is(st *unix.Stat_t) bool {
+	return d != nil && st.Ino == d.ino && st.Dev == d.dev && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
 // Walker collects the files below one source path in a fixed order.
@@ -41,6 +61,8 @@ type Walker struct {
 	Root    *Root
 	Filter  Filter
 	Entries []Entry
+	// Denied: a directory that cannot be read counts as empty; else it is an error.
+	Denied bool
 }
 
 // Add walks top (below the root, links in its parents followed) and appends
@@ -99,7 +121,9 @@ func (w *Walker) visit(p, rel string, st unix.Stat_t, exclRel string, ign, exc p
 	// it is only made when something is found.
 	at := len(w.Entries)
 	w.Entries = append(w.Entries, e)
-	if err := w.children(p, rel, exclRel, ign, exc); err != nil {
+	// Nobody asked for what is in an ignored directory.
+	unread := w.Denied || ignored && !w.namesBelow(p)
+	if err := w.children(p, rel, exclRel, ign, exc, unread); err != nil {
 		return err
 	}
 	if skip && len(w.Entries) == at+1 {
@@ -115,6 +139,16 @@ func (w *Walker) CanReinclude() bool {
 		w.Filter.Exclude != nil && w.Filter.Exclude.Exclusions()
 }
 
+// namesBelow says whether a "!" pattern of the ignore file begins with the directory p.
+func (w *Walker) namesBelow(p string) bool {
+	for _, one := range w.Filter.Ignore.Patterns() {
+		if one.Exclusion() && strings.HasPrefix(one.String()+"/", p+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 func match(pm *patternmatcher.PatternMatcher, p string, parent patternmatcher.MatchInfo) (bool, patternmatcher.MatchInfo, error) {
 	if pm == nil || p == "" || p == "." {
 		return false, noParents, nil
@@ -126,8 +160,12 @@ func match(pm *patternmatcher.PatternMatcher, p string, parent patternmatcher.Ma
 	return ok, info, nil
 }
 
-func (w *Walker) children(p, rel, exclRel string, ign, exc patternmatcher.MatchInfo) error {
+// children visits what is in a directory. With unread it may be closed to the user.
+func (w *Walker) children(p, rel, exclRel string, ign, exc patternmatcher.MatchInfo, unread bool) error {
 	fd, err := w.Root.Open(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if unread && errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -141,10 +179,13 @@ func (w *Walker) children(p, rel, exclRel string, ign, exc patternmatcher.MatchI
 	for _, name := range names {
 		var st unix.Stat_t
 		if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			if errors.Is(err, unix.ENOENT) {
-				continue // went away while we looked
+			if errors.Is(err, unix.ENOENT) || unread && errors.Is(err, fs.ErrPermission) {
+				continue // it went away while we looked, or the directory is closed
 			}
 			return &os.PathError{Op: "stat", Path: path.Join(p, name), Err: err}
+		}
+		if w.Filter.Hide.Is(&st) {
+			continue
 		}
 		if err := w.visit(joinRel(p, name), joinRel(rel, name), st, joinRel(exclRel, name), ign, exc); err != nil {
 			return err
@@ -257,9 +298,10 @@ func (w *Walker) matchIn(dir, part string) ([]string, error) {
 	return out, nil
 }
 
-// allBelow is dir itself and every directory under it, for "**".
+// allBelow is dir itself and every directory under it, for "**", without what the ignore
+// file leaves out.
 func (w *Walker) allBelow(dir string) ([]string, error) {
-	sub := Walker{Root: w.Root}
+	sub := Walker{Root: w.Root, Filter: Filter{Ignore: w.Filter.Ignore, Hide: w.Filter.Hide}}
 	if err := sub.Add(dir, ""); err != nil {
 		return nil, err
 	}
@@ -327,7 +369,7 @@ func (w *Walker) fileDigest(e *Entry, buf []byte) ([]byte, error) {
 	defer unix.Close(fd)
 	h := sha256.New()
 	for done := int64(0); ; {
-		n, err := readSome(fd, buf)
+		n, err := sparse.Read(fd, buf)
 		if err != nil {
 			return nil, &os.PathError{Op: "read", Path: e.Path, Err: err}
 		}

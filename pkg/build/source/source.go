@@ -107,6 +107,7 @@ func readBounded(r io.Reader, limit int64, what string) ([]byte, error) {
 type Tree struct {
 	Root   string
 	Ignore *patternmatcher.PatternMatcher // nil: nothing is ignored
+	Hide   *files.Dir                     // is no part of the tree; nil: nothing
 	inline []byte                         // the source was a single Dockerfile
 	// foreign says that somebody else made the files: no link leads out of them.
 	foreign bool
