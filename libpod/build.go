@@ -285,6 +285,9 @@ func (e *Engine) Platforms(ctx context.Context, ref string, r RemoteOptions) ([]
 	return e.images.Platforms(ctx, ref, r)
 }
 
+// DataDir is where everything lies that outlives a reboot.
+func (e *Engine) DataDir() string { return e.dirs.Data }
+
 // BuildCacheDir is where builds keep their records and cache mounts.
 func (e *Engine) BuildCacheDir() string { return filepath.Join(e.dirs.Data, "build") }
 

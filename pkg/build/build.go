@@ -175,8 +175,9 @@ type Layer = engine.Layer
 type Reporter interface {
 	// Plan is called once, before anything runs.
 	Plan(stages []StageInfo, steps int)
-	// Context is the size in bytes of a directory context, without what the
-	// ignore file leaves out; only called with Options.MeasureContext.
+	// Context is the size in bytes of a directory context, without what the ignore file
+	// leaves out, with Options.MeasureContext. Without it, it is how much the steps read,
+	// once that is a lot.
 	Context(size int64)
 	Step(e StepEvent)
 	// Output is what a RUN prints. The slice is only valid during the call.

@@ -42,6 +42,7 @@ type session struct {
 	tmp     string
 	runs    runner.Host
 	main    *source.Tree
+	hide    *files.Dir // everything that Proa keeps: part of no context
 	start   time.Time
 	slots   *slots // stages that may run at once
 	shared  flights
@@ -51,6 +52,7 @@ type session struct {
 	strict  bool // known steps count only with their layers
 
 	mu     sync.Mutex
+	read   int64 // bytes of the context that steps have asked for
 	warned map[Warning]bool
 	warns  []Warning
 	baseMu sync.Mutex // held while an image is pulled
@@ -94,6 +96,7 @@ func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*R
 	if e != nil {
 		b.layers = engine.NewLazy(e)
 		b.engine = b.layers
+		b.hide = files.FindDir(e.DataDir())
 		b.runs = runner.Host{
 			Engine: b.engine, Tmp: tmp, SecretDir: e.SecretDir(), Secrets: o.Secrets, SSH: o.SSH, Getenv: o.Getenv,
 			CacheNamespace: o.CacheNamespace,
@@ -194,7 +197,7 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.main = t
+	b.main, t.Hide = t, b.hide
 	b.trees["context"] = source.Ready(t)
 	where := source.Dockerfile{Paths: b.o.Dockerfiles, Inline: b.o.Inline, IgnoreFile: b.o.IgnoreFile}
 	if b.text, b.name, err = t.Dockerfile(where); err != nil {
@@ -271,7 +274,8 @@ func (b *session) measureContext() error {
 		return err
 	}
 	defer r.Close()
-	w := &files.Walker{Root: r, Filter: files.Filter{Ignore: b.main.Ignore}}
+	// What the user cannot read is no reason to stop: no step may ask for it.
+	w := &files.Walker{Root: r, Filter: files.Filter{Ignore: b.main.Ignore, Hide: b.hide}, Denied: true}
 	if err := w.Add("", ""); err != nil {
 		return err
 	}
@@ -284,6 +288,24 @@ func (b *session) measureContext() error {
 	}
 	b.out.Context(size)
 	return nil
+}
+
+// muchRead is from how many bytes on the user is told that the build reads so much.
+const muchRead = 100 << 20
+
+// tellRead adds what a step is about to read of the context. Once that is a lot the user
+// is told: it takes its time, and often nobody wanted all of it in the image.
+func (b *session) tellRead(size int64) {
+	if b.o.MeasureContext {
+		return // the reporter knows already
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.read
+	b.read += size
+	if before < muchRead && b.read >= muchRead {
+		b.out.Context(b.read)
+	}
 }
 
 // lintError is what a Dockerfile with "# check=error=true" asks for.

@@ -55,6 +55,7 @@ func (s *stage) addContent(ctx context.Context, k cache.Key, r *reading) error {
 		if err != nil {
 			return err
 		}
+		s.b.tellRead(items.Size())
 		return items.AddTo(k, false)
 	case r.from.stage:
 		sum, err := s.digest(ctx, r)

@@ -113,6 +113,7 @@ func (b *builder) namedContext(ctx context.Context, name, value string) (tree, e
 		if err != nil {
 			return nil, err
 		}
+		t.Hide = b.hide
 		return t, t.LoadIgnore("Dockerfile")
 	})}, nil
 }

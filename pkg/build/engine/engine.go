@@ -121,6 +121,8 @@ type Engine interface {
 	// What the cache needs to forget layers; LayerExists says as well whether one
 	// that it remembers is still there.
 	cache.PruneStore
+	// DataDir is everything that Proa keeps, as a directory.
+	DataDir() string
 	// CacheDir is where the build cache lives: records and cache mounts.
 	CacheDir() string
 	// SecretDir is where the files of secrets may lie while a step runs:

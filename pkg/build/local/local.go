@@ -159,6 +159,9 @@ func (l Layers) BuildLayers() (map[string]cache.Made, error) {
 	return out, nil
 }
 
+// DataDir implements engine.Engine.
+func (e *Engine) DataDir() string { return e.pod.DataDir() }
+
 // CacheDir implements engine.Engine.
 func (e *Engine) CacheDir() string { return e.pod.BuildCacheDir() }
 

@@ -448,7 +448,11 @@ func (t *BuildTTY) clock() {
 }
 
 // Context implements build.Reporter.
-func (t *BuildTTY) Context(int64) {}
+func (t *BuildTTY) Context(size int64) {
+	t.change(func() {
+		fmt.Fprintf(&t.buf, "The build reads %s of its context; what .dockerignore names is left out.\n", units.HumanSize(float64(size)))
+	})
+}
 
 // Warn implements build.Reporter.
 func (t *BuildTTY) Warn(w build.Warning) { t.change(func() { printBuildWarning(&t.buf, w) }) }
