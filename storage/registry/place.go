@@ -59,9 +59,9 @@ func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
 // trustLoopback lets a registry on this machine, of which registries.conf says
 // nothing, have a certificate of its own or none at all, as Docker does: the
 // library then tries HTTPS first and HTTP after it. What the caller asked for
-// holds.
+// holds, and certificates that were given are to be checked against.
 func trustLoopback(sys *types.SystemContext, named reference.Named) error {
-	if sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined || !onLoopback(reference.Domain(named)) {
+	if sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined || sys.DockerCertPath != "" || !onLoopback(reference.Domain(named)) {
 		return nil
 	}
 	reg, err := sysregistriesv2.FindRegistry(sys, named.Name())
