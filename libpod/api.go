@@ -46,6 +46,8 @@ type Details struct {
 	LogPath      string
 	Rootfs       spec.Rootfs
 	Mounts       []MountPoint
+	Masked       []string // paths that are empty inside
+	Readonly     []string // paths that cannot be changed inside
 }
 
 // MountPoint is one mount of a container as inspect shows it.

@@ -309,7 +309,7 @@ type Step struct {
 func (e *Engine) CheckStep(ctx context.Context, c *spec.Container) error {
 	s := *c
 	for i := range s.Mounts {
-		if err := checkBind(&s.Mounts[i]); err != nil {
+		if err := e.checkBind(&s.Mounts[i]); err != nil {
 			return err
 		}
 	}

@@ -346,7 +346,7 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 	err = db.Rename(c.ID, name)
 	var taken *state.NameTaken
 	if errors.As(err, &taken) {
-		return conflict(taken)
+		return errs.WithHint(conflict(taken), "choose another name, or free this one: proa rename %s OTHER", name)
 	}
 	return err
 }

@@ -141,7 +141,7 @@ func (e *Engine) findImage(ctx context.Context, d *draft, pull PullOptions) erro
 	if wantsAutoIDs(c) {
 		how = unix.LOCK_EX
 	}
-	var err error
+	var err, missing error
 	if d.images, err = e.lockImages(ctx, how); err != nil {
 		return err
 	}
@@ -160,13 +160,28 @@ func (e *Engine) findImage(ctx context.Context, d *draft, pull PullOptions) erro
 			return err
 		}
 		if c.Pull == spec.PullNever {
-			return errs.WithHint(errs.New(errs.NotFound, "No such image: %s", withTag(c.Image)), "proa pull %s", c.Image)
+			never := errs.WithHint(errs.New(errs.NotFound, "No such image: %s", withTag(c.Image)), "proa pull %s", c.Image)
+			return orMeant(never, err)
 		}
+		missing = err
 		if pull.Progress != nil {
 			fmt.Fprintf(pull.Progress, "Unable to find image '%s' locally\n", withTag(c.Image))
 		}
 	}
-	return e.pullInto(ctx, d, c.Image, how, pull)
+	return orMeant(e.pullInto(ctx, d, c.Image, how, pull), missing)
+}
+
+// orMeant adds to the hint of a failed pull that an image of the store has a
+// similar name, as the error says about the one that is missing there.
+func orMeant(err, missing error) error {
+	like := errs.HintOf(missing)
+	if err == nil || like == "" || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if own := errs.HintOf(err); own != "" {
+		like += " Else: " + own
+	}
+	return errs.WithHint(err, "%s", like)
 }
 
 // resolveFor finds an image of the store; of a manifest list that for the
@@ -386,9 +401,11 @@ func (e *Engine) insert(ctx context.Context, db *state.DB, d *draft) error {
 	}
 }
 
+// conflict is that a name is taken. The hint destroys nothing: somebody pastes it.
 func conflict(t *state.NameTaken) error {
-	return errs.WithHint(errs.New(errs.Exists, "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or rename) that container to be able to reuse that name.", t.Name, t.ID),
-		"proa rm -f %s", t.Name)
+	return errs.WithHint(errs.New(errs.Exists, "Conflict. The container name \"/%s\" is already in use by container \"%s\". "+
+		"You have to remove (or rename) that container to be able to reuse that name.", t.Name, t.ID),
+		"proa start %s runs it again, proa rename %s OTHER frees the name, --replace removes it first", t.Name, t.Name)
 }
 
 func writeCIDFile(path, id string) error {

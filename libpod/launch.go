@@ -3,6 +3,7 @@
 package libpod
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/libpod/state"
+	"github.com/proa-containers/proa/network/ports"
 	"github.com/proa-containers/proa/network/uplink"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
@@ -413,6 +415,9 @@ func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, 
 		return err
 	}
 	st, err := h.Ready(ctx)
+	if errs.Is(err, errs.InUse) {
+		return e.namePortHolder(ctx, row, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -423,6 +428,32 @@ func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, 
 		e.notice(w)
 	}
 	return e.commitStart(row, cfg, &st)
+}
+
+// namePortHolder says in the hint which of the user's own containers publishes a
+// port that the start of row wants.
+func (e *Engine) namePortHolder(ctx context.Context, row *state.Container, err error) error {
+	list, lerr := e.List(ctx, ListOptions{})
+	if lerr != nil {
+		return err
+	}
+	for _, want := range row.Ports {
+		for i := range list {
+			if c := &list[i]; c.ID != row.ID && slices.ContainsFunc(c.Ports, func(has spec.Port) bool { return clash(want, has) }) {
+				return errs.WithHint(err, "container %s publishes it: proa stop %s; or publish another port, for example -p %d:%d",
+					c.Name, c.Name, ports.Another(want), want.ContainerPort)
+			}
+		}
+	}
+	return err
+}
+
+// clash says whether only one of two ports can be published.
+func clash(want, has spec.Port) bool {
+	proto := func(p spec.Port) string { return cmp.Or(p.Protocol, "tcp") }
+	every := func(p spec.Port) bool { return !p.HostIP.IsValid() || p.HostIP.IsUnspecified() }
+	return want.HostPort != 0 && has.HostPort >= want.HostPort && has.HostPort <= max(want.HostPort, want.HostPortEnd) &&
+		proto(want) == proto(has) && (every(want) || every(has) || want.HostIP == has.HostIP)
 }
 
 // commitStart records that the process runs. That another command has already

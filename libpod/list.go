@@ -214,6 +214,7 @@ func (e *Engine) Inspect(ctx context.Context, ref string) (*Details, error) {
 	d := &Details{ID: c.ID, Name: c.Name, Created: c.Created, State: summary(c).State, Spec: b.Spec, Image: b.Image, ImageName: c.Image,
 		Command: c.Command, RestartCount: c.RestartCount, Rootfs: b.Rootfs}
 	d.Spec.Name = c.Name
+	d.Masked, d.Readonly = ocispec.HiddenPaths(&b.Spec.Security, nil)
 	_, d.LogPath = e.logging(c.ID, &b.Spec)
 	if c.running() {
 		d.Status = c.status

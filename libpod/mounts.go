@@ -50,7 +50,7 @@ func (e *Engine) resolveMounts(_ context.Context, d *draft) error {
 				return err
 			}
 		case spec.MountBind:
-			if err := checkBind(m); err != nil {
+			if err := e.checkBind(m); err != nil {
 				return err
 			}
 		}
@@ -90,7 +90,7 @@ func anonymousName() (string, error) {
 }
 
 // checkBind refuses a missing host directory, or makes it as -v does.
-func checkBind(m *spec.Mount) error {
+func (e *Engine) checkBind(m *spec.Mount) error {
 	if !filepath.IsAbs(m.Source) {
 		abs, err := filepath.Abs(m.Source)
 		if err != nil {
@@ -103,7 +103,11 @@ func checkBind(m *spec.Mount) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist) && m.CreateSource:
-		return errs.Wrap(os.MkdirAll(m.Source, 0o755), "create", m.Source)
+		if err := os.MkdirAll(m.Source, 0o755); err != nil {
+			return errs.Wrap(err, "create", m.Source)
+		}
+		e.notice("made the directory " + m.Source + ", which did not exist")
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return errs.WithHint(errs.New(errs.Invalid, "invalid mount config for type \"bind\": bind source path does not exist: %s", m.Source),
 			"mkdir -p %s, or use -v, which makes it", m.Source)

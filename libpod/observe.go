@@ -21,6 +21,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/hostid"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/names"
 	"github.com/proa-containers/proa/rootless/userns"
 )
 
@@ -44,6 +45,9 @@ func (e *Engine) load(ctx context.Context, ref string) (*container, error) {
 		return nil, err
 	}
 	row, err := db.Find(ref)
+	if errs.Is(err, errs.NotFound) {
+		return nil, didYouMean(db, ref, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +59,22 @@ func (e *Engine) load(ctx context.Context, ref string) (*container, error) {
 		return nil, noSuchContainer(ref)
 	}
 	return c, nil
+}
+
+// didYouMean adds the name that ref is likely meant for to the error about it.
+func didYouMean(db *state.DB, ref string, err error) error {
+	list, lerr := db.List()
+	if lerr != nil {
+		return err
+	}
+	known := make([]string, len(list))
+	for i, c := range list {
+		known[i] = c.Name
+	}
+	if like := names.Nearest(ref, known); like != "" {
+		return errs.WithHint(err, "did you mean %s?", like)
+	}
+	return err
 }
 
 func noSuchContainer(ref string) error {

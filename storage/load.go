@@ -173,15 +173,20 @@ func archiveKind(file string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	kind := ""
+	kind, files := "", false
 	for tr := tar.NewReader(f); ; {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) && kind != "" {
 			return kind, nil
 		}
 		if err != nil {
-			return "", errs.New(errs.Invalid, "it is neither a docker-archive nor an oci-archive")
+			var neither error = errs.New(errs.Invalid, "it is neither a docker-archive nor an oci-archive")
+			if files && errors.Is(err, io.EOF) {
+				neither = errs.WithHint(neither, "an archive of a root file system becomes an image with: proa import FILE NAME")
+			}
+			return "", neither
 		}
+		files = true
 		switch path.Clean(h.Name) {
 		case "manifest.json":
 			return "docker", nil

@@ -134,7 +134,7 @@ func explain(p spec.Port, err error) error {
 			what = "all ports are allocated"
 		}
 		return errs.WithHint(errs.New(errs.InUse, "Bind for %s failed: %s", where, what),
-			"find who has it with: ss -lntup; or publish another port, for example -p %d:%d", another(p.HostPort), p.ContainerPort)
+			"find who has it with: ss -lntup; or publish another port, for example -p %d:%d", Another(p), p.ContainerPort)
 	case errors.Is(err, unix.EACCES):
 		return errs.WithHint(errs.New(errs.Denied, "Bind for %s failed: ports below 1024 are reserved for root", where),
 			"publish a port from 1024 on, or allow it: sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", p.HostPort)
@@ -145,11 +145,23 @@ func explain(p spec.Port, err error) error {
 	return &errs.Error{Op: fmt.Sprintf("publish port %s", where), Kind: errs.Internal, Err: err}
 }
 
-func another(port uint16) uint16 {
-	if port < 1024 {
-		return port + 8000
+// Another is a port near that of p which nobody has right now, to be proposed
+// instead.
+func Another(p spec.Port) uint16 {
+	first := max(p.HostPort, p.HostPortEnd)
+	if first < 1024 {
+		first += 7999
 	}
-	return port + 1
+	for n := first + 1; n > first && n-first <= 100; n++ {
+		one := p
+		one.HostPort, one.HostPortEnd = n, 0
+		var s Set
+		if s.bind(context.Background(), one) == nil {
+			s.Close()
+			return n
+		}
+	}
+	return first + 1
 }
 
 // Close stops listening and ends every connection.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 
 	"github.com/sirupsen/logrus"
@@ -192,6 +193,14 @@ func (a *app) applyGlobals() error {
 	if dir := os.Getenv("XDG_CONFIG_HOME"); !filepath.IsAbs(dir) {
 		if err := os.Unsetenv("XDG_CONFIG_HOME"); err != nil {
 			return err
+		}
+	}
+	// Units of systemd and "env -i" have no HOME, where data and credentials are.
+	if os.Getenv("HOME") == "" {
+		if u, err := user.Current(); err == nil && filepath.IsAbs(u.HomeDir) {
+			if err := os.Setenv("HOME", u.HomeDir); err != nil {
+				return err
+			}
 		}
 	}
 	for name, dir := range map[string]string{"PROA_DATA_DIR": a.globals.dataDir, "PROA_RUN_DIR": a.globals.runDir} {

@@ -2,7 +2,11 @@
 
 package cli
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/proa-containers/proa/pkg/names"
+)
 
 // call is an understood command line.
 type call struct {
@@ -137,7 +141,7 @@ func (g *grammar) long(a string, args []string, i int) (int, error) {
 		g.help = true
 		return i, nil
 	case d == nil || strings.HasPrefix(name, "-"):
-		return i, g.fail("unknown flag: --%s", name)
+		return i, g.unknown(name)
 	case has:
 	case d.isBool:
 		val = "true"
@@ -160,6 +164,10 @@ func (g *grammar) shorts(a string, args []string, i int) (int, error) {
 			g.help = true
 			return i, nil
 		case d == nil:
+			long, _, _ := strings.Cut(a, "=")
+			if e := g.flags.named[long]; e != nil && len(long) > 1 {
+				return i, g.fail("unknown shorthand flag: '%s' in -%s\nDid you mean '--%s'?", a[j:j+1], a, long)
+			}
 			return i, g.fail("unknown shorthand flag: '%s' in -%s", a[j:j+1], a)
 		case d.isBool && strings.HasPrefix(tail, "="):
 			g.emit(d, tail[1:])
@@ -178,6 +186,21 @@ func (g *grammar) shorts(a string, args []string, i int) (int, error) {
 		return i, nil
 	}
 	return i, nil
+}
+
+// unknown is the error about a long flag that there is not, with the one that was
+// likely meant.
+func (g *grammar) unknown(name string) error {
+	var known []string
+	for _, d := range g.flags.list {
+		if !d.hidden {
+			known = append(known, d.name)
+		}
+	}
+	if like := names.Nearest(name, known); like != "" {
+		return g.fail("unknown flag: --%s\nDid you mean '--%s'?", name, like)
+	}
+	return g.fail("unknown flag: --%s", name)
 }
 
 func (g *grammar) emit(d *flagDef, val string) {
@@ -202,46 +225,13 @@ func unknownCommand(c *call, name string) error {
 	return &usageError{path: c.words, text: text, code: 125}
 }
 
-// nearest is the subcommand whose name differs from name in at most two
-// letters, but not in more than half of them, or "".
+// nearest is the subcommand that name is likely meant for, or "".
 func nearest(name string, c *command) string {
-	best, limit := "", 3
+	var known []string
 	for _, s := range c.sub {
-		if s.hidden {
-			continue
-		}
-		for _, n := range append([]string{s.name}, s.aliases...) {
-			d := distance(name, n)
-			if d < limit && 2*d <= max(len(n), len(name)) {
-				best, limit = n, d
-			}
+		if !s.hidden {
+			known = append(append(known, s.name), s.aliases...)
 		}
 	}
-	return best
-}
-
-// distance is the number of letters to insert, delete, replace, or swap with
-// the next.
-func distance(a, b string) int {
-	d := make([][]int, len(a)+1)
-	for i := range d {
-		d[i] = make([]int, len(b)+1)
-		d[i][0] = i
-	}
-	for j := range d[0] {
-		d[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d[i][j] = min(d[i-1][j-1]+cost, d[i-1][j]+1, d[i][j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
+	return names.Nearest(name, known)
 }

@@ -72,5 +72,5 @@ func (o *execFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	return e.Exec(ctx, ref, o.ExecOptions)
+	return a.optionsFirst(e.Exec(ctx, ref, o.ExecOptions), "container", ref, argv)
 }

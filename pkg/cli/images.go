@@ -82,6 +82,7 @@ func (o *imagesFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.quiet {
 		l.Quiet = "ID"
 	}
+	a.rootsOwn(len(rows))
 	return a.out.List(l, rows)
 }
 

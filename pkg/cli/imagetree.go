@@ -43,9 +43,9 @@ func imageTree(a *app, e Engine, ref string, children bool) error {
 
 func printLayers(a *app, layers []libpod.TreeLayer, indent string) {
 	for i, l := range layers {
-		branch, below := "├── ", "│   "
+		branch, below := output.Drawn("├── "), output.Drawn("│   ")
 		if i == len(layers)-1 {
-			branch, below = "└── ", "    "
+			branch, below = output.Drawn("└── "), "    "
 		}
 		line := fmt.Sprintf("%sID: %s Size: %7s", indent+branch, output.ShortID(l.ID), output.Size(l.Size))
 		if len(l.Names) > 0 {

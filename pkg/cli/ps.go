@@ -5,6 +5,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -80,7 +81,16 @@ func (o *psFlags) run(ctx context.Context, a *app) error {
 	if o.quiet {
 		l.Quiet = "ID"
 	}
+	a.rootsOwn(len(rows))
 	return a.out.List(l, rows)
+}
+
+// rootsOwn tells whoever lists root's empty store with sudo that it is not the
+// own one.
+func (a *app) rootsOwn(listed int) {
+	if user, _ := a.std.Lookup("SUDO_USER"); listed == 0 && os.Getuid() == 0 && user != "" && user != "root" {
+		a.out.Notice("as root: those of " + user + " are listed without sudo")
+	}
 }
 
 func sortContainers(list []libpod.Summary, by string) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
@@ -75,10 +76,20 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	id, err := e.Run(ctx, c, opts)
+	err = a.optionsFirst(err, "image", args[0], args[1:])
 	if err == nil && (o.detach || noOutput(c)) {
 		a.out.Println(id)
 	}
 	return err
+}
+
+// optionsFirst says where the options belong when the command that is missing is
+// one of them: "proa run alpine -it sh".
+func (a *app) optionsFirst(err error, what, name string, argv []string) error {
+	if !errs.Is(err, errs.CommandMissing) || len(argv) == 0 || len(argv[0]) < 2 || argv[0][0] != '-' {
+		return err
+	}
+	return errs.WithHint(err, "options go before the %s: %s %s %s %s", what, a.call.words, argv[0], name, strings.Join(argv[1:], " "))
 }
 
 // noOutput says that only standard input is attached: Docker prints the id.

@@ -167,6 +167,11 @@ func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
 	}
 	switch {
 	case broken+lost == 0:
+		if len(list) == 0 && o.Quick {
+			a.out.Println("The records of images, artifacts, volumes and containers are in order; no layer was read.")
+		} else if len(list) == 0 {
+			a.out.Println("Images, artifacts, volumes and containers are in order.")
+		}
 		return nil
 	case broken == 0 && lost == 1:
 		err = errs.New(errs.Corrupt, "1 volume or container has no record")

@@ -107,6 +107,7 @@ func (o *volumeListFlags) run(ctx context.Context, a *app) error {
 	if o.quiet {
 		l.Quiet = "Name"
 	}
+	a.rootsOwn(len(rows))
 	return a.out.List(l, rows)
 }
 

@@ -116,8 +116,20 @@ func (b *builder) warn(s string) { b.out.Warnings = append(b.out.Warnings, s) }
 // tells about, or changes, the host.
 func (b *builder) maskedPaths() error {
 	sec := &b.in.Spec.Security
+	for _, p := range sec.Mask {
+		if !sec.Privileged && !strings.HasPrefix(p, "/") {
+			return errs.WithHint(errs.New(errs.Invalid, "masked path %q is not absolute", p), "write --security-opt mask=/PATH[:/PATH...]")
+		}
+	}
+	b.cfg.MaskPaths, b.cfg.ReadonlyPaths = HiddenPaths(sec, b.in.Host.ThermalPaths)
+	return nil
+}
+
+// HiddenPaths are the paths that a container finds empty, and those that it cannot
+// change.
+func HiddenPaths(sec *spec.Security, thermal []string) (masked, readonly []string) {
 	if sec.Privileged {
-		return nil
+		return nil, nil
 	}
 	unmask := func(p string) bool {
 		for _, u := range sec.Unmask {
@@ -127,25 +139,22 @@ func (b *builder) maskedPaths() error {
 		}
 		return false
 	}
-	for _, list := range [][]string{defaultMasked, b.in.Host.ThermalPaths} {
+	for _, list := range [][]string{defaultMasked, thermal} {
 		for _, p := range list {
 			if !unmask(p) {
-				b.cfg.MaskPaths = append(b.cfg.MaskPaths, p)
+				masked = append(masked, p)
 			}
 		}
 	}
 	for _, p := range sec.Mask {
-		if !strings.HasPrefix(p, "/") {
-			return errs.WithHint(errs.New(errs.Invalid, "masked path %q is not absolute", p), "write --security-opt mask=/PATH[:/PATH...]")
-		}
-		b.cfg.MaskPaths = append(b.cfg.MaskPaths, cleanPath(p))
+		masked = append(masked, cleanPath(p))
 	}
 	for _, p := range defaultReadonly {
 		if !unmask(p) {
-			b.cfg.ReadonlyPaths = append(b.cfg.ReadonlyPaths, p)
+			readonly = append(readonly, p)
 		}
 	}
-	return nil
+	return masked, readonly
 }
 
 var defaultMasked = []string{

@@ -13,6 +13,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	slips "github.com/proa-containers/proa/pkg/names"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/registry"
 )
@@ -99,7 +100,28 @@ func find(names []byte, name string, digits int) (string, error) {
 			return id, nil
 		}
 	}
-	return "", NoSuchImage(name)
+	return "", didYouMean(names, name)
+}
+
+// didYouMean is NoSuchImage with the local name that the user likely meant.
+func didYouMean(all []byte, name string) error {
+	err := NoSuchImage(name)
+	asked, perr := imagename.Parse(name)
+	if perr != nil {
+		return err
+	}
+	var known []string
+	for line := range strings.Lines(string(all)) {
+		if full, ok := strings.CutPrefix(line, "n\t"); ok {
+			full, _, _ = strings.Cut(full, "\t")
+			repo, _ := imagename.Split(imagename.Familiar(full))
+			known = append(known, repo)
+		}
+	}
+	if like := slips.Nearest(reference.FamiliarName(asked), known); like != "" {
+		return errs.WithHint(err, "did you mean %s?", like)
+	}
+	return err
 }
 
 func findNamed(names []byte, name string, named reference.Named) (string, bool) {

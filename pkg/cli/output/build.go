@@ -604,7 +604,7 @@ func (t *BuildTTY) row(text, right string) {
 	if room < 10 {
 		right, room = "", max(cols-1, 1)
 	}
-	text = runewidth.Truncate(text, room, "…")
+	text = runewidth.Truncate(text, room, Drawn("…"))
 	gap := max(1, cols-1-runewidth.StringWidth(text)-len(right))
 	if right == "" {
 		gap = 0

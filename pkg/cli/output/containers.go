@@ -192,6 +192,15 @@ func bindings(ports []spec.Port) []binding {
 	return list
 }
 
+// mapping is n bindings in a row.
+type mapping struct {
+	binding
+	n uint16
+}
+
+// next is the binding that would make it longer.
+func (m *mapping) next() binding { return binding{m.ip, m.host + m.n, m.ctr + m.n, m.proto} }
+
 func hostIPs(a netip.Addr) []string {
 	switch {
 	case !a.IsValid():
@@ -202,8 +211,8 @@ func hostIPs(a netip.Addr) []string {
 	return []string{a.String()}
 }
 
-// Ports is the column of ps: neighbouring ports that keep their number are
-// shown as one range.
+// Ports is the column of ps: neighbouring ports are shown as one range, first
+// those that keep their number.
 func Ports(ports []spec.Port, exposed []string) string {
 	if len(ports) == 0 && len(exposed) == 0 {
 		return ""
@@ -213,7 +222,7 @@ func Ports(ports []spec.Port, exposed []string) string {
 		first, last uint16
 	}
 	var runs []*run
-	var mapped []string
+	var mapped []*mapping
 	grow := func(ip, proto string, port uint16) {
 		for _, r := range runs {
 			if r.ip == ip && r.proto == proto && r.last+1 == port {
@@ -228,7 +237,11 @@ func Ports(ports []spec.Port, exposed []string) string {
 	}
 	for _, b := range bindings(ports) {
 		if b.host != b.ctr {
-			mapped = append(mapped, b.ip+":"+number(b.host)+"->"+number(b.ctr)+"/"+b.proto)
+			if i := slices.IndexFunc(mapped, func(m *mapping) bool { return m.next() == b }); i >= 0 {
+				mapped[i].n++
+			} else {
+				mapped = append(mapped, &mapping{b, 1})
+			}
 			continue
 		}
 		grow(b.ip, b.proto, b.ctr)
@@ -244,7 +257,15 @@ func Ports(ports []spec.Port, exposed []string) string {
 		}
 		out = append(out, s+"/"+r.proto)
 	}
-	return strings.Join(append(out, mapped...), ", ")
+	for _, m := range mapped {
+		last := m.next()
+		host, ctr := number(m.host), number(m.ctr)
+		if m.n > 1 {
+			host, ctr = host+"-"+number(last.host-1), ctr+"-"+number(last.ctr-1)
+		}
+		out = append(out, m.ip+":"+host+"->"+ctr+"/"+m.proto)
+	}
+	return strings.Join(out, ", ")
 }
 
 func number(n uint16) string { return strconv.Itoa(int(n)) }

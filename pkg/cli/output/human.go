@@ -3,7 +3,9 @@
 package output
 
 import (
+	"os"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -38,5 +40,29 @@ func ellipsis(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
 	}
-	return string([]rune(s)[:n-1]) + "…"
+	end := Drawn("…")
+	return string([]rune(s)[:n-utf8.RuneCountInString(end)]) + end
 }
+
+// Drawn is text with the few characters that Proa draws itself (an ellipsis, the
+// lines of a tree) in ASCII where the locale says that the terminal shows no
+// others. A locale that nobody set says nothing.
+func Drawn(text string) string {
+	if !plainText() {
+		return text
+	}
+	return ascii.Replace(text)
+}
+
+var ascii = strings.NewReplacer("…", "...", "├── ", "|-- ", "└── ", "`-- ", "│   ", "|   ")
+
+// plainText says whether the locale has another character set than UTF-8.
+var plainText = sync.OnceValue(func() bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := os.Getenv(name); v != "" {
+			v = strings.ToLower(v)
+			return !strings.Contains(v, "utf-8") && !strings.Contains(v, "utf8")
+		}
+	}
+	return false
+})

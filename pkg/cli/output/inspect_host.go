@@ -109,7 +109,7 @@ func hostConfig(d *libpod.Details) *InspectHostConfig {
 		PidMode: s.Security.PidMode, UTSMode: s.Security.UtsMode, UsernsMode: s.Security.Userns,
 		Privileged: s.Security.Privileged, PublishAllPorts: s.Network.PublishAll, ReadonlyRootfs: s.Security.ReadOnly,
 		SecurityOpt: securityOpts(&s.Security), Sysctls: s.Security.Sysctls, Runtime: "proa", Devices: []InspectDevice{}, Ulimits: []InspectUlimit{},
-		MaskedPaths: list(s.Security.Mask), ReadonlyPaths: []string{},
+		MaskedPaths: list(d.Masked), ReadonlyPaths: list(d.Readonly),
 	}
 	if h.LogConfig.Config == nil {
 		h.LogConfig.Config = map[string]string{}
