@@ -308,20 +308,70 @@ func (a *app) each(refs []string, do func(ref string) error) error {
 	return failed
 }
 
-// errNothingDone is, within eachNamed, that nothing was done to the object, and
-// that this is no failure: its name is not printed.
-var errNothingDone = errors.New("nothing was done")
-
 // eachNamed is each that prints the object after success.
 func (a *app) eachNamed(refs []string, do func(ref string) error) error {
 	return a.each(refs, func(ref string) error {
 		err := do(ref)
-		if errors.Is(err, errNothingDone) {
-			return nil
-		}
 		if err == nil {
 			a.out.Println(ref)
 		}
 		return err
 	})
+}
+
+// nothingDone is, within sideBySide, that nothing was done to the object, and that
+// this is no failure: its name is not printed, but an error where one is told.
+type nothingDone struct{ told error }
+
+func (n *nothingDone) Error() string { return "nothing was done" }
+
+// maxSideBySide bounds how many objects sideBySide works on at a time.
+const maxSideBySide = 50
+
+// sideBySide does one thing to several containers at the same time: stopping
+// them takes as long as the slowest, not the sum of their grace periods. do
+// returns what is to be printed after success, "" for nothing. The outcomes are
+// printed in the order of refs, each as soon as those before it are there.
+// Everything else is as in each.
+func (a *app) sideBySide(refs []string, do func(ref string) (string, error)) error {
+	type outcome struct {
+		line string
+		err  error
+	}
+	outcomes := make([]chan outcome, len(refs))
+	for i := range outcomes {
+		outcomes[i] = make(chan outcome, 1)
+	}
+	go func() {
+		slots := make(chan struct{}, maxSideBySide)
+		for i, ref := range refs {
+			slots <- struct{}{}
+			go func() {
+				line, err := do(ref)
+				outcomes[i] <- outcome{line, err}
+				<-slots
+			}()
+		}
+	}()
+	next := 0
+	return a.each(refs, func(string) error {
+		o := <-outcomes[next]
+		next++
+		var nothing *nothingDone
+		if errors.As(o.err, &nothing) {
+			if nothing.told != nil {
+				a.out.Error(nothing.told)
+			}
+			return nil
+		}
+		if o.err == nil && o.line != "" {
+			a.out.Now(o.line)
+		}
+		return o.err
+	})
+}
+
+// sideBySideNamed is sideBySide that prints the object after success.
+func (a *app) sideBySideNamed(refs []string, do func(ref string) error) error {
+	return a.sideBySide(refs, func(ref string) (string, error) { return ref, do(ref) })
 }

@@ -20,7 +20,7 @@ type Engine interface {
 	Restart(context.Context, string, libpod.StopOptions) error
 	Pause(ctx context.Context, ref string) error
 	Unpause(ctx context.Context, ref string) error
-	Wait(ctx context.Context, ref, condition string) (int, error)
+	Wait(ctx context.Context, ref string, conditions []string) (int, error)
 	Remove(context.Context, string, libpod.RemoveOptions) error
 	Rename(ctx context.Context, ref, name string) error
 	Attach(context.Context, string, libpod.Streams) error

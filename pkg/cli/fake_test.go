@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/proa-containers/proa/libpod"
@@ -29,11 +30,14 @@ const (
 // and one image.
 type fakeEngine struct {
 	Engine
-	calls []string
-	err   error // what the next call returns
+	mu    sync.Mutex
+	calls []string // sorted where they come side by side
+	err   error    // what the next call returns
 }
 
 func (f *fakeEngine) note(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.calls = append(f.calls, fmt.Sprintf(format, args...))
 	return f.err
 }
@@ -89,8 +93,8 @@ func (f *fakeEngine) Logs(_ context.Context, ref string, o libpod.LogOptions, ou
 	return f.note("logs %s tail=%d follow=%v t=%v", ref, o.Tail, o.Follow, o.Timestamps)
 }
 
-func (f *fakeEngine) Wait(_ context.Context, ref, condition string) (int, error) {
-	return 7, f.note("wait %s %s", ref, condition)
+func (f *fakeEngine) Wait(_ context.Context, ref string, conditions []string) (int, error) {
+	return 7, f.note("wait %s %s", ref, strings.Join(conditions, ","))
 }
 
 func (f *fakeEngine) Ports(context.Context, string) ([]spec.Port, error) { return webPorts(), nil }

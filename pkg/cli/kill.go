@@ -30,7 +30,7 @@ func killCommand() *command {
 				if err != nil {
 					return err
 				}
-				return a.eachNamed(refs, func(ref string) error { return e.Kill(ctx, ref, o.signal) })
+				return a.sideBySideNamed(refs, func(ref string) error { return e.Kill(ctx, ref, o.signal) })
 			}
 		},
 	}

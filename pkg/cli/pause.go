@@ -33,7 +33,7 @@ func freezer(name, verb string, do func(Engine, context.Context, string) error, 
 				if err != nil {
 					return err
 				}
-				return a.eachNamed(refs, func(ref string) error { return do(e, ctx, ref) })
+				return a.sideBySideNamed(refs, func(ref string) error { return do(e, ctx, ref) })
 			}
 		},
 	}

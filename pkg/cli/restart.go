@@ -29,7 +29,7 @@ func restartCommand() *command {
 				if err != nil {
 					return err
 				}
-				return a.eachNamed(refs, func(ref string) error { return e.Restart(ctx, ref, o.stop) })
+				return a.sideBySideNamed(refs, func(ref string) error { return e.Restart(ctx, ref, o.stop) })
 			}
 		},
 	}

@@ -38,13 +38,12 @@ func rmCommand() *command {
 				if err != nil {
 					return err
 				}
-				return a.eachNamed(refs, func(ref string) error {
+				return a.sideBySideNamed(refs, func(ref string) error {
 					err := o.orIgnore(e.Remove(ctx, ref, o.remove))
 					if o.remove.Force && errs.Is(err, errs.NotFound) {
 						// As in Docker this is told but no failure: "rm -f $(ps -aq)" races
 						// with containers that remove themselves.
-						a.out.Error(err)
-						return errNothingDone
+						return &nothingDone{told: err}
 					}
 					return err
 				})

@@ -59,10 +59,10 @@ func (s *selection) refs(ctx context.Context, a *app, args []string) ([]string, 
 	return s.search(ctx, a)
 }
 
-// orIgnore is err, for eachNamed, of an action on one container.
+// orIgnore is err, for sideBySideNamed, of an action on one container.
 func (s *selection) orIgnore(err error) error {
 	if s.ignore && errs.Is(err, errs.NotFound) {
-		return errNothingDone
+		return &nothingDone{}
 	}
 	return err
 }

@@ -42,7 +42,7 @@ func stopCommand() *command {
 				if err != nil {
 					return err
 				}
-				return a.eachNamed(refs, func(ref string) error {
+				return a.sideBySideNamed(refs, func(ref string) error {
 					return o.orIgnore(e.Stop(ctx, ref, o.stop))
 				})
 			}

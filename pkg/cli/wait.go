@@ -8,14 +8,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
 type waitFlags struct {
-	latest    bool
-	condition string
-	ignore    bool
+	latest     bool
+	conditions [][]string
+	ignore     bool
 }
 
 func waitCommand() *command {
@@ -25,7 +26,8 @@ func waitCommand() *command {
 		setup: func(f *flagSet) action {
 			var o waitFlags
 			latestFlag(f, &o.latest)
-			parsed(f, &o.condition, "condition", "", "string", "Condition to wait for", checkCondition).oneOf(waitConditions...)
+			parsedList(f, &o.conditions, "condition", "", "string", "Condition to wait for, the first of several", parseConditions).
+				oneOf(libpod.WaitConditions...)
 			f.boolean(&o.ignore, "ignore", "", "A container that does not exist counts as -1")
 			f.accept("Proa is told of the end and does not poll", "interval")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
@@ -33,13 +35,15 @@ func waitCommand() *command {
 	}
 }
 
-var waitConditions = []string{"not-running", "next-exit", "removed", "running", "stopped", "exited"}
-
-func checkCondition(s string) (string, error) {
-	if s != "" && !slices.Contains(waitConditions, s) {
-		return "", errs.WithHint(errs.New(errs.Invalid, "unknown condition %q", s), "conditions are %s", strings.Join(waitConditions, ", "))
+// parseConditions takes podman's list by commas.
+func parseConditions(s string) ([]string, error) {
+	list := strings.Split(s, ",")
+	for _, c := range list {
+		if err := libpod.CheckWaitCondition(c); err != nil {
+			return nil, err
+		}
 	}
-	return s, nil
+	return list, nil
 }
 
 func (o *waitFlags) run(ctx context.Context, a *app, args []string) error {
@@ -51,14 +55,11 @@ func (o *waitFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.each(append([]string{ref}, rest...), func(ref string) error {
-		code, err := e.Wait(ctx, ref, o.condition)
+	return a.sideBySide(append([]string{ref}, rest...), func(ref string) (string, error) {
+		code, err := e.Wait(ctx, ref, slices.Concat(o.conditions...))
 		if o.ignore && errs.Is(err, errs.NotFound) {
 			code, err = -1, nil
 		}
-		if err == nil {
-			a.out.Now(strconv.Itoa(code))
-		}
-		return err
+		return strconv.Itoa(code), err
 	})
 }

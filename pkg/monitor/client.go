@@ -166,6 +166,13 @@ func (c *Client) Wait(ctx context.Context, settles bool) (Exit, error) {
 	return c.until(ctx, Request{Op: OpWait}, settles)
 }
 
+// WaitNext waits for the next end of the container's process, and tells how. The
+// container may be restarted then; the caller does not settle its record.
+func (c *Client) WaitNext(ctx context.Context) (Exit, error) {
+	defer c.Close()
+	return c.until(ctx, Request{Op: OpWait, Next: true}, false)
+}
+
 func (c *Client) until(ctx context.Context, r Request, settles bool) (Exit, error) {
 	if _, _, err := c.ask(ctx, r); err != nil {
 		return Exit{}, err

@@ -112,7 +112,9 @@ type Request struct {
 	Signal int `json:"signal,omitempty"`
 	// Timeout is how long OpStop waits before it kills, in seconds; nil: as
 	// configured; negative: for ever.
-	Timeout    *int   `json:"timeout,omitempty"`
+	Timeout *int `json:"timeout,omitempty"`
+	// Next makes OpWait end with the process, also where it will be restarted.
+	Next       bool   `json:"next,omitempty"`
 	Rows, Cols uint16 `json:",omitempty"` // OpResize
 }
 

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/proa-containers/proa/pkg/dirwatch"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/logs"
 )
@@ -50,6 +52,10 @@ type reader struct {
 	emit   func(*logs.Record) error
 }
 
+// pollEvery is how often a follower looks without being told to: for the end
+// of the container, and where the kernel does not tell of changes.
+const pollEvery = 200 * time.Millisecond
+
 // errUntil ends a read at Options.Until.
 var errUntil = errors.New("until reached")
 
@@ -73,11 +79,12 @@ func Read(ctx context.Context, src Source, o Options, emit func(*logs.Record) er
 }
 
 func (r *reader) read(ctx context.Context) error {
-	var w *watcher
+	var w *dirwatch.Watcher
 	if r.o.Follow {
 		// Before the first look, so that nothing is missed in between.
-		w = watch(r.src.Path)
-		defer w.close()
+		w = dirwatch.New(pollEvery)
+		defer w.Close()
+		w.Add(filepath.Dir(r.src.Path)) // rotation replaces the file
 	}
 	files, err := openAll(r.src.Path)
 	if err != nil {
@@ -221,7 +228,7 @@ func (r *reader) tail(files []*file) ([]*file, error) {
 }
 
 // follow reads on where l stands, or from the first file that appears.
-func (r *reader) follow(ctx context.Context, w *watcher, f *file, l *lineReader) error {
+func (r *reader) follow(ctx context.Context, w *dirwatch.Watcher, f *file, l *lineReader) error {
 	defer func() {
 		if f != nil {
 			_ = f.Close()
@@ -259,7 +266,7 @@ func (r *reader) follow(ctx context.Context, w *watcher, f *file, l *lineReader)
 		if !alive {
 			return nil
 		}
-		if err := w.wait(ctx); err != nil {
+		if err := w.Wait(ctx); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,7 @@ type server struct {
 type watcher struct {
 	conn   *monitor.Conn
 	client *client // of an attachment: what it is told comes after its output
+	next   bool    // it is told of an end that a restart follows, too
 	gone   chan struct{}
 }
 
@@ -183,9 +184,9 @@ func (v *server) dispatch(c *monitor.Conn, req *monitor.Request, fds []*os.File,
 		}
 		return ok(c, monitor.Reply{})
 	case monitor.OpWait:
-		return v.watch(c, func() {})
+		return v.watch(c, req.Next, func() {})
 	case monitor.OpStop:
-		return v.watch(c, func() { s.stop(req.Signal, req.Timeout, true) })
+		return v.watch(c, false, func() { s.stop(req.Signal, req.Timeout, true) })
 	}
 	return errs.New(errs.Invalid, "request %q is not known", req.Op)
 }
@@ -200,8 +201,8 @@ func ok(c *monitor.Conn, r monitor.Reply) error {
 
 // register makes c hear about the end. It fails after the end: the client then
 // finds it in exit.json.
-func (v *server) register(c *monitor.Conn, cl *client) (*watcher, error) {
-	w := &watcher{conn: c, client: cl, gone: make(chan struct{})}
+func (v *server) register(c *monitor.Conn, cl *client, next bool) (*watcher, error) {
+	w := &watcher{conn: c, client: cl, next: next, gone: make(chan struct{})}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.watchers == nil {
@@ -218,8 +219,8 @@ func (v *server) unregister(w *watcher) {
 	close(w.gone)
 }
 
-func (v *server) watch(c *monitor.Conn, begin func()) error {
-	w, err := v.register(c, nil)
+func (v *server) watch(c *monitor.Conn, next bool, begin func()) error {
+	w, err := v.register(c, nil, next)
 	if err != nil {
 		return err
 	}
@@ -247,7 +248,7 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest, own bool) err
 		return errs.New(errs.Invalid, "attach without its options")
 	}
 	h, cl := v.s.hub, newClient(c, r, own)
-	w, err := v.register(c, cl)
+	w, err := v.register(c, cl, false)
 	if err != nil {
 		return err
 	}
@@ -319,6 +320,23 @@ func (v *server) readClient(in *inbox, r *monitor.AttachRequest) {
 		case monitor.FrameDetach:
 			return
 		}
+	}
+}
+
+// announceRestart tells those who wait for the next end, whatever follows.
+func (v *server) announceRestart(e monitor.Exit) {
+	v.mu.Lock()
+	var list []*watcher
+	for w := range v.watchers {
+		if w.next {
+			list = append(list, w)
+			delete(v.watchers, w)
+		}
+	}
+	v.mu.Unlock()
+	for _, w := range list {
+		_ = w.conn.SetWriteDeadline(time.Now().Add(farewell))
+		_ = w.conn.WriteJSON(monitor.FrameExited, e)
 	}
 }
 

@@ -133,6 +133,7 @@ func (s *supervisor) supervise(r *run) monitor.Exit {
 			st.State, st.PID, st.PIDStart, st.InnerPID = monitor.StateRestarting, 0, 0, 0
 			st.FinishedAt, st.ExitCode, st.OOMKilled, st.RestartCount = e.FinishedAt, e.Code, e.OOMKilled, b.count
 		})
+		s.server.announceRestart(e)
 		select {
 		case <-time.After(wait):
 		case <-s.stopped:
