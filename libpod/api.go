@@ -21,8 +21,12 @@ type Streams struct {
 	// TTY is the client's terminal where the container has one: put into raw
 	// mode, its size followed.
 	TTY        bool
-	DetachKeys string // empty: ctrl-p,ctrl-q
-	// SigProxy forwards the client's signals to the process.
+	DetachKeys string // as term.ParseKeys takes them; empty: none
+	// OnDetach, where not nil, is called when the user has left by the keys and
+	// has the terminal back.
+	OnDetach func()
+	// SigProxy forwards the client's signals to the process. With the third
+	// SIGINT or SIGTERM the client leaves, see ErrInsisted.
 	SigProxy bool
 	// NoStdin keeps the client's input to itself.
 	NoStdin bool

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,8 @@ type session struct {
 	in       io.Reader // nil: none
 	terminal *os.File  // the client's, with tty; nil: none
 	undo     []func()
+	insisted chan struct{} // closed with the signal after which the client leaves
+	left     atomic.Bool   // by the detach keys
 	// stdinOnce: the process's input ends with this client's.
 	stdinOnce bool
 }
@@ -43,7 +46,7 @@ func newSession(s Streams, tty bool) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &session{s: s, tty: tty}
+	n := &session{s: s, tty: tty, insisted: make(chan struct{})}
 	if s.In != nil && !s.NoStdin {
 		n.in = s.In
 		if tty {
@@ -91,9 +94,33 @@ func (n *session) connect(p peer) error {
 		term.FollowSize(ctx, n.terminal, func(rows, cols uint16) { _ = p.Resize(rows, cols) })
 	}
 	if n.s.SigProxy {
-		term.ProxySignals(ctx, func(s syscall.Signal) { _ = p.Signal(int(s)) })
+		ends := 0
+		term.ProxySignals(ctx, func(s syscall.Signal) {
+			_ = p.Signal(int(s))
+			if s == syscall.SIGINT || s == syscall.SIGTERM {
+				if ends++; ends == insistence {
+					close(n.insisted)
+				}
+			}
+		})
 	}
 	return nil
+}
+
+// insistence is how many signals that ask for the end make the client go, as
+// in Docker: a process that ignores them must not hold the terminal.
+const insistence = 3
+
+// ErrInsisted is what a session fails with whose user wanted to get away from a
+// process that does not end. The container goes on.
+var ErrInsisted = errors.New("got 3 SIGTERM/SIGINTs, forcefully exiting")
+
+// detached ends the session after the detach keys.
+func (n *session) detached() {
+	n.end()
+	if n.s.OnDetach != nil {
+		n.s.OnDetach()
+	}
 }
 
 // end puts everything back. It may be called twice.
@@ -129,6 +156,7 @@ func (n *session) feed(a *monitor.Attachment) {
 	go func() {
 		_, err := io.Copy(attachWriter{a}, n.in)
 		if errors.Is(err, term.ErrDetached) {
+			n.left.Store(true)
 			_ = a.Detach()
 			return
 		}
@@ -183,9 +211,16 @@ func (e *Engine) outcome(ctx context.Context, c *container, n *session, a *monit
 		_ = a.Detach()
 		n.end()
 		return ctx.Err()
+	case <-n.insisted:
+		_ = a.Detach()
+		n.end()
+		return errs.WithHint(ErrInsisted, "the container goes on; proa kill %s ends it", c.Name)
 	}
 	n.end()
 	if errs.Is(r.err, errs.Canceled) {
+		if n.left.Load() {
+			n.detached()
+		}
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)

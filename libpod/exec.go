@@ -120,6 +120,8 @@ func execTerminal(ctx context.Context, m *monitor.Client, r monitor.ExecRequest,
 	}()
 	select {
 	case <-left:
+		_ = s.Detach()
+		n.detached()
 		return nil
 	case x := <-done:
 		if x.code != 0 || x.err == nil {

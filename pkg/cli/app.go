@@ -284,6 +284,8 @@ func (a *app) report(ctx context.Context, err error) int {
 	switch {
 	case errors.As(err, &status):
 		return status.code
+	case errors.Is(err, libpod.ErrInsisted):
+		return 1 // as Docker's
 	case a.call != nil && (a.call.runsContainer || a.call.command().runsProcess):
 		return errs.ExitCode(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 type attachFlags struct {
 	noStdin, sigProxy, latest bool
-	detachKeys                string
+	detach                    detachFlag
 }
 
 func attachCommand() *command {
@@ -21,7 +21,7 @@ func attachCommand() *command {
 		max: 1, runsProcess: true, twin: "container attach", acts: isRunning,
 		setup: func(f *flagSet) action {
 			o := attachFlags{sigProxy: true}
-			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
+			o.detach.register(f)
 			f.boolean(&o.noStdin, "no-stdin", "", "Do not attach STDIN")
 			f.boolean(&o.sigProxy, "sig-proxy", "", "Proxy all received signals to the process")
 			latestFlag(f, &o.latest)
@@ -50,7 +50,7 @@ func (o *attachFlags) run(ctx context.Context, a *app, args []string) error {
 		return errs.WithHint(errs.New(errs.State, "You cannot attach to a stopped container, start it first"), "proa start -a %s", ref)
 	}
 	tty := d.Spec.Process.TTY
-	s := libpod.Streams{Out: a.out.OutWriter(), Err: a.out.ErrWriter(), DetachKeys: o.detachKeys, SigProxy: o.sigProxy && !tty, NoStdin: o.noStdin}
+	s := libpod.Streams{Out: a.out.OutWriter(), Err: a.out.ErrWriter(), DetachKeys: o.detach.value(a), SigProxy: o.sigProxy && !tty, NoStdin: o.noStdin}
 	if !o.noStdin && d.Spec.Process.OpenStdin {
 		s.In = a.std.In
 	}

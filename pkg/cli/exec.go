@@ -13,7 +13,7 @@ type execFlags struct {
 	libpod.ExecOptions
 	env, envFiles []string
 	interactive   bool
-	detachKeys    string
+	detach        detachFlag
 	latest        bool
 }
 
@@ -29,7 +29,7 @@ func execCommand() *command {
 		setup: func(f *flagSet) action {
 			var o execFlags
 			f.boolean(&o.Detach, "detach", "d", "Detached mode: run command in the background")
-			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
+			o.detach.register(f)
 			f.texts(&o.env, "env", "e", "Set environment variables").suggests(environment)
 			f.texts(&o.envFiles, "env-file", "", "Read in a file of environment variables").suggests(files)
 			f.boolean(&o.interactive, "interactive", "i", "Keep STDIN open even if not attached")
@@ -59,7 +59,7 @@ func (o *execFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if !o.Detach {
-		s := libpod.Streams{Out: a.out.OutWriter(), Err: a.out.ErrWriter(), DetachKeys: o.detachKeys, SigProxy: !o.TTY}
+		s := libpod.Streams{Out: a.out.OutWriter(), Err: a.out.ErrWriter(), DetachKeys: o.detach.value(a), SigProxy: !o.TTY}
 		if o.interactive {
 			s.In = a.std.In
 		}

@@ -16,9 +16,9 @@ import (
 
 type runFlags struct {
 	createFlags
-	detach     bool
-	sigProxy   bool
-	detachKeys string
+	detach   bool
+	sigProxy bool
+	keys     detachFlag
 }
 
 // networkRights is what the help of run and create says about capabilities.
@@ -42,7 +42,7 @@ func runCommand() *command {
 		setup: func(f *flagSet) action {
 			o := runFlags{sigProxy: true}
 			f.boolean(&o.detach, "detach", "d", "Run container in background and print container ID")
-			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
+			o.keys.register(f)
 			f.boolean(&o.sigProxy, "sig-proxy", "", "Proxy received signals to the process")
 			o.register(f)
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
@@ -62,7 +62,6 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 	if opts.Registry, err = o.registry.options(a); err != nil {
 		return err
 	}
-	c.Process.DetachKeys = o.detachKeys
 	if !o.detach {
 		if opts.Streams, err = o.streams(a, c); err != nil {
 			return err
@@ -106,7 +105,7 @@ func (o *runFlags) streams(a *app, c *spec.Container) (libpod.Streams, error) {
 			p.Attach = []string{"stdin", "stdout", "stderr"}
 		}
 	}
-	s := libpod.Streams{DetachKeys: o.detachKeys, SigProxy: o.sigProxy && !p.TTY}
+	s := libpod.Streams{DetachKeys: o.keys.value(a), SigProxy: o.sigProxy && !p.TTY}
 	if slices.Contains(p.Attach, "stdin") {
 		s.In = a.std.In
 		p.OpenStdin, p.StdinOnce = true, true
@@ -128,6 +127,9 @@ func (a *app) terminal(s *libpod.Streams, tty bool) error {
 		return &statusError{err, 1} // as Docker's
 	}
 	s.TTY = tty && isTerm
+	if output.IsTerminal(a.std.Err) {
+		s.OnDetach = func() { a.out.Hint("") } // the prompt of the shell begins a line
+	}
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 type startFlags struct {
 	selection
 	attach, interactive, sigProxy bool
-	detachKeys                    string
+	detach                        detachFlag
 }
 
 func startCommand() *command {
@@ -23,7 +23,7 @@ func startCommand() *command {
 			o.register(f, "Start", "")
 			f.boolean(&o.attach, "attach", "a", "Attach STDOUT/STDERR and forward signals")
 			f.boolean(&o.interactive, "interactive", "i", "Attach container's STDIN")
-			f.text(&o.detachKeys, "detach-keys", "", "Override the key sequence for detaching a container")
+			o.detach.register(f)
 			f.boolean(&o.sigProxy, "sig-proxy", "", "Proxy received signals to the process")
 			f.refuse("checkpoints are not implemented", "start the container afresh", "checkpoint", "checkpoint-dir")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
@@ -51,7 +51,7 @@ func (o *startFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	tty := d.Spec.Process.TTY
-	s := libpod.Streams{Out: a.out.OutWriter(), Err: a.out.ErrWriter(), SigProxy: o.sigProxy && !tty, DetachKeys: o.detachKeys, NoStdin: !o.interactive}
+	s := libpod.Streams{Out: a.out.OutWriter(), Err: a.out.ErrWriter(), SigProxy: o.sigProxy && !tty, DetachKeys: o.detach.value(a), NoStdin: !o.interactive}
 	if o.interactive && d.Spec.Process.OpenStdin {
 		s.In = a.std.In
 	}

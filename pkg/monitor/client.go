@@ -242,7 +242,12 @@ func (s *Session) Wait(ctx context.Context) (int, error) {
 	return e.Code, nil
 }
 
-// Close lets go of the process, which lives on. It closes Master.
+// Detach lets the process live on when the session is closed: the monitor keeps
+// its terminal open.
+func (s *Session) Detach() error { return s.c.c.Write(FrameDetach, nil) }
+
+// Close lets go of the process, which lives on unless it has a terminal that
+// goes with Master: it is hung up then. It closes Master.
 func (s *Session) Close() {
 	closeAll([]*os.File{s.Master})
 	s.c.Close()

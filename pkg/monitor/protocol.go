@@ -33,6 +33,7 @@ import (
 //	  Settles, if the client settles the record ->
 //	exec:                                      <-  Exited (only Code, Signal and Refused mean something)
 //	  Signal (number)                          ->
+//	  Detach: the terminal stays open without the client ->
 //
 // A frame is a header of eight bytes and a payload: type, three zero bytes,
 // length of the payload (big endian). While the client that came with the launch

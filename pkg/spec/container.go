@@ -50,10 +50,9 @@ type Process struct {
 	Hostname   string    `json:"hostname,omitempty"`
 	Domainname string    `json:"domainname,omitempty"`
 	TTY        bool      `json:"tty,omitempty"`
-	OpenStdin  bool      `json:"openStdin,omitempty"`  // -i
-	StdinOnce  bool      `json:"stdinOnce,omitempty"`  // close stdin when the first attached client leaves
-	Attach     []string  `json:"attach,omitempty"`     // -a: stdin, stdout, stderr
-	DetachKeys string    `json:"detachKeys,omitempty"` // empty: ctrl-p,ctrl-q
+	OpenStdin  bool      `json:"openStdin,omitempty"` // -i
+	StdinOnce  bool      `json:"stdinOnce,omitempty"` // close stdin when the first attached client leaves
+	Attach     []string  `json:"attach,omitempty"`    // -a: stdin, stdout, stderr
 	Init       bool      `json:"init,omitempty"`
 	InitPath   string    `json:"initPath,omitempty"`
 }

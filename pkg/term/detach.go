@@ -18,10 +18,10 @@ var ErrDetached error = errs.New(errs.Canceled, "read escape sequence")
 
 // ParseKeys turns the value of --detach-keys into bytes. It is a list, by
 // commas, of single characters and ctrl-X with X a letter or one of @ [ \ ] ^ _.
-// Empty stands for the default.
+// Empty stands for no keys: nothing detaches.
 func ParseKeys(s string) ([]byte, error) {
 	if s == "" {
-		s = DefaultDetachKeys
+		return nil, nil
 	}
 	var keys []byte
 	for _, k := range strings.Split(s, ",") {

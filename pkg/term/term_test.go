@@ -22,7 +22,7 @@ import (
 
 func TestParseKeys(t *testing.T) {
 	for in, want := range map[string]string{
-		"": "\x10\x11", "ctrl-p,ctrl-q": "\x10\x11", "a": "a", "ctrl-@": "\x00", "ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_": "\x1b\x1c\x1d\x1e\x1f",
+		"": "", "ctrl-p,ctrl-q": "\x10\x11", "a": "a", "ctrl-@": "\x00", "ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_": "\x1b\x1c\x1d\x1e\x1f",
 		"CTRL-A,b,%": "\x01b%", "ctrl-z": "\x1a",
 	} {
 		if got, err := ParseKeys(in); err != nil || string(got) != want {

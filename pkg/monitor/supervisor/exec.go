@@ -38,10 +38,10 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 	}
 	pid, _ := v.s.host.child(p.pid)
 	reply := monitor.Reply{PID: pid}
-	if p.master != nil {
-		err = c.WriteJSON(monitor.FrameReply, reply, p.master)
-		p.master.Close()
-		p.master = nil
+	master := p.master
+	p.master = nil
+	if master != nil {
+		err = c.WriteJSON(monitor.FrameReply, reply, master)
 	} else {
 		err = c.WriteJSON(monitor.FrameReply, reply)
 	}
@@ -57,22 +57,44 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 		_ = c.WriteJSON(monitor.FrameExited, monitor.Exit{Code: code, Signal: signal, Refused: monitor.NewWireError(refusal)})
 		// The reader below ends when the client has taken this in.
 	}()
-	if err == nil {
-		followSession(c, p)
+	detached := err == nil && followSession(c, p)
+	if master != nil {
+		if detached {
+			go drainTerminal(master)
+		} else {
+			master.Close() // a client that is gone hangs up
+		}
 	}
 	return nil
 }
 
-// followSession passes signals on until the client leaves.
-func followSession(c *monitor.Conn, p *process) {
+// followSession passes signals on until the client leaves, and reports whether
+// that was by its detach keys.
+func followSession(c *monitor.Conn, p *process) (detached bool) {
 	for {
 		fr, err := c.Read(nil)
 		if err != nil {
-			return
+			return detached
 		}
 		fr.CloseFDs()
-		if fr.Type == monitor.FrameSignal {
+		switch fr.Type {
+		case monitor.FrameSignal:
 			_ = p.signal(monitor.ParseSignal(fr.Payload))
+		case monitor.FrameDetach:
+			detached = true
+		}
+	}
+}
+
+// drainTerminal keeps the terminal of processes open whose client has left, and
+// drops what they print: a full terminal would stop them. It ends with the last
+// of them.
+func drainTerminal(master *os.File) {
+	defer master.Close()
+	buf := make([]byte, 4<<10)
+	for {
+		if _, err := master.Read(buf); err != nil {
+			return
 		}
 	}
 }
