@@ -287,10 +287,7 @@ func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions, stdout, std
 		return err
 	}
 	l, path := e.logging(c.ID, &body.Spec)
-	if p := l.Options["path"]; p != "" {
-		path = p
-	}
-	p := &read.Printer{Out: stdout, Err: stderr, Timestamps: o.Timestamps}
+	p := &read.Printer{Out: stdout, Err: stderr, Timestamps: o.Timestamps, Details: o.Details}
 	if err := c.away(); err != nil && o.Follow {
 		return err
 	}

@@ -281,6 +281,9 @@ func (e *Engine) fill(ctx context.Context, d *draft) error {
 	if err := publish(c, ports); err != nil {
 		return err
 	}
+	if err := e.checkLogging(d, id); err != nil {
+		return err
+	}
 	args, err := ocispec.Args(&c.Process, &d.body.Image)
 	if err != nil {
 		return err

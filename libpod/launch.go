@@ -27,6 +27,8 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/initprog"
+	"github.com/proa-containers/proa/pkg/logs"
+	"github.com/proa-containers/proa/pkg/logs/logopt"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -313,7 +315,9 @@ func (e *Engine) config(ctx context.Context, row *state.Container, b *state.Body
 		return nil, err
 	}
 	cfg.Logging, cfg.LogPath = e.logging(row.ID, c)
-	cfg.LogTag = map[string]string{"image": c.Image, "imageId": row.ImageID, "id": row.ID, "name": row.Name}
+	if cfg.LogAttrs, err = logAttrs(row.ID, row.Name, row.ImageID, b); err != nil {
+		return nil, err
+	}
 	cfg.Restart, cfg.RestartCount, cfg.Run = c.Lifecycle.Restart, 0, row.Run
 	cfg.StopSignal, cfg.StopTimeout = out.StopSignal, stopTimeout(c)
 	cfg.Health = health(c, &b.Image)
@@ -376,20 +380,42 @@ func mergeHealth(own, image *spec.Health) *spec.Health {
 }
 
 // defaultLogDriver is Docker's.
-const defaultLogDriver = "json-file"
+const defaultLogDriver = logs.Default
 
 func (e *Engine) logging(id string, c *spec.Container) (spec.Logging, string) {
 	l := c.Logging
 	if l.Driver == "" {
 		l.Driver = defaultLogDriver
 	}
-	switch l.Driver {
-	case "json-file":
-		return l, filepath.Join(e.dirs.Container(id), id+"-json.log")
-	case "k8s-file":
+	if l.Driver != logs.JSONFile && l.Driver != logs.K8sFile {
+		return l, ""
+	}
+	if path := l.Options["path"]; path != "" {
+		return l, path
+	}
+	if l.Driver == logs.K8sFile {
 		return l, filepath.Join(e.dirs.Container(id), "ctr.log")
 	}
-	return l, ""
+	return l, filepath.Join(e.dirs.Container(id), id+"-json.log")
+}
+
+// checkLogging refuses at the creation what the monitor would refuse at the
+// start.
+func (e *Engine) checkLogging(d *draft, id string) error {
+	l, path := e.logging(id, &d.body.Spec)
+	if _, err := logs.Parse(l, path, nil); err != nil {
+		return err
+	}
+	_, err := logAttrs(id, d.body.Spec.Name, d.image.ID, &d.body)
+	return err
+}
+
+// logAttrs are what each record of the log carries beside the line: the labels
+// and variables that --log-opt names, and the tag.
+func logAttrs(id, name, imageID string, b *state.Body) (map[string]string, error) {
+	return logopt.Attrs(b.Spec.Logging, logopt.Info{ID: id, Name: name, ImageID: imageID, ImageName: b.Spec.Image,
+		Labels: mergeLabels(b.Image.Labels, b.Spec.Labels),
+		Env:    spec.MergeEnv(b.Image.Env, b.Spec.Process.Env, b.Spec.Process.UnsetEnv)})
 }
 
 // begin gives a launched monitor its configuration and waits until the process

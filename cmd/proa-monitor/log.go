@@ -10,7 +10,7 @@ import (
 
 // openLog makes the log driver that the configuration names.
 func openLog(cfg *monitor.Config) (supervisor.Logger, error) {
-	c, err := logs.Parse(cfg.Logging, cfg.LogPath, cfg.LogTag)
+	c, err := logs.Parse(cfg.Logging, cfg.LogPath, cfg.LogAttrs)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,9 @@ type Record struct {
 	// Partial: the line goes on in the next record of the stream.
 	Partial bool
 	Line    []byte // without the line feed
+	// Attrs is the JSON object of the attributes of a record that was read; the
+	// writer has them in its Config.
+	Attrs []byte
 }
 
 // Writer takes the output of one container. Its methods may be called at the

@@ -35,11 +35,12 @@ type Config struct {
 	Localtime string `json:"localtime,omitempty"`
 	// Account is the user's own in the container's passwd and group files, where
 	// the container has the user's id; nil: none is added.
-	Account *Account          `json:"account,omitempty"`
-	Logging spec.Logging      `json:"logging"`
-	LogPath string            `json:"logPath,omitempty"`
-	LogTag  map[string]string `json:"logTag,omitempty"` // image name, id, labels: what drivers print
-	Restart spec.Restart      `json:"restart"`
+	Account *Account     `json:"account,omitempty"`
+	Logging spec.Logging `json:"logging"`
+	LogPath string       `json:"logPath,omitempty"`
+	// LogAttrs are what each record of the log carries beside the line.
+	LogAttrs map[string]string `json:"logAttrs,omitempty"`
+	Restart  spec.Restart      `json:"restart"`
 	// RestartCount is the number of restarts so far.
 	RestartCount int `json:"restartCount,omitempty"`
 	// Run is the number of this start, which status and exit file repeat.

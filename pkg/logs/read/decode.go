@@ -77,15 +77,16 @@ func decodeJSON(line, buf []byte, r *logs.Record) ([]byte, error) {
 		return buf, nil
 	}
 	var rec struct {
-		Log    *string   `json:"log"`
-		Stream string    `json:"stream"`
-		Time   time.Time `json:"time"`
+		Log    *string         `json:"log"`
+		Stream string          `json:"stream"`
+		Time   time.Time       `json:"time"`
+		Attrs  json.RawMessage `json:"attrs"`
 	}
 	if json.Unmarshal(line, &rec) != nil || rec.Log == nil || !setStream(r, []byte(rec.Stream)) {
 		return buf, errRecord
 	}
 	buf = append(buf[:0], *rec.Log...)
-	r.Time = rec.Time
+	r.Time, r.Attrs = rec.Time, rec.Attrs
 	setText(r, buf)
 	return buf, nil
 }
@@ -122,8 +123,12 @@ func decodeOwn(line, buf []byte, r *logs.Record) ([]byte, bool) {
 	if i > 0 && rest[0] != ',' || i < 0 {
 		return buf, false
 	}
-	if i > 0 && !json.Valid(append(append([]byte("{"), rest[1:i]...), '}')) {
-		return buf, false
+	r.Attrs = nil
+	if i > 0 {
+		if !json.Valid(append(append([]byte("{"), rest[1:i]...), '}')) {
+			return buf, false
+		}
+		r.Attrs, _ = bytes.CutPrefix(rest[1:i], []byte(`"attrs":`))
 	}
 	stamp, ok := bytes.CutSuffix(rest[i+len(key):], []byte(`"}`))
 	if !ok {

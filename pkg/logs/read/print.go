@@ -3,7 +3,12 @@
 package read
 
 import (
+	"encoding/json"
 	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/proa-containers/proa/pkg/logs"
 )
@@ -13,6 +18,7 @@ import (
 type Printer struct {
 	Out, Err   io.Writer
 	Timestamps bool
+	Details    bool      // the attributes come before the line
 	Prefix     [3]string // by stream, at the beginning of a line; for several containers
 	mid        [3]bool   // the line is not at its beginning
 	buf        []byte
@@ -28,6 +34,9 @@ func (p *Printer) Emit(r *logs.Record) error {
 			b = r.Time.UTC().AppendFormat(b, logs.K8sTime)
 			b = append(b, ' ')
 		}
+		if p.Details {
+			b = append(append(b, details(r.Attrs)...), ' ')
+		}
 	}
 	b = append(b, r.Line...)
 	if !r.Partial {
@@ -41,4 +50,18 @@ func (p *Printer) Emit(r *logs.Record) error {
 	}
 	_, err := w.Write(b)
 	return err
+}
+
+// details writes attributes as Docker does: k=v,k=v sorted by k, quoted as in a
+// URL.
+func details(object []byte) string {
+	var attrs map[string]string
+	if len(object) == 0 || json.Unmarshal(object, &attrs) != nil {
+		return ""
+	}
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(attrs)) {
+		list = append(list, url.QueryEscape(k)+"="+url.QueryEscape(attrs[k]))
+	}
+	return strings.Join(list, ",")
 }
