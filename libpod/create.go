@@ -95,6 +95,9 @@ func (e *Engine) draft(ctx context.Context, c *spec.Container, pull PullOptions)
 	}
 	d := &draft{}
 	d.body.Spec = *c
+	if err := e.discardPorts(&d.body.Spec.Network); err != nil {
+		return nil, err
+	}
 	if err := e.findImage(ctx, d, pull); err != nil {
 		d.close()
 		return nil, err

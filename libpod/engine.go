@@ -22,6 +22,8 @@ type Options struct {
 	// a prefix or a newline: a monitor was killed, a limit is not available.
 	// nil: they are dropped. It may be called from several goroutines.
 	Notice func(string)
+	// Warning is Notice for what will not be as the user asked for.
+	Warning func(string)
 	// NewProgress makes what shows a transfer on w; nil: progress.Plain.
 	NewProgress func(w io.Writer) storage.Progress
 }
@@ -32,6 +34,7 @@ type Options struct {
 type Engine struct {
 	dirs        dirs.Dirs
 	notice      func(string)
+	warning     func(string)
 	newProgress func(io.Writer) storage.Progress
 	images      *storage.Store
 
@@ -44,9 +47,12 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	if o.Dirs.Data == "" || o.Dirs.Run == "" {
 		return nil, errs.New(errs.Internal, "cannot open the engine without directories")
 	}
-	e := &Engine{dirs: o.Dirs, notice: o.Notice, newProgress: o.NewProgress, images: storage.Open(o.Dirs)}
+	e := &Engine{dirs: o.Dirs, notice: o.Notice, warning: o.Warning, newProgress: o.NewProgress, images: storage.Open(o.Dirs)}
 	if e.notice == nil {
 		e.notice = func(string) {}
+	}
+	if e.warning == nil {
+		e.warning = e.notice
 	}
 	if e.newProgress == nil {
 		e.newProgress = progress.Plain

@@ -39,6 +39,24 @@ func portTexts(list []spec.PortRange) []string {
 	return out
 }
 
+// discardPorts decides about published ports in networks that publish none, as
+// Docker does: another container's network belongs to that one, which is an
+// error; with host and none they are left out and the user is told.
+func (e *Engine) discardPorts(n *spec.Network) error {
+	if len(n.Ports) == 0 && !n.PublishAll {
+		return nil
+	}
+	switch n.Mode {
+	case spec.NetContainer:
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: port publishing and the container type network mode"),
+			"publish the port on the container whose network this one shares")
+	case spec.NetHost, spec.NetNone:
+		e.warning("Published ports are discarded when using " + string(n.Mode) + " network mode")
+		n.Ports, n.PublishAll = nil, false
+	}
+	return nil
+}
+
 // publish adds what -P publishes: every exposed port that -p does not mention.
 func publish(c *spec.Container, exposed []spec.PortRange) error {
 	if !c.Network.PublishAll {

@@ -148,11 +148,7 @@ func committedConfig(b *state.Body, binds bool) *dockerspec.DockerOCIImageConfig
 			put(&c.ExposedPorts, portKey(x), struct{}{})
 		}
 	}
-	h := b.Spec.Health
-	if h == nil {
-		h = img.Health
-	}
-	if h != nil {
+	if h := b.Spec.HealthOn(img); h != nil {
 		c.Healthcheck = &dockerspec.HealthcheckConfig{Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod,
 			StartInterval: h.StartInterval, Retries: h.Retries}
 	}

@@ -342,10 +342,7 @@ func stopTimeout(c *spec.Container) int {
 
 // health is the check to run; nil: none.
 func health(c *spec.Container, img *spec.ImageConfig) *spec.Health {
-	h := img.Health
-	if c.Health != nil {
-		h = mergeHealth(c.Health, img.Health)
-	}
+	h := c.HealthOn(img)
 	if h == nil || len(h.Test) == 0 || h.Test[0] == "NONE" {
 		return nil
 	}
@@ -355,28 +352,6 @@ func health(c *spec.Container, img *spec.ImageConfig) *spec.Health {
 		return &m
 	}
 	return h
-}
-
-// mergeHealth fills what the user left open with what the image says.
-func mergeHealth(own, image *spec.Health) *spec.Health {
-	m := *own
-	if image == nil {
-		return &m
-	}
-	if len(m.Test) == 0 {
-		m.Test = image.Test
-	}
-	for _, p := range []struct{ to, from *time.Duration }{
-		{&m.Interval, &image.Interval}, {&m.Timeout, &image.Timeout}, {&m.StartPeriod, &image.StartPeriod}, {&m.StartInterval, &image.StartInterval},
-	} {
-		if *p.to == 0 {
-			*p.to = *p.from
-		}
-	}
-	if m.Retries == 0 {
-		m.Retries = image.Retries
-	}
-	return &m
 }
 
 // defaultLogDriver is Docker's.

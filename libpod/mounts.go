@@ -73,7 +73,7 @@ func (e *Engine) draftVolume(d *draft, m *spec.Mount) error {
 			return err
 		}
 		v.Name, v.Anonymous = name, true
-		m.Source = name
+		m.Source, m.Anonymous = name, true
 	}
 	if !validName.MatchString(v.Name) {
 		return errs.WithHint(errs.New(errs.Invalid, "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed", v.Name),

@@ -226,7 +226,7 @@ func openEngine(ctx context.Context, a *app) (Engine, error) {
 	for _, n := range notices {
 		a.out.Notice(n)
 	}
-	return libpod.Open(ctx, libpod.Options{Dirs: d, Notice: a.out.Notice, NewProgress: output.NewProgress})
+	return libpod.Open(ctx, libpod.Options{Dirs: d, Notice: a.out.Notice, Warning: a.out.Warning, NewProgress: output.NewProgress})
 }
 
 // engine opens the engine on first use.

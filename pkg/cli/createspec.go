@@ -333,14 +333,9 @@ func (c *createFlags) conflicts(s *spec.Container) error {
 	bad := func(hint, format string, args ...any) error {
 		return &errs.Error{Kind: errs.Invalid, Err: errs.New(errs.Invalid, format, args...), Hint: hint}
 	}
-	private := s.Network.Mode != "" && s.Network.Mode != spec.NetBridge
 	switch r := s.Lifecycle.Restart.Name; {
 	case s.Lifecycle.AutoRemove && r != "" && r != "no":
 		return bad("leave one of the two away", "Conflicting options: --restart and --rm")
-	case s.Network.Mode == spec.NetContainer && (len(s.Network.Ports) > 0 || s.Network.PublishAll):
-		return bad("publish the port on the container whose network this one shares", "conflicting options: port publishing and the container type network mode")
-	case private && (s.Network.Mode == spec.NetNone || s.Network.Mode == spec.NetHost) && len(s.Network.Ports) > 0:
-		return bad("leave -p away: with host the process's own ports are the host's, with none there are no ports", "conflicting options: port publishing and --network %s", s.Network.Mode)
 	case s.Network.Mode == spec.NetContainer && s.Process.Hostname != "":
 		return bad("leave --hostname away", "conflicting options: hostname and the network mode")
 	case s.Network.Mode == spec.NetContainer && len(s.Network.ExtraHosts) > 0:
@@ -349,8 +344,10 @@ func (c *createFlags) conflicts(s *spec.Container) error {
 		return bad("leave one of the two away", "conflicting options: --no-hosts and --add-host")
 	case s.Network.Mode == spec.NetContainer && len(s.Network.DNS.Servers) > 0:
 		return bad("give --dns to the container whose network this one shares", "conflicting options: dns and the network mode")
-	case s.Resources.NanoCPUs > 0 && (s.Resources.CPUPeriod > 0 || s.Resources.CPUQuota > 0):
+	case s.Resources.NanoCPUs > 0 && s.Resources.CPUPeriod > 0:
 		return bad("use --cpus alone", "Conflicting options: Nano CPUs and CPU Period cannot both be set")
+	case s.Resources.NanoCPUs > 0 && s.Resources.CPUQuota > 0:
+		return bad("use --cpus alone", "Conflicting options: Nano CPUs and CPU Quota cannot both be set")
 	case s.Resources.Memory > 0 && s.Resources.Memory < 6<<20:
 		return bad("give 6m or more", "Minimum memory limit allowed is 6MB")
 	case s.Resources.MemorySwap > 0 && s.Resources.Memory == 0:

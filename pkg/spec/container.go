@@ -77,6 +77,7 @@ type Mount struct {
 	CreateSource bool              `json:"createSource,omitempty"` // -v makes a missing host directory, --mount does not
 	Chown        bool              `json:"chown,omitempty"`        // :U
 	Relabel      string            `json:"relabel,omitempty"`      // z or Z: no SELinux means nothing to do
+	Anonymous    bool              `json:"anonymous,omitempty"`    // a volume whose name, in Source, was made up
 	NoCopy       bool              `json:"noCopy,omitempty"`       // do not fill a new volume from the image
 	Subpath      string            `json:"subpath,omitempty"`
 	Driver       string            `json:"driver,omitempty"`
@@ -85,6 +86,16 @@ type Mount struct {
 	TmpfsSize    int64             `json:"tmpfsSize,omitempty"` // bytes; 0: the kernel's default
 	TmpfsMode    uint32            `json:"tmpfsMode,omitempty"`
 	Options      []string          `json:"options,omitempty"` // further mount(8) options: noexec, nosuid, ...
+}
+
+// AnonymousVolumes are the targets of the volumes that got no name.
+func (c *Container) AnonymousVolumes() (targets []string) {
+	for _, m := range c.Mounts {
+		if m.Type == MountVolume && (m.Anonymous || m.Source == "") {
+			targets = append(targets, m.Target)
+		}
+	}
+	return targets
 }
 
 // Resources are cgroup limits and process limits. Zero means "no limit", except
@@ -171,4 +182,31 @@ type Health struct {
 	StartPeriod   time.Duration `json:"startPeriod,omitempty"`
 	StartInterval time.Duration `json:"startInterval,omitempty"`
 	Retries       int           `json:"retries,omitempty"`
+}
+
+// HealthOn is the container's check: what the user left open is filled with what
+// the image says. It may be nil, and Test may be NONE.
+func (c *Container) HealthOn(img *ImageConfig) *Health {
+	if c.Health == nil {
+		return img.Health
+	}
+	h, image := *c.Health, img.Health
+	if image == nil {
+		return &h
+	}
+	if len(h.Test) == 0 {
+		h.Test = image.Test
+	}
+	for _, p := range []struct{ to, from *time.Duration }{
+		{&h.Interval, &image.Interval}, {&h.Timeout, &image.Timeout},
+		{&h.StartPeriod, &image.StartPeriod}, {&h.StartInterval, &image.StartInterval},
+	} {
+		if *p.to == 0 {
+			*p.to = *p.from
+		}
+	}
+	if h.Retries == 0 {
+		h.Retries = image.Retries
+	}
+	return &h
 }

@@ -4,6 +4,7 @@ package output
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -290,13 +291,9 @@ func containerConfig(d *libpod.Details) *InspectConfig {
 		}
 	}
 	c.AttachStdin, c.AttachStdout, c.AttachStderr = attached(p.Attach)
-	c.Volumes = set(img.Volumes)
+	c.Volumes = set(append(d.Spec.AnonymousVolumes(), img.Volumes...))
 	c.ExposedPorts = exposedPorts(d)
-	h := d.Spec.Health
-	if h == nil {
-		h = img.Health
-	}
-	if h != nil {
+	if h := d.Spec.HealthOn(img); h != nil {
 		hc := InspectHealthcheck(*h)
 		c.Healthcheck = &hc
 	}
@@ -407,7 +404,11 @@ func requestedNetworks(n *spec.Network) []string {
 func endpoint(i *spec.Interface, d *libpod.Details) *InspectEndpoint {
 	ep := &InspectEndpoint{MacAddress: i.MAC, Aliases: i.Aliases, NetworkID: i.Network, EndpointID: d.ID}
 	if i.Network != "" {
-		ep.DNSNames = append(append([]string{d.Name}, i.Aliases...), ShortID(d.ID))
+		for _, name := range append(append([]string{d.Name}, i.Aliases...), ShortID(d.ID)) {
+			if !slices.Contains(ep.DNSNames, name) { // aliases may hold the other two
+				ep.DNSNames = append(ep.DNSNames, name)
+			}
+		}
 	}
 	for _, a := range i.Addrs {
 		if a.Addr().Is4() {
