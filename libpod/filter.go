@@ -187,7 +187,6 @@ func (f *filter) match(c *container, s *Summary) bool {
 		any("status", func(v string) bool { return v == string(s.State) || v == "stopped" && s.State == lifecycle.Exited }) &&
 		(len(f.exited) == 0 || s.State == lifecycle.Exited && slices.Contains(f.exited, s.ExitCode)) &&
 		any("ancestor", func(string) bool { return f.ancestors[c.ImageID] }) &&
-		any("volume", func(v string) bool { return slices.Contains(s.Mounts, v) }) &&
 		any("network", func(v string) bool { return slices.Contains(s.Networks, v) }) &&
 		any("health", func(v string) bool { return v == s.Health || v == "none" && s.Health == "" }) &&
 		any("is-task", func(v string) bool { b, _ := strconv.ParseBool(v); return !b }) &&
@@ -212,6 +211,43 @@ func (f *filter) matchLabels(labels map[string]string) bool {
 
 func (f *filter) matchUntil(created time.Time) bool {
 	return len(f.until) == 0 || slices.ContainsFunc(f.until, created.Before)
+}
+
+// matchVolumes goes by a mount's name, source or target, or SOURCE:TARGET. The
+// targets are not in the row that lists read, so this comes last.
+func (e *Engine) matchVolumes(f *filter, c *container) (bool, error) {
+	wanted := f.values["volume"]
+	if len(wanted) == 0 {
+		return true, nil
+	}
+	db, err := e.db()
+	if err != nil {
+		return false, err
+	}
+	body, err := db.Body(c.ID)
+	if errs.Is(err, errs.NotFound) {
+		return false, nil // removed meanwhile
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, m := range body.Spec.Mounts {
+		p := e.mountPoint(m)
+		for _, v := range wanted {
+			if p.Source == "" {
+				if v == p.Destination {
+					return true, nil
+				}
+				continue
+			}
+			for _, name := range []string{p.Name, p.Source} {
+				if name != "" && (v == name || v == name+":"+p.Destination) || v == p.Destination {
+					return true, nil
+				}
+			}
+		}
+	}
+	return false, nil
 }
 
 func (f *filter) matchPorts(c *container, s *Summary) bool {

@@ -56,7 +56,11 @@ func stored(t *testing.T, e *Engine, name string, r lifecycle.Record, change fun
 	if change != nil {
 		change(c)
 	}
-	if err := db.Insert(c, &state.Body{Spec: spec.Container{Name: name}}, nil, state.Event{}); err != nil {
+	b := &state.Body{Spec: spec.Container{Name: name}}
+	for _, m := range c.Mounts {
+		b.Spec.Mounts = append(b.Spec.Mounts, spec.Mount{Type: spec.MountVolume, Source: m, Target: "/in/" + m})
+	}
+	if err := db.Insert(c, b, nil, state.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(e.dirs.Container(c.ID), 0o700); err != nil {
@@ -380,7 +384,7 @@ func TestFilters(t *testing.T) {
 	for _, tt := range []struct{ filters, want string }{
 		{"", "new old"}, {"name=ol", "old"}, {"name=^/old$", "old"}, {"name=x", ""}, {"name=old name=new", "new old"}, {"id=" + old.ID[:6], "old"},
 		{"label=a", "new old"}, {"label=a=1", "old"}, {"label=a label=b", "old"}, {"status=exited", "old"}, {"status=created", "new"},
-		{"exited=3", "old"}, {"exited=0", ""}, {"volume=data", "old"}, {"network=net1", "new"}, {"network=bridge name=new", ""},
+		{"exited=3", "old"}, {"exited=0", ""}, {"volume=data", "old"}, {"volume=/in/data", "old"}, {"volume=data:/in/data", "old"}, {"volume=data:/in", ""}, {"volume=dat", ""}, {"network=net1", "new"}, {"network=bridge name=new", ""},
 		{"before=new", "old"}, {"since=old", "new"}, {"expose=80", "old"}, {"expose=8000-9000/udp", "new"}, {"publish=80", ""},
 		{"health=none", "new old"}, {"is-task=true", ""}, {"is-task=false", "new old"},
 		{"colour=red", "!invalid filter 'colour'"}, {"status=sleepy", "!invalid filter 'status=sleepy'"}, {"exited=x", "!invalid filter 'exited=x'"},

@@ -81,6 +81,11 @@ func (e *Engine) List(ctx context.Context, o ListOptions) ([]Summary, error) {
 		if !f.match(c, &s) {
 			continue
 		}
+		if ok, err := e.matchVolumes(f, c); err != nil {
+			return nil, err
+		} else if !ok {
+			continue
+		}
 		if o.Size {
 			e.sizes(&s)
 		}

@@ -5,6 +5,7 @@ package libpod
 import (
 	"context"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ func (e *Engine) Volumes(_ context.Context, filters map[string][]string) ([]Volu
 			return nil, spec.UnknownFilter(k, VolumeFilters)
 		}
 		for _, v := range values {
-			if k != "until" {
+			if k != "until" && k != "name" {
 				break
 			}
 			if err := f.add(k, v); err != nil {
@@ -93,7 +94,7 @@ func (e *Engine) Volumes(_ context.Context, filters map[string][]string) ([]Volu
 		keep := func(key string, ok func(string) bool) bool {
 			return len(filters[key]) == 0 || slices.ContainsFunc(filters[key], ok)
 		}
-		if keep("name", func(x string) bool { return strings.Contains(v.Name, x) }) &&
+		if (len(f.names) == 0 || slices.ContainsFunc(f.names, func(re *regexp.Regexp) bool { return re.MatchString(v.Name) })) &&
 			keep("driver", func(x string) bool { return v.Driver == x }) &&
 			keep("dangling", func(x string) bool { return (x == "true" || x == "1") == (len(v.Containers) == 0) }) &&
 			keep("scope", func(x string) bool { return x == "local" }) &&

@@ -41,7 +41,7 @@ func psCommand() *command {
 			f.boolean(&o.quiet, "quiet", "q", "Only display container IDs")
 			f.boolean(&o.size, "size", "s", "Display total file sizes")
 			f.boolean(&o.noHeading, "noheading", "", "Do not print the titles of the columns")
-			f.text(&o.sort, "sort", "", "Sort by what").oneOf("created", "id", "image", "names", "status", "size")
+			f.text(&o.sort, "sort", "", "Sort by what").oneOf("command", "created", "id", "image", "names", "runningfor", "status", "size")
 			f.accept("every listing is what is really there", "sync!", "external!")
 			f.refuse("it is not implemented", "watch -n 2 proa ps", "watch|w", "ns!", "pod|p!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a) }
@@ -96,8 +96,14 @@ func (a *app) rootsOwn(listed int) {
 func sortContainers(list []libpod.Summary, by string) error {
 	var less func(a, b libpod.Summary) int
 	switch strings.ToLower(by) {
-	case "", "created", "runningfor":
-		return nil
+	case "":
+		return nil // the newest first, as Docker's
+	case "created": // the flag is podman's, and so is its order
+		less = func(a, b libpod.Summary) int { return a.Created.Compare(b.Created) }
+	case "runningfor":
+		less = func(a, b libpod.Summary) int { return b.StartedAt.Compare(a.StartedAt) }
+	case "command":
+		less = func(a, b libpod.Summary) int { return slices.Compare(a.Command, b.Command) }
 	case "id":
 		less = func(a, b libpod.Summary) int { return cmp.Compare(a.ID, b.ID) }
 	case "image":
@@ -109,7 +115,7 @@ func sortContainers(list []libpod.Summary, by string) error {
 	case "size":
 		less = func(a, b libpod.Summary) int { return cmp.Compare(a.SizeRw, b.SizeRw) }
 	default:
-		return errs.WithHint(errs.New(errs.Invalid, "cannot sort by %q", by), "write --sort created, id, image, names, status or size")
+		return errs.WithHint(errs.New(errs.Invalid, "cannot sort by %q", by), "write --sort command, created, id, image, names, runningfor, status or size")
 	}
 	slices.SortStableFunc(list, less)
 	return nil

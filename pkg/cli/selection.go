@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
@@ -20,6 +21,7 @@ type selection struct {
 	cidfiles    []string
 	running     bool // --all means the running ones
 	ignore      bool // --ignore: a container or --cidfile that does not exist is no error
+	idle        bool // --all and --filter leave running ones out
 }
 
 func (s *selection) register(f *flagSet, verb, short string) {
@@ -53,10 +55,40 @@ func (s *selection) refs(ctx context.Context, a *app, args []string) ([]string, 
 		}
 		return refs, nil
 	}
-	if len(refs) > 0 {
-		return nil, errs.WithHint(errs.New(errs.Invalid, "--all, --latest and --filter cannot be used with names of containers"), "leave one of them away")
+	if len(refs) == 0 {
+		return s.search(ctx, a)
 	}
-	return s.search(ctx, a)
+	if s.all || s.latest {
+		return nil, errs.WithHint(errs.New(errs.Invalid, "--all and --latest cannot be used with names of containers"),
+			"leave one of them away")
+	}
+	return s.filtered(ctx, a, refs)
+}
+
+// filtered are those of the named containers that match the filters.
+func (s *selection) filtered(ctx context.Context, a *app, refs []string) ([]string, error) {
+	ids, err := s.search(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var some []string
+	for _, ref := range refs {
+		d, err := e.Inspect(ctx, ref)
+		if s.ignore && errs.Is(err, errs.NotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(ids, d.ID) {
+			some = append(some, ref)
+		}
+	}
+	return some, nil
 }
 
 // orIgnore is err, for sideBySideNamed, of an action on one container.
@@ -86,7 +118,8 @@ func (s *selection) search(ctx context.Context, a *app) ([]string, error) {
 	}
 	var ids []string
 	for _, c := range list {
-		if !s.running || s.latest || c.State.Live() || c.State == lifecycle.Paused {
+		live := c.State.Live() || c.State == lifecycle.Paused
+		if s.latest || (live || !s.running) && !(live && s.idle) {
 			ids = append(ids, c.ID)
 		}
 	}

@@ -19,7 +19,7 @@ func startCommand() *command {
 	return &command{
 		name: "start", args: "CONTAINER [CONTAINER...]", short: "Start one or more stopped containers", max: -1, twin: "container start", acts: isDown,
 		setup: func(f *flagSet) action {
-			o := startFlags{sigProxy: true}
+			o := startFlags{selection: selection{idle: true}, sigProxy: true}
 			o.register(f, "Start", "")
 			f.boolean(&o.attach, "attach", "a", "Attach STDOUT/STDERR and forward signals")
 			f.boolean(&o.interactive, "interactive", "i", "Attach container's STDIN")
