@@ -358,7 +358,7 @@ func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) 
 	cfg.StopSignal, cfg.StopTimeout = "SIGTERM", defaultStopTimeout
 	cfg.Logging.Driver = "none"
 	if err := l.waitUplink(); err != nil {
-		return 0, err
+		return 0, l.cause(ctx, err)
 	}
 	n, err := newSession(Streams{In: s.In, Out: s.Stdout, Err: s.Stderr, TTY: s.Spec.Process.TTY}, s.Spec.Process.TTY)
 	if err != nil {
@@ -378,7 +378,7 @@ func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) 
 		s.Started(id)
 	}
 	if _, err := l.handle.Ready(ctx); err != nil {
-		return 0, err
+		return 0, userns.ExplainLimits(err)
 	}
 	if s.Mounted != nil {
 		s.Mounted()

@@ -130,6 +130,15 @@ func (l *launching) waitUplink() error {
 	return err
 }
 
+// cause is why a launch came to nothing: the monitor could not enter its namespaces,
+// which whatever else needs one says in its own way, or err.
+func (l *launching) cause(ctx context.Context, err error) error {
+	if _, perr := l.handle.PID(ctx); perr != nil {
+		return perr
+	}
+	return userns.ExplainLimits(err)
+}
+
 // kill ends a monitor that is not wanted any more, and waits until it is gone:
 // what it was about to write would otherwise appear after the clearing away.
 func (l *launching) kill() {
@@ -399,7 +408,7 @@ func logAttrs(id, name, imageID string, b *state.Body) (map[string]string, error
 func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, cfg *monitor.Config, attach *monitor.AttachRequest,
 	attached func(*monitor.Attachment)) error {
 	if err := l.waitUplink(); err != nil {
-		return err
+		return l.cause(ctx, err)
 	}
 	h := l.handle
 	if attach != nil {
@@ -420,7 +429,7 @@ func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, 
 		return e.namePortHolder(ctx, row, err)
 	}
 	if err != nil {
-		return err
+		return userns.ExplainLimits(err)
 	}
 	if err := failpoint.Hit(FailpointStartReady); err != nil {
 		return err

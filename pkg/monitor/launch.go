@@ -255,7 +255,14 @@ func (h *Handle) Attach(r AttachRequest) (*Attachment, error) {
 		return nil, err
 	}
 	c.runDir = h.runDir
-	return c.Attach(r)
+	a, err := c.Attach(r)
+	if errs.Is(err, errs.State) {
+		// It died before it could listen: its answer, if any, tells why.
+		if _, rerr := h.Ready(context.Background()); rerr != nil {
+			return nil, rerr
+		}
+	}
+	return a, err
 }
 
 // Ready waits until the container's process runs, or could not be started: the

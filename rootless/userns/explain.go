@@ -8,6 +8,7 @@ package userns
 import "C"
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -22,6 +23,7 @@ const (
 	stepHelper       = C.PROA_STEP_HELPER
 	stepSetns        = C.PROA_STEP_SETNS
 	stepUnshareMount = C.PROA_STEP_UNSHARE_MOUNT
+	stepUnsharePID   = C.PROA_STEP_UNSHARE_PID
 	stepProc         = C.PROA_STEP_PROC
 	stepOverlay      = C.PROA_STEP_OVERLAY
 )
@@ -35,9 +37,9 @@ type failure struct {
 // facts are the host's switches that forbid user namespaces; "" where a switch
 // does not exist.
 type facts struct {
-	clone    string // kernel.unprivileged_userns_clone (Debian's patch)
-	apparmor string // kernel.apparmor_restrict_unprivileged_userns (Ubuntu)
-	max      string // user.max_user_namespaces
+	clone    string   // kernel.unprivileged_userns_clone (Debian's patch)
+	apparmor string   // kernel.apparmor_restrict_unprivileged_userns (Ubuntu)
+	zero     []string // sysctls user.max_*_namespaces that are 0
 	exe      string
 	user     string
 }
@@ -51,10 +53,57 @@ func hostFacts() facts {
 	return facts{
 		clone:    read("/proc/sys/kernel/unprivileged_userns_clone"),
 		apparmor: read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-		max:      read("/proc/sys/user/max_user_namespaces"),
+		zero:     zeroLimits(),
 		exe:      exe,
 		user:     loginName(os.Getuid()),
 	}
+}
+
+// limitNames are the kinds of namespaces that the kernel counts.
+var limitNames = []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
+
+// envZero tells a process in the user's namespace what its starter has seen: there
+// the limits of the namespaces around cannot be read.
+const envZero = "_PROA_ZERO_LIMITS"
+
+// zeroLimits are the sysctls by which kinds of namespaces are switched off.
+func zeroLimits() (zero []string) {
+	if told := os.Getenv(envZero); told != "" {
+		return strings.Fields(told)
+	}
+	for _, kind := range limitNames {
+		name := "user.max_" + kind + "_namespaces"
+		b, err := os.ReadFile("/proc/sys/" + strings.Replace(name, ".", "/", 1))
+		if err == nil && strings.TrimSpace(string(b)) == "0" {
+			zero = append(zero, name)
+		}
+	}
+	return zero
+}
+
+func limitHint(zero []string) string {
+	settings := make([]string, len(zero))
+	for i, name := range zero {
+		settings[i] = name + "=28633"
+	}
+	return "namespaces are switched off here: sudo sysctl -w " + strings.Join(settings, " ") + " (and put it into /etc/sysctl.d/99-proa.conf)"
+}
+
+// ExplainLimits adds to the failure of a start, which nobody could explain, the kinds
+// of namespaces that are switched off. They cannot be seen from inside of the
+// user's namespace, where the runtime makes its own.
+func ExplainLimits(err error) error {
+	switch errs.KindOf(err) {
+	case errs.CannotInvoke, errs.CommandMissing, errs.Canceled, errs.Invalid:
+		return err
+	}
+	if errs.HintOf(err) != "" {
+		return err
+	}
+	if zero := zeroLimits(); len(zero) > 0 {
+		return &errs.Error{Kind: errs.Denied, Err: fmt.Errorf("%s is 0: %w", strings.Join(zero, ", "), err), Hint: limitHint(zero)}
+	}
+	return err
 }
 
 var stepNames = [...]string{
@@ -97,6 +146,10 @@ func explain(f failure, host facts) error {
 		e.Hint = "the limit of processes is reached: see \"ulimit -u\" and the pids limit of your session (systemctl show -p TasksMax user-$(id -u).slice)"
 		return e
 	}
+	if len(host.zero) > 0 && (e.Err == syscall.ENOSPC || e.Err == syscall.EUSERS) {
+		// "No space left on device" sends people to their disks.
+		e.Err = errs.New(errs.Denied, "%s is 0", strings.Join(host.zero, ", "))
+	}
 	e.Hint = switchHint(f, host)
 	return e
 }
@@ -127,14 +180,14 @@ func explainHelper(e *errs.Error, f failure, host facts) error {
 func switchHint(f failure, host facts) string {
 	errno := syscall.Errno(f.code)
 	switch {
-	case host.max == "0":
-		return "user namespaces are switched off: sudo sysctl -w user.max_user_namespaces=28633 (and put it into /etc/sysctl.d/99-proa.conf)"
+	case len(host.zero) > 0:
+		return limitHint(host.zero)
 	case host.clone == "0":
 		return "user namespaces are switched off: sudo sysctl -w kernel.unprivileged_userns_clone=1 (and put it into /etc/sysctl.d/99-proa.conf)"
 	case host.apparmor == "1" && (errno == syscall.EPERM || errno == syscall.EACCES):
 		return apparmorHint(host.exe)
 	case errno == syscall.ENOSPC || errno == syscall.EUSERS:
-		return "the limit of namespaces is reached: see sysctl user.max_user_namespaces, user.max_mnt_namespaces, user.max_pid_namespaces; namespaces nest at most 32 deep"
+		return "the limit of namespaces is reached: see sysctl user.max_user_namespaces, user.max_mnt_namespaces, user.max_pid_namespaces of this and of each outer namespace; namespaces nest at most 32 deep"
 	case f.step == stepUnshareUser && errno == syscall.EINVAL:
 		return "this kernel has no user namespaces (CONFIG_USER_NS)"
 	case errno == syscall.EPERM || errno == syscall.EACCES:

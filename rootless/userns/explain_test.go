@@ -11,7 +11,7 @@ import (
 )
 
 func TestExplain(t *testing.T) {
-	open := facts{max: "100", user: "alice", exe: "/usr/bin/proa"}
+	open := facts{user: "alice", exe: "/usr/bin/proa"}
 	with := func(change func(*facts)) facts { f := open; change(&f); return f }
 	for _, tc := range []struct {
 		name string
@@ -21,7 +21,9 @@ func TestExplain(t *testing.T) {
 		hint string
 	}{
 		{"switched off by the limit", failure{step: stepUnshareUser, code: int(syscall.ENOSPC)},
-			with(func(f *facts) { f.max = "0" }), "cannot create a user namespace", "sysctl -w user.max_user_namespaces="},
+			with(func(f *facts) { f.zero = []string{"user.max_user_namespaces"} }), "cannot create a user namespace: user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces=28633 "},
+		{"no pid namespaces", failure{step: stepUnsharePID, code: int(syscall.ENOSPC)},
+			with(func(f *facts) { f.zero = []string{"user.max_pid_namespaces"} }), "cannot create a pid namespace: user.max_pid_namespaces is 0", "sysctl -w user.max_pid_namespaces="},
 		{"Debian's switch", failure{step: stepUnshareUser, code: int(syscall.EPERM)},
 			with(func(f *facts) { f.clone = "0" }), "cannot create a user namespace", "kernel.unprivileged_userns_clone=1"},
 		{"Ubuntu's AppArmor", failure{step: stepUnshareMount, code: int(syscall.EPERM)},

@@ -350,6 +350,9 @@ func findHelper(name string, capability int) (path, why string) {
 	if err != nil {
 		return "", fmt.Sprintf("%s is not installed; to fix it: sudo apt-get install uidmap (Debian, Ubuntu) or sudo dnf install shadow-utils (Fedora, RHEL)", name)
 	}
+	if isForeign(path) {
+		return "", fmt.Sprintf("%s cannot work here: its owner, root, has no id in this user namespace; to fix it: give the outer container or namespace more ids, root's among them", path)
+	}
 	if !privileged(path, capability) {
 		return "", fmt.Sprintf("%s is not set-user-id root; to fix it: sudo chmod u+s %s (the owner has to be root)", path, path)
 	}
@@ -361,6 +364,24 @@ func findHelper(name string, capability int) (path, why string) {
 		return "", fmt.Sprintf("this process has no_new_privs set, so %s cannot work; to fix it: start it from a shell or unit without NoNewPrivileges", path)
 	}
 	return path, ""
+}
+
+// isForeign says that the program is set-user-id for somebody whom the user namespace
+// around does not have: an outer container, or a shell of unshare(1).
+func isForeign(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Mode&unix.S_ISUID != 0 && st.Uid == overflowID && !mapped("/proc/self/uid_map", overflowID)
+}
+
+// overflowID is shown for owners without an id.
+const overflowID = 65534
+
+func mapped(file string, id uint32) bool {
+	maps, err := readMap(file)
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(maps, func(m spec.IDMap) bool { return id >= m.Inside && id-m.Inside < m.Count })
 }
 
 func privileged(path string, capability int) bool {

@@ -36,6 +36,9 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 	cmd := exec.Command("/proc/self/exe", argv...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(env, extraEnv...)
+	if zero := zeroLimits(); len(zero) > 0 {
+		cmd.Env = append(cmd.Env, envZero+"="+strings.Join(zero, " "))
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 
 	signals := make(chan os.Signal, 16)
@@ -153,7 +156,7 @@ func CleanEnv(env []string, more ...string) []string {
 	for _, kv := range env {
 		key, _, _ := strings.Cut(kv, "=")
 		switch key {
-		case envEnter, envConfigured, envUID, envGID:
+		case envEnter, envConfigured, envUID, envGID, envZero:
 			continue
 		}
 		drop := false
