@@ -38,6 +38,7 @@ func (s *Store) HoldLayers() (release func() error, err error) {
 		return nil, err
 	}
 	defer unlock()
+	s.held() // clears away what killed builds left
 	f, err := os.CreateTemp(s.opsDir(), "hold-")
 	if err != nil {
 		return nil, err

@@ -101,3 +101,25 @@ func TestHeldLayersRepair(t *testing.T) {
 		t.Error("the layers are still there")
 	}
 }
+
+// The file of a killed build goes with the next build: only those that run have one.
+func TestHoldsOfKilledBuilds(t *testing.T) {
+	s, _ := pulled(t)
+	left := filepath.Join(s.opsDir(), "hold-left")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	release, err := s.HoldLayers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holds, _ := filepath.Glob(filepath.Join(s.opsDir(), "hold-*")); len(holds) != 1 || holds[0] == left {
+		t.Errorf("files %v", holds)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if holds, _ := filepath.Glob(filepath.Join(s.opsDir(), "hold-*")); len(holds) != 0 {
+		t.Errorf("afterwards %v", holds)
+	}
+}
