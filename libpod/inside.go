@@ -122,7 +122,9 @@ func (e *Engine) callInside(ctx context.Context, ns *userns.Namespace, op string
 	cmd := exec.Command("/proc/self/exe", insideCommand, op)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = std.in, std.out, os.Stderr
-	cmd.ExtraFiles = []*os.File{reqR, repW}
+	pipes := []*os.File{reqR, repW}
+	cmd.ExtraFiles = userns.NamedFiles(pipes, string(req)) // the shell's <(...)
+	defer userns.CloseFiles(cmd.ExtraFiles[len(pipes):])
 	cmd.WaitDelay = 1 // a copy of stdin to a child that has ended is not waited for
 	if std.out != nil {
 		cmd.WaitDelay = 0 // but what it has written is

@@ -33,9 +33,10 @@ import (
 // Options is one build as the user asked for it.
 type Options struct {
 	Context        source.Source   // the build context
-	Dockerfiles    []string        // in the context, or absolute; read as one; none: Dockerfile, dockerfile, Containerfile
+	Dockerfiles    []string        // in the context, absolute, or URLs; read as one; none: Dockerfile, dockerfile, Containerfile
 	Inline         []byte          // the Dockerfile's own bytes ("-f -", "docker build -"), instead of Dockerfile
 	Contexts       source.Contexts // --build-context NAME=VALUE
+	Web            *source.Web     // how contexts, Dockerfiles and files of ADD are downloaded; nil: the usual way
 	Tags           []string
 	Target         string
 	Args           map[string]*string // --build-arg; nil value: from Env

@@ -193,14 +193,14 @@ func (b *session) check(ctx context.Context) error {
 
 // open loads the context and the Dockerfile and plans for every platform.
 func (b *session) open(ctx context.Context) ([]*builder, error) {
-	t, err := b.o.Context.Open(ctx, b.tmp)
+	t, err := b.o.Context.Open(ctx, b.o.Web, b.tmp)
 	if err != nil {
 		return nil, err
 	}
 	b.main, t.Hide = t, b.hide
 	b.trees["context"] = source.Ready(t)
 	where := source.Dockerfile{Paths: b.o.Dockerfiles, Inline: b.o.Inline, IgnoreFile: b.o.IgnoreFile}
-	if b.text, b.name, err = t.Dockerfile(where); err != nil {
+	if b.text, b.name, err = t.Dockerfile(ctx, where); err != nil {
 		return nil, err
 	}
 	if t.Ignore != nil && !t.Ignore.Exclusions() { // a pattern with "!" could bring a part of it back

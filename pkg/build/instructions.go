@@ -33,7 +33,7 @@ func (s *stage) dispatch(ctx context.Context, ref StepRef, cmd instructions.Comm
 	case *instructions.AddCommand:
 		return s.runCopy(ctx, ref, copyJob{chown: c.Chown, chmod: c.Chmod, link: c.Link, Sources: copying.Sources{
 			Name: "ADD", Paths: c.SourcePaths, Inline: c.SourceContents, Dest: c.DestPath, Exclude: c.ExcludePatterns,
-			Add: true, Checksum: c.Checksum, KeepGit: c.KeepGitDir, Unpack: c.Unpack,
+			Add: true, Checksum: c.Checksum, Web: s.b.o.Web, KeepGit: c.KeepGitDir, Unpack: c.Unpack,
 			SSH: len(s.b.o.SSH) > 0,
 		}})
 	case *instructions.WorkdirCommand:

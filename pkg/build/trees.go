@@ -109,7 +109,7 @@ func (b *builder) namedContext(ctx context.Context, name, value string) (tree, e
 		return tree{}, errs.New(errs.Invalid, "build context %q cannot be standard input", name)
 	}
 	return tree{where: fmt.Sprintf("build context %q", name), Lazy: b.lazy("named:"+name, func(ctx context.Context) (*source.Tree, error) {
-		t, err := src.Open(ctx, b.tmp)
+		t, err := src.Open(ctx, b.o.Web, b.tmp)
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/local"
 	"github.com/proa-containers/proa/pkg/build/runner"
+	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -63,7 +64,7 @@ func buildCommand() *command {
 
 func (o *buildFlags) register(f *flagSet) {
 	f.texts(&o.o.Tags, "tag", "t", `Name and optionally a tag ("name:tag")`)
-	f.texts(&o.files, "file", "f", `Name of the Dockerfile (default: "PATH/Dockerfile"); several are read as one`).suggests(files)
+	f.texts(&o.files, "file", "f", `Name or URL of the Dockerfile (default: "PATH/Dockerfile"); several are read as one`).suggests(files)
 	f.texts(&o.args, "build-arg", "", "Set build-time variables").suggests(environment)
 	f.text(&o.o.IgnoreFile, "ignorefile", "", "Name of the file to use instead of .dockerignore").suggests(files)
 	f.texts(&o.argFiles, "build-arg-file", "", "Read build-time variables from a file").suggests(files)
@@ -136,8 +137,11 @@ func parseCall(s string) (string, error) {
 }
 
 func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error) {
-	if err := o.fill(a); err != nil {
-		return err
+	once := o.readsOnce(a) // then only the copy of this process in the namespace reads it
+	if !once {
+		if err := o.fill(a); err != nil {
+			return err
+		}
 	}
 	if o.debug && !(output.IsTerminal(a.std.In) && output.IsTerminal(a.std.Out)) {
 		return errs.WithHint(errs.New(errs.Invalid, "--debug needs a terminal"), "use --keep-failed to look into a failed step later")
@@ -146,8 +150,14 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 	if err != nil {
 		return err
 	}
+	if o.o.Web, err = source.NewWeb(remote.CertDir, remote.TLSVerify); err != nil {
+		return err
+	}
 	if o.check || o.call == "check" {
-		return o.lint(ctx, a, args)
+		if once {
+			err = o.fill(a)
+		}
+		return errors.Join(err, o.lint(ctx, a, args))
 	}
 	pod, err := a.pod(ctx)
 	if err != nil {
@@ -155,6 +165,11 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 	}
 	if done, err := pod.EnterNamespace(ctx, os.Args[1:], o.o.Network != "none" && o.o.Network != "host"); done || err != nil {
 		return err
+	}
+	if once {
+		if err := o.fill(a); err != nil {
+			return err
+		}
 	}
 	// Only now: standard input may be the context.
 	if err := o.fillContext(ctx, a, args); err != nil {

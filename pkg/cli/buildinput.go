@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,9 +19,12 @@ import (
 )
 
 func (o *buildFlags) fillContext(ctx context.Context, a *app, args []string) error {
-	where := "."
-	if len(args) == 1 {
-		where = args[0]
+	where, err := o.contextOf(a, args)
+	if err != nil {
+		return err
+	}
+	if err := o.readSecrets(); err != nil {
+		return err
 	}
 	stdinFile := slices.Contains(o.files, "-")
 	if stdinFile && len(o.files) > 1 {
@@ -50,7 +54,7 @@ func (o *buildFlags) fillContext(ctx context.Context, a *app, args []string) err
 		return nil
 	}
 	for _, file := range o.files {
-		if src.Dir != "" { // Docker looks for -f from the current directory, then in the context
+		if src.Dir != "" && !source.IsURL(file) { // Docker looks for -f from the current directory, then in the context
 			p, err := a.abs(file)
 			if err != nil {
 				return err
@@ -60,6 +64,57 @@ func (o *buildFlags) fillContext(ctx context.Context, a *app, args []string) err
 			}
 		}
 		o.o.Dockerfiles = append(o.o.Dockerfiles, file)
+	}
+	return nil
+}
+
+// contextOf is the context that the user means. Without one it is the directory of the first
+// Dockerfile that lies in one, as with podman: Docker asks for a context.
+func (o *buildFlags) contextOf(a *app, args []string) (string, error) {
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	for _, file := range o.files {
+		if file == "-" || source.IsURL(file) {
+			continue
+		}
+		path, err := a.abs(file)
+		if err != nil {
+			return "", err
+		}
+		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
+			return filepath.Dir(path), nil
+		}
+	}
+	return ".", nil
+}
+
+// readsOnce says whether an input of the flags is a pipe, such as the shell makes of <(...).
+func (o *buildFlags) readsOnce(a *app) bool {
+	return slices.ContainsFunc(o.argFiles, func(file string) bool {
+		path, err := a.abs(file)
+		return err == nil && isPipe(path)
+	})
+}
+
+// isPipe says whether a file can be read only once.
+func isPipe(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && !fi.Mode().IsRegular()
+}
+
+// readSecrets reads those secrets that several steps could not read.
+func (o *buildFlags) readSecrets() error {
+	for id, s := range o.o.Secrets {
+		if s.File == "" || !isPipe(s.File) {
+			continue
+		}
+		text, err := os.ReadFile(s.File)
+		if err != nil {
+			return errs.New(errs.NotFound, "secret %q: %v", id, err)
+		}
+		s.Text = append([]byte{}, text...)
+		o.o.Secrets[id] = s
 	}
 	return nil
 }

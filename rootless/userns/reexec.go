@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +42,9 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 		cmd.Env = append(cmd.Env, envZero+"="+strings.Join(zero, " "))
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	named := NamedFiles(nil, argv...)
+	cmd.ExtraFiles = named
+	defer CloseFiles(named)
 
 	signals := make(chan os.Signal, 16)
 	notify(signals)
@@ -52,6 +57,42 @@ func Reexec(ctx context.Context, n *Namespace, argv []string, extraEnv ...string
 		return 0, err
 	}
 	return wait(ctx, cmd, signals)
+}
+
+// descriptor finds what the shell writes for <(...), and what programs write for a file that
+// they hand on open.
+var descriptor = regexp.MustCompile(`/(?:dev|proc/self)/fd/([0-9]{1,3})\b`)
+
+// NamedFiles are the open files that texts name by number, for exec.Cmd.ExtraFiles: a copy of
+// this program has them under the same numbers, and no other ones. own are the files that it gets
+// first; the caller closes the others. Those that are missing in between are nil.
+func NamedFiles(own []*os.File, texts ...string) []*os.File {
+	files := slices.Clone(own)
+	for _, text := range texts {
+		for _, m := range descriptor.FindAllStringSubmatch(text, -1) {
+			n, _ := strconv.Atoi(m[1])
+			i := n - 3 // where ExtraFiles begins
+			if i < len(own) || i < len(files) && files[i] != nil {
+				continue
+			}
+			fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				continue // whoever opens it says so
+			}
+			for i >= len(files) {
+				files = append(files, nil)
+			}
+			files[i] = os.NewFile(uintptr(fd), m[0])
+		}
+	}
+	return files
+}
+
+// CloseFiles closes what NamedFiles has opened.
+func CloseFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close() // of nil it does nothing
+	}
 }
 
 // cancelGrace is how long a context may end before the signal that ended it is

@@ -31,10 +31,11 @@ type Sources struct {
 	Exclude  []string // patterns
 	Add      bool     // a source may be a URL or a git repository, archives are unpacked
 	Checksum string   // of the one source, which is a URL or a git repository
-	KeepGit  *bool    // nil: no
-	SSH      bool     // the user lends the keys of ssh to repositories
-	Unpack   *bool    // nil: archives of the tree are unpacked, downloads are not
-	Dest     string   // as written: a download needs a name of its own below "DIRECTORY/"
+	Web      *source.Web
+	KeepGit  *bool  // nil: no
+	SSH      bool   // the user lends the keys of ssh to repositories
+	Unpack   *bool  // nil: archives of the tree are unpacked, downloads are not
+	Dest     string // as written: a download needs a name of its own below "DIRECTORY/"
 }
 
 // Items are the found things. They are valid until Close.

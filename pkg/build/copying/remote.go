@@ -29,7 +29,7 @@ func (items *Items) remote(ctx context.Context, src string, s *Sources, tmp stri
 	if (base == "/" || base == ".") && strings.HasSuffix(s.Dest, "/") {
 		return nil, errs.New(errs.Invalid, "cannot determine filename for source %s: give the destination a name", redact.URL(src))
 	}
-	d, err := source.Fetch(ctx, src, tmp)
+	d, err := s.Web.Fetch(ctx, src, tmp)
 	if err != nil {
 		return nil, err
 	}

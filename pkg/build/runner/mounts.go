@@ -259,6 +259,9 @@ func intOr(v *uint64) int {
 }
 
 func (h *Host) content(s Secret) ([]byte, error) {
+	if s.Text != nil {
+		return s.Text, nil
+	}
 	if s.Env != "" {
 		v, ok := h.Getenv(s.Env)
 		if !ok {

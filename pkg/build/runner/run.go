@@ -34,6 +34,7 @@ type Host struct {
 type Secret struct {
 	File string // read when needed
 	Env  string // or the content of this variable
+	Text []byte // or the content itself: of what can be read only once
 }
 
 // Step is one RUN.

@@ -20,8 +20,8 @@ type Download struct {
 }
 
 // Fetch downloads a file into a new one in dir, which the caller removes.
-func Fetch(ctx context.Context, src, dir string) (*Download, error) {
-	resp, err := get(ctx, src)
+func (web *Web) Fetch(ctx context.Context, src, dir string) (*Download, error) {
+	resp, err := web.get(ctx, src)
 	if err != nil {
 		return nil, err
 	}

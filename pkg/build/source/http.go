@@ -4,12 +4,15 @@ package source
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"go.podman.io/image/v5/pkg/tlsclientconfig"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/redact"
@@ -18,10 +21,36 @@ import (
 // silence is how long a server may send nothing.
 var silence = 30 * time.Second
 
+// Web is how servers are reached that have files for a build. Nil is the usual way.
+type Web struct{ client *http.Client }
+
+// NewWeb trusts the authorities of certDir as well, and shows its certificates to servers that
+// ask for one, as with registries. verify may say that no certificate is looked at.
+func NewWeb(certDir string, verify *bool) (*Web, error) {
+	if certDir == "" && verify == nil {
+		return nil, nil
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: verify != nil && !*verify} //nolint:gosec // the user said so
+	if certDir != "" {
+		if err := tlsclientconfig.SetupCertificates(certDir, transport.TLSClientConfig); err != nil {
+			return nil, errs.New(errs.Invalid, "cannot read the certificates: %v", err)
+		}
+	}
+	return &Web{&http.Client{Transport: transport}}, nil
+}
+
+func (w *Web) do(req *http.Request) (*http.Response, error) {
+	if w == nil {
+		return http.DefaultClient.Do(req)
+	}
+	return w.client.Do(req)
+}
+
 // get asks for a URL. The caller closes the response's body, whose reader fails
 // when the server falls silent. Kind Unavailable: there is no answer, or another
 // one than 200.
-func get(ctx context.Context, address string) (*http.Response, error) {
+func (web *Web) get(ctx context.Context, address string) (*http.Response, error) {
 	failed := func(err error) error {
 		var request *url.Error
 		if errors.As(err, &request) {
@@ -37,7 +66,7 @@ func get(ctx context.Context, address string) (*http.Response, error) {
 	}
 	w := &watchedBody{cancel: cancel, failed: failed}
 	w.timer = time.AfterFunc(silence, func() { w.silent.Store(true); cancel() })
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := web.do(req)
 	if err != nil {
 		return nil, errors.Join(w.explain(err), w.Close())
 	}

@@ -34,7 +34,7 @@ func TestSilentServer(t *testing.T) {
 	defer close(ended)
 	at := strings.Replace(srv.URL, "http://", "http://me:secret@", 1)
 	for path, want := range map[string]string{"/start": "sent nothing for 200ms", "/middle": "sent nothing for 200ms", "/missing": "404"} {
-		_, err := Fetch(context.Background(), at+path, t.TempDir())
+		_, err := (*Web)(nil).Fetch(context.Background(), at+path, t.TempDir())
 		if !errs.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -108,6 +108,7 @@ type Tree struct {
 	Root   string
 	Ignore *patternmatcher.PatternMatcher // nil: nothing is ignored
 	Hide   *files.Dir                     // is no part of the tree; nil: nothing
+	web    *Web                           // how Dockerfiles elsewhere are fetched
 	inline []byte                         // the source was a single Dockerfile
 	// foreign says that somebody else made the files: no link leads out of them.
 	foreign bool
@@ -116,8 +117,8 @@ type Tree struct {
 
 // Open makes src available as a directory. tmp is a private directory for
 // what has to be unpacked; the caller closes the tree.
-func (src Source) Open(ctx context.Context, tmp string) (*Tree, error) {
-	t := &Tree{Close: func() error { return nil }}
+func (src Source) Open(ctx context.Context, web *Web, tmp string) (*Tree, error) {
+	t := &Tree{web: web, Close: func() error { return nil }}
 	if src.Dir != "" {
 		t.Root = src.Dir
 		return t, nil
@@ -132,7 +133,7 @@ func (src Source) Open(ctx context.Context, tmp string) (*Tree, error) {
 	case src.Tar != nil:
 		err = unpackInto(dir, src.Tar)
 	case src.URL != "":
-		t.inline, err = fetchContext(ctx, src.URL, dir)
+		t.inline, err = web.fetchContext(ctx, src.URL, dir)
 	case src.Git != "":
 		t.Root, err = Clone(ctx, src.Git, dir, CloneOptions{KeepGit: src.KeepGit})
 	}
@@ -157,8 +158,8 @@ func unpackInto(dir string, r io.Reader) error {
 	return files.Extract(root, "/", r, files.ExtractOptions{Owner: &files.Owner{UID: os.Getuid(), GID: os.Getgid()}})
 }
 
-func fetchContext(ctx context.Context, url, dir string) (inline []byte, err error) {
-	resp, err := get(ctx, url)
+func (web *Web) fetchContext(ctx context.Context, url, dir string) (inline []byte, err error) {
+	resp, err := web.get(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -172,21 +173,21 @@ func fetchContext(ctx context.Context, url, dir string) (inline []byte, err erro
 
 // Dockerfile says where the Dockerfile of a context is.
 type Dockerfile struct {
-	Paths      []string // inside the context, or absolute, read as one; none: Dockerfile, dockerfile, Containerfile
+	Paths      []string // inside the context, absolute, or URLs, read as one; none: Dockerfile, dockerfile, Containerfile
 	Inline     []byte   // or its own bytes
 	IgnoreFile string   // instead of .dockerignore
 }
 
 // Dockerfile finds the Dockerfile's text and the name to show in messages, and
 // loads the ignore file that goes with it.
-func (t *Tree) Dockerfile(f Dockerfile) (text []byte, name string, err error) {
+func (t *Tree) Dockerfile(ctx context.Context, f Dockerfile) (text []byte, name string, err error) {
 	switch {
 	case f.Inline != nil:
 		text, name = f.Inline, "Dockerfile"
 	case t.inline != nil:
 		text, name = t.inline, "Dockerfile"
 	default:
-		if text, name, err = t.readDockerfiles(f.Paths); err != nil {
+		if text, name, err = t.readDockerfiles(ctx, f.Paths); err != nil {
 			return nil, "", err
 		}
 	}
@@ -202,12 +203,16 @@ func (t *Tree) Dockerfile(f Dockerfile) (text []byte, name string, err error) {
 
 // readDockerfiles reads several Dockerfiles as one, as podman does. The ignore file is that of the
 // first.
-func (t *Tree) readDockerfiles(names []string) (text []byte, name string, err error) {
+func (t *Tree) readDockerfiles(ctx context.Context, names []string) (text []byte, name string, err error) {
 	if len(names) == 0 {
 		return t.readDockerfile("")
 	}
-	for _, n := range names {
-		part, _, err := t.readDockerfile(n)
+	for i, n := range names {
+		read := t.readDockerfile
+		if IsURL(n) {
+			read = func(address string) ([]byte, string, error) { return t.web.readDockerfile(ctx, address) }
+		}
+		part, shown, err := read(n)
 		if err != nil {
 			return nil, "", err
 		}
@@ -215,8 +220,27 @@ func (t *Tree) readDockerfiles(names []string) (text []byte, name string, err er
 			text = append(text, '\n')
 		}
 		text = append(text, part...)
+		if i == 0 {
+			name = shown
+		}
 	}
-	return text, names[0], nil
+	return text, name, nil
+}
+
+// IsURL says whether a file is to be fetched from a server.
+func IsURL(name string) bool {
+	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
+}
+
+// readDockerfile fetches a Dockerfile. Like one on standard input it has no ignore file of its own.
+func (web *Web) readDockerfile(ctx context.Context, address string) ([]byte, string, error) {
+	resp, err := web.get(ctx, address)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	text, err := readBounded(resp.Body, maxInline, redact.URL(address))
+	return text, "Dockerfile", err
 }
 
 func (t *Tree) readDockerfile(name string) ([]byte, string, error) {
