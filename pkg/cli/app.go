@@ -80,7 +80,7 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 	}
 	a.call = c
 	if c.help {
-		a.out.Print(helpText(c, gf))
+		a.out.Print(helpText(c, gf, output.Width(a.std.Out)))
 		return nil
 	}
 	return a.execute(ctx, c, gf)
@@ -120,7 +120,7 @@ func (a *app) rootAction(gf *flagSet) error {
 		a.out.Print(versionLine())
 		return nil
 	}
-	a.out.Print(helpText(a.call, gf))
+	a.out.Print(helpText(a.call, gf, output.Width(a.std.Out)))
 	return nil
 }
 

@@ -17,6 +17,9 @@ type attachFlags struct {
 
 func attachCommand() *command {
 	return &command{
+		examples: []string{
+			`proa attach shell   Ctrl-P Ctrl-Q leaves it running`,
+		},
 		name: "attach", args: "CONTAINER", short: "Attach local standard input, output, and error streams to a running container",
 		max: 1, runsProcess: true, twin: "container attach", acts: isRunning,
 		setup: func(f *flagSet) action {

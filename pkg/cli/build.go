@@ -53,6 +53,12 @@ type buildFlags struct {
 
 func buildCommand() *command {
 	return &command{
+		examples: []string{
+			`proa build -t web .                                                        from the Dockerfile of this directory`,
+			`proa build -t web --target test -f ci/Dockerfile .                         one stage of another file`,
+			`proa build -t web --build-arg VERSION=2 https://example.com/web.git#main   from a repository`,
+			`proa build -t me/web:1 --platform linux/amd64,linux/arm64 --push .         for two platforms, to the registry`,
+		},
 		name: "build", args: "[PATH | URL | -]", short: "Build an image from a Dockerfile", min: 0, max: 1, twin: "image build",
 		setup: func(f *flagSet) action {
 			o := &buildFlags{}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/proa-containers/proa/libpod/lifecycle"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // command describes one command. The flags of a command are made only when it
@@ -40,6 +41,9 @@ type command struct {
 	// free says that the arguments are the user's own words, whatever the usage line calls
 	// them: completion offers none.
 	free bool
+
+	// exits are the exit statuses, where they differ from those of others.
+	exits []spec.Option
 
 	// setup registers the flags and returns what runs with them.
 	setup func(f *flagSet) action

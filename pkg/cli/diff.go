@@ -11,6 +11,9 @@ import (
 
 func diffCommand() *command {
 	return &command{
+		examples: []string{
+			`proa diff web   what the container changed`,
+		},
 		name: "diff", args: "CONTAINER|IMAGE [CONTAINER|IMAGE]", short: "Inspect changes to files or directories on a container's or an image's filesystem", max: 2,
 		long: "A container is compared with its image, an image with what lies below its topmost layer, and with two names the\nfirst with the second.",
 		setup: func(f *flagSet) action {

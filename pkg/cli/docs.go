@@ -85,6 +85,7 @@ func markdownPage(c *call) string {
 			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimSpace(flagHead(d)), tableCell(d))
 		}
 	}
+	b.WriteString(markdownDetails(c))
 	if len(cmd.examples) > 0 {
 		b.WriteString("\nExamples:\n\n```\n" + strings.Join(cmd.examples, "\n") + "\n```\n")
 	}
@@ -107,7 +108,7 @@ func docFile(c *call, s *command) string {
 }
 
 func tableCell(d *flagDef) string {
-	s := strings.NewReplacer("|", "\\|", "<", "&lt;", ">", "&gt;").Replace(d.usage)
+	s := cellText(d.usage)
 	if d.def != "" {
 		s += " (default " + quoteDefault(d) + ")"
 	}
@@ -144,9 +145,8 @@ func refusedCommands(words string) string {
 	}
 	var b strings.Builder
 	b.WriteString("\nCommands of Docker and podman that are refused with the reason:\n\n| command | why | instead |\n|-|-|-|\n")
-	cell := strings.NewReplacer("|", "\\|", "<", "&lt;", ">", "&gt;")
 	for _, r := range list {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.commands, cell.Replace(r.reason), cell.Replace(r.hint))
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.commands, cellText(r.reason), cellText(r.hint))
 	}
 	return b.String()
 }
@@ -158,7 +158,7 @@ func manPage(c *call) string {
 	fmt.Fprintf(&b, ".TH %s 1 \"\" \"Proa\" \"Proa manual\"\n.SH NAME\n%s \\- %s\n", roff(title), roff(strings.ReplaceAll(c.words, " ", "-")), roff(cmd.short))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n%s\n", roff(strings.TrimPrefix(usageLine(c.words, cmd), "Usage:  ")))
 	if cmd.long != "" {
-		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(cmd.long))
+		b.WriteString(".SH DESCRIPTION\n" + manText(cmd.long))
 	}
 	if len(cmd.sub) > 0 {
 		b.WriteString(".SH COMMANDS\n")
@@ -176,12 +176,22 @@ func manPage(c *call) string {
 				usage += " (default " + quoteDefault(d) + ")"
 			}
 			fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(strings.TrimSpace(flagHead(d))), roff(usage))
+			if len(d.options) > 0 {
+				b.WriteString(".RS\n.PP\n" + roff(optionsIntro(d)) + "\n" + manList(d.options, optionHead) + ".RE\n")
+			}
 		}
 	}
 	if len(cmd.examples) > 0 {
 		b.WriteString(".SH EXAMPLES\n.nf\n" + roff(strings.Join(cmd.examples, "\n")) + "\n.fi\n")
 	}
-	return b.String()
+	if len(cmd.sub) == 0 || len(c.path) == 1 {
+		b.WriteString(".SH EXIT STATUS\n" + manList(exitStatuses(cmd), optionName))
+	}
+	if len(c.path) == 1 {
+		b.WriteString(".SH ENVIRONMENT\n" + manList(environmentTable, optionName))
+		b.WriteString(".SH FILES\n" + manList(filesTable, optionName))
+	}
+	return b.String() + ".SH SEE ALSO\n" + roff(strings.Join(seeAlso(c), ", ")) + "\n"
 }
 
 // roff escapes text for a manual page.

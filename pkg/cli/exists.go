@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // exister says by its status whether an object exists: 0, 1, or 125 where
@@ -13,6 +14,8 @@ import (
 func exister(args, short string, find lookup) *command {
 	return &command{
 		name: "exists", args: args, short: short, min: 1, max: 1,
+		exits: []spec.Option{{Name: "0", About: "It exists."}, {Name: "1", About: "It does not."},
+			{Name: "125", About: "That cannot be told."}},
 		setup: func(*flagSet) action {
 			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				_, err := find(ctx, e, args[0])

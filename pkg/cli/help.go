@@ -22,8 +22,9 @@ func usageLine(words string, c *command) string {
 	return line
 }
 
-// helpText is what --help prints, in Docker's arrangement.
-func helpText(c *call, globals *flagSet) string {
+// helpText is what --help prints, in Docker's arrangement, for a terminal of this width.
+func helpText(c *call, globals *flagSet, width int) string {
+	width = max(width, 20)
 	var b strings.Builder
 	cmd := c.command()
 	flags := c.flags
@@ -31,26 +32,30 @@ func helpText(c *call, globals *flagSet) string {
 		flags = globals
 		b.WriteString("Usage:  proa [OPTIONS] COMMAND\n")
 	} else {
-		b.WriteString(usageLine(c.words, cmd) + "\n")
+		const head = "Usage:  "
+		b.WriteString(head + hang(strings.TrimPrefix(usageLine(c.words, cmd), head), len(head), width) + "\n")
 	}
-	b.WriteString("\n" + cmd.short + "\n")
+	b.WriteString("\n" + hang(cmd.short, 0, width) + "\n")
 	if cmd.long != "" {
-		b.WriteString("\n" + cmd.long + "\n")
+		b.WriteString("\n" + wrapParagraphs(cmd.long, width) + "\n")
 	}
 	if names := aliasNames(c); len(names) > 1 {
-		b.WriteString("\nAliases:\n  " + strings.Join(names, ", ") + "\n")
+		b.WriteString("\nAliases:\n  " + hang(strings.Join(names, ", "), 2, width) + "\n")
 	}
 	if len(cmd.sub) > 0 {
-		b.WriteString(commandList(cmd))
+		b.WriteString(commandList(cmd, width))
 	}
-	if opts := optionList(flags); opts != "" && (len(cmd.sub) == 0 || len(c.path) == 1) {
+	if opts := optionList(flags, width); opts != "" && (len(cmd.sub) == 0 || len(c.path) == 1) {
 		b.WriteString("\nOptions:\n" + opts)
 	}
 	if len(cmd.examples) > 0 {
-		b.WriteString("\nExamples:\n  " + strings.Join(cmd.examples, "\n  ") + "\n")
+		b.WriteString("\nExamples:\n")
+		for _, e := range cmd.examples {
+			b.WriteString(exampleLines(e, width))
+		}
 	}
 	if len(cmd.sub) > 0 {
-		fmt.Fprintf(&b, "\nRun '%s COMMAND --help' for more information on a command.\n", c.words)
+		b.WriteString("\n" + hang("Run '"+c.words+" COMMAND --help' for more information on a command.", 0, width) + "\n")
 	}
 	return b.String()
 }
@@ -86,10 +91,10 @@ func shortForm(root *command, twin string) string {
 }
 
 // commandList lists the subcommands under their headings.
-func commandList(cmd *command) string {
+func commandList(cmd *command, width int) string {
 	groups := map[string][]*command{}
 	var order []string
-	width := 0
+	longest := 0
 	for _, s := range cmd.sub {
 		if s.hidden {
 			continue
@@ -102,37 +107,34 @@ func commandList(cmd *command) string {
 			order = append(order, g)
 		}
 		groups[g] = append(groups[g], s)
-		width = max(width, len(s.name))
+		longest = max(longest, len(s.name))
 	}
 	var b strings.Builder
 	for _, g := range order {
 		b.WriteString("\n" + g + ":\n")
+		var rows [][2]string
 		for _, s := range groups[g] {
-			fmt.Fprintf(&b, "  %-*s  %s\n", width+1, s.name, s.short)
+			rows = append(rows, [2]string{fmt.Sprintf("  %-*s", longest+1, s.name), s.short})
 		}
+		b.WriteString(twoColumns(rows, 2, width))
 	}
 	return b.String()
 }
 
 // optionList lists the flags by name.
-func optionList(f *flagSet) string {
+func optionList(f *flagSet, width int) string {
 	if f == nil {
 		return ""
 	}
-	var b strings.Builder
-	lines, width := [][2]string{}, 0
+	var lines [][2]string
 	for _, d := range visible(f) {
 		l := [2]string{flagHead(d), d.usage}
 		if d.def != "" && !strings.Contains(d.usage, "(default") {
 			l[1] += " (default " + quoteDefault(d) + ")"
 		}
-		width = max(width, len(l[0]))
 		lines = append(lines, l)
 	}
-	for _, l := range lines {
-		fmt.Fprintf(&b, "%-*s   %s\n", width, l[0], l[1])
-	}
-	return b.String()
+	return twoColumns(lines, 3, width)
 }
 
 func visible(f *flagSet) []*flagDef {

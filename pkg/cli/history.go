@@ -17,6 +17,9 @@ type historyFlags struct {
 
 func historyCommand() *command {
 	return &command{
+		examples: []string{
+			`proa history --no-trunc web   the whole instructions`,
+		},
 		name: "history", args: "IMAGE", short: "Show the history of an image", min: 1, max: 1, twin: "image history",
 		setup: func(f *flagSet) action {
 			o := historyFlags{human: true}

@@ -12,6 +12,10 @@ import (
 
 func imagePruneCommand() *command {
 	return &command{
+		examples: []string{
+			`proa image prune                          images without a name`,
+			`proa image prune -a --filter until=240h   all that no container uses, older than ten days`,
+		},
 		name: "prune", args: "", short: "Remove unused images",
 		setup: func(f *flagSet) action {
 			var o pruneFlags

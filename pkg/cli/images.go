@@ -31,6 +31,11 @@ func parseImageSort(s string) (string, error) {
 
 func imagesCommand() *command {
 	return &command{
+		examples: []string{
+			`proa images debian             of one repository`,
+			`proa images -f dangling=true   without a name`,
+			`proa images --format '{{.Repository}}:{{.Tag}} {{.Size}}'`,
+		},
 		name: "images", args: "[REPOSITORY[:TAG]]", short: "List images", max: 1, twin: "image ls",
 		setup: func(f *flagSet) action {
 			var o imagesFlags

@@ -13,6 +13,9 @@ import (
 
 func imageTreeCommand() *command {
 	return &command{
+		examples: []string{
+			`proa image tree --whatrequires debian   the images that are based on it`,
+		},
 		name: "tree", args: "IMAGE", short: "Show the layers of an image", min: 1, max: 1,
 		setup: func(f *flagSet) action {
 			var children bool

@@ -16,6 +16,10 @@ type killFlags struct {
 
 func killCommand() *command {
 	return &command{
+		examples: []string{
+			`proa kill web          at once`,
+			`proa kill -s HUP web   to read its configuration again`,
+		},
 		name: "kill", args: "CONTAINER [CONTAINER...]", short: "Kill one or more running containers", max: -1, twin: "container kill", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {
 			o := killFlags{selection: selection{running: true}, signal: "KILL"}

@@ -20,6 +20,10 @@ type loadFlags struct {
 
 func loadCommand() *command {
 	return &command{
+		examples: []string{
+			`proa load -i web.tar                  the file that "proa save -o web.tar" made`,
+			`ssh other proa save web | proa load   from another machine`,
+		},
 		name: "load", args: "", short: "Load an image from a tar archive or STDIN", twin: "image load",
 		setup: func(f *flagSet) action {
 			var o loadFlags

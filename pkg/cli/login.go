@@ -23,7 +23,8 @@ type loginFlags struct {
 func loginCommand() *command {
 	return &command{
 		examples: []string{
-			`pass show registry | proa login -u me --password-stdin registry.example.com   nobody sees the password`,
+			`proa login registry.example.com                      asks for name and password`,
+			`proa login -u me --password-stdin ghcr.io <token     a script without a terminal`,
 		},
 		name: "login", args: "[SERVER]", short: "Authenticate to a registry", max: 1,
 		long: "Without a server it is docker.io. Credentials go to the helper that registries.conf or the file names, else to the\nfile: --authfile, $REGISTRY_AUTH_FILE, or ~/.config/containers/auth.json.",
@@ -174,6 +175,9 @@ func (o *loginFlags) missing(a *app, end error, text string) error {
 
 func logoutCommand() *command {
 	return &command{
+		examples: []string{
+			`proa logout registry.example.com`,
+		},
 		name: "logout", args: "[SERVER]", short: "Log out from a registry", max: 1,
 		setup: func(f *flagSet) action {
 			var o libpod.LoginOptions

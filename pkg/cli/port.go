@@ -13,6 +13,9 @@ import (
 
 func portCommand() *command {
 	return &command{
+		examples: []string{
+			`proa port web 80   the address on this machine`,
+		},
 		name: "port", args: "CONTAINER [PRIVATE_PORT[/PROTO]]", short: "List port mappings or a specific mapping for the container", max: 2,
 		twin: "container port", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {

@@ -70,6 +70,9 @@ func until(filters map[string][]string) (time.Time, error) {
 
 func containerPruneCommand() *command {
 	return &command{
+		examples: []string{
+			`proa container prune --filter until=24h   those made more than a day ago`,
+		},
 		name: "prune", args: "", short: "Remove all stopped containers",
 		setup: func(f *flagSet) action {
 			var o pruneFlags

@@ -10,6 +10,9 @@ import (
 
 func renameCommand() *command {
 	return &command{
+		examples: []string{
+			`proa rename web web-old`,
+		},
 		name: "rename", args: "CONTAINER NEW_NAME", short: "Rename a container", min: 2, max: 2, twin: "container rename",
 		setup: func(*flagSet) action {
 			return func(ctx context.Context, a *app, args []string) error {

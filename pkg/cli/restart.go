@@ -11,6 +11,9 @@ type restartFlags struct {
 
 func restartCommand() *command {
 	return &command{
+		examples: []string{
+			`proa restart web`,
+		},
 		name: "restart", args: "CONTAINER [CONTAINER...]", short: "Restart one or more containers", max: -1, twin: "container restart",
 		setup: func(f *flagSet) action {
 			var o restartFlags

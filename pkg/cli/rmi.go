@@ -17,6 +17,10 @@ type rmiFlags struct {
 
 func rmiCommand() *command {
 	return &command{
+		examples: []string{
+			`proa rmi web:1`,
+			`proa rmi $(proa images -q -f dangling=true)   those without a name`,
+		},
 		name: "rmi", args: "IMAGE [IMAGE...]", short: "Remove one or more images", max: -1, twin: "image rm",
 		setup: func(f *flagSet) action {
 			var o rmiFlags

@@ -154,6 +154,10 @@ func (c *createFlags) removeOld(ctx context.Context, e Engine, s *spec.Container
 
 func createCommand() *command {
 	return &command{
+		examples: []string{
+			`proa create --name web -p 8080:80 nginx   to be started later`,
+			`proa start web`,
+		},
 		name: "create", args: "IMAGE [COMMAND] [ARG...]", short: "Create a new container",
 		long: networkRights,
 		min:  1, max: -1, stopAtArg: true, runsProcess: true, twin: "container create",

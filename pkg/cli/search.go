@@ -22,6 +22,10 @@ type searchFlags struct {
 
 func searchCommand() *command {
 	return &command{
+		examples: []string{
+			`proa search --limit 5 nginx`,
+			`proa search --list-tags registry.example.com/me/web   the tags of a repository`,
+		},
 		name: "search", args: "TERM", short: "Search a registry for images", twin: "image search", min: 1, max: 1,
 		setup: func(f *flagSet) action {
 			var o searchFlags

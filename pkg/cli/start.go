@@ -7,6 +7,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 type startFlags struct {
@@ -17,7 +18,12 @@ type startFlags struct {
 
 func startCommand() *command {
 	return &command{
+		examples: []string{
+			`proa start web         in the background`,
+			`proa start -ai shell   with its input and output here`,
+		},
 		name: "start", args: "CONTAINER [CONTAINER...]", short: "Start one or more stopped containers", max: -1, twin: "container start", acts: isDown,
+		exits: append(exitStatuses(&command{}), spec.Option{Name: "Others", About: "With --attach: those of the process."}),
 		setup: func(f *flagSet) action {
 			o := startFlags{selection: selection{idle: true}, sigProxy: true}
 			o.register(f, "Start", "")

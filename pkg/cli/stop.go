@@ -27,6 +27,10 @@ func checkSignal(s string) (string, error) {
 
 func stopCommand() *command {
 	return &command{
+		examples: []string{
+			`proa stop web db     both at once`,
+			`proa stop -t 60 db   a minute to write its data`,
+		},
 		name: "stop", args: "CONTAINER [CONTAINER...]", short: "Stop one or more running containers", max: -1, twin: "container stop", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {
 			o := stopFlags{selection: selection{running: true}}

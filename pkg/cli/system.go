@@ -24,6 +24,9 @@ func systemCommand() *command {
 
 func systemDiskCommand() *command {
 	return &command{
+		examples: []string{
+			`proa system df -v   each image, container and volume`,
+		},
 		name: "df", args: "", short: "Show disk usage",
 		setup: func(f *flagSet) action {
 			var format string
@@ -198,6 +201,10 @@ type systemPruneFlags struct {
 
 func systemPruneCommand() *command {
 	return &command{
+		examples: []string{
+			`proa system prune                what nothing uses`,
+			`proa system prune -a --volumes   all images without a container and anonymous volumes, too`,
+		},
 		name: "prune", args: "", short: "Remove unused data",
 		setup: func(f *flagSet) action {
 			var o systemPruneFlags

@@ -6,6 +6,9 @@ import "context"
 
 func tagCommand() *command {
 	return &command{
+		examples: []string{
+			`proa tag web registry.example.com/me/web:1.0   a name to push it by`,
+		},
 		name: "tag", args: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG] [TARGET_IMAGE[:TAG]...]", short: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
 		min: 2, max: -1, twin: "image tag",
 		setup: func(*flagSet) action {

@@ -10,6 +10,9 @@ import (
 
 func topCommand() *command {
 	return &command{
+		examples: []string{
+			`proa top web -o pid,rss,args   columns as in ps(1)`,
+		},
 		name: "top", args: "CONTAINER [ps OPTIONS]", short: "Display the running processes of a container", max: -1, stopAtArg: true,
 		twin: "container top", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {

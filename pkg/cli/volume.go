@@ -25,6 +25,10 @@ type volumeCreateFlags struct {
 
 func volumeCreateCommand() *command {
 	return &command{
+		examples: []string{
+			`proa volume create pgdata`,
+			`proa run -v pgdata:/var/lib/postgresql/data postgres`,
+		},
 		name: "create", free: true, args: "[VOLUME]", short: "Create a volume", max: 1,
 		setup: func(f *flagSet) action {
 			o := volumeCreateFlags{driver: "local"}
@@ -74,6 +78,9 @@ type volumeListFlags struct {
 
 func volumeListCommand() *command {
 	return &command{
+		examples: []string{
+			`proa volume ls -f dangling=true   those that no container uses`,
+		},
 		name: "ls", aliases: []string{"list"}, args: "", short: "List volumes",
 		setup: func(f *flagSet) action {
 			var o volumeListFlags

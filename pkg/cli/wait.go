@@ -21,6 +21,9 @@ type waitFlags struct {
 
 func waitCommand() *command {
 	return &command{
+		examples: []string{
+			`proa wait job   prints its exit status`,
+		},
 		name: "wait", args: "CONTAINER [CONTAINER...]", short: "Block until one or more containers stop, then print their exit codes", max: -1,
 		twin: "container wait", acts: lifecycle.State.Live,
 		setup: func(f *flagSet) action {

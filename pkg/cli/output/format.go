@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"text/template"
@@ -226,6 +228,9 @@ func functions() template.FuncMap {
 		},
 	}
 }
+
+// TemplateFunctions are the names of these functions.
+func TemplateFunctions() []string { return slices.Sorted(maps.Keys(functions())) }
 
 // join takes []string and, in the JSON form of a value, []any.
 func join(list any, sep string) (string, error) {

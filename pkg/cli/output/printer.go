@@ -152,6 +152,15 @@ func HasColour(stream any, lookup func(string) (string, bool)) bool {
 	return MovesCursor(stream, lookup) && no == ""
 }
 
+// Width is how many characters fit into a line of the stream: 80 where it is no terminal.
+func Width(stream any) int {
+	if f, ok := stream.(*os.File); ok && f != nil {
+		_, cols := windowSize(f)
+		return cols
+	}
+	return 80
+}
+
 // IsTerminal reports whether a stream is a terminal.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)

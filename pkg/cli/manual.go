@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/spec"
+)
+
+// What the manual says beyond --help.
+
+// environment variables that Proa reads.
+var environmentTable = []spec.Option{
+	{Name: "BUILDKIT_PROGRESS", About: `The default of "proa build --progress".`},
+	{Name: "CONTAINERS_POLICY_JSON", About: "The signature policy to use."},
+	{Name: "CONTAINERS_REGISTRIES_CONF", About: "The file with mirrors, short names and credential helpers of registries."},
+	{Name: "CONTAINERS_STORAGE_CONF", About: `The configuration of the store that "proa pull containers-storage:IMAGE" reads.`},
+	{Name: "DBUS_SESSION_BUS_ADDRESS", About: "How the user's systemd is reached, which gives containers control groups."},
+	{Name: "DOCKER_AUTH_CONFIG", About: "Credentials of registries, as the text of a file of Docker's kind."},
+	{Name: "DOCKER_CONFIG", About: "The directory of Docker's own credentials, else ~/.docker."},
+	{Name: "GPG_TTY", About: "Where gpg asks for the passphrase of a key."},
+	{Name: "HOME", About: "Where ~ is."},
+	{Name: "HTTP_PROXY, HTTPS_PROXY, FTP_PROXY, NO_PROXY", About: "How registries are reached. Containers and builds get " +
+		"them, too (--http-proxy). Small letters work as well."},
+	{Name: "NO_COLOR", About: "Not empty: nothing is coloured."},
+	{Name: "PROA_DATA_DIR", About: "The directory of images, containers and volumes, as --data-dir."},
+	{Name: "PROA_REGISTRY_SILENCE", About: "How long a registry may send nothing before the next attempt, such as 30s."},
+	{Name: "PROA_RUN_DIR", About: "The directory of locks and sockets, as --run-dir."},
+	{Name: "REGISTRY_AUTH_FILE", About: "The file with the credentials of registries, as --authfile."},
+	{Name: "SHELL", About: `What "proa unshare" runs without a command.`},
+	{Name: "SOURCE_DATE_EPOCH", About: `The default of "proa build --source-date-epoch".`},
+	{Name: "SSH_AUTH_SOCK", About: `The agent that "proa build --ssh default" hands on.`},
+	{Name: "SUDO_USER", About: `Whose containers "sudo proa ps" does not show.`},
+	{Name: "TERM", About: `No line moves on a terminal that is "dumb".`},
+	{Name: "TZ", About: "The time zone of --tz local."},
+	{Name: "XDG_CONFIG_HOME", About: "Where the configuration of the user is, else ~/.config."},
+	{Name: "XDG_DATA_HOME", About: "Without PROA_DATA_DIR, data is in proa below it."},
+	{Name: "XDG_RUNTIME_DIR", About: "Without PROA_RUN_DIR, locks and sockets are in proa below it."},
+}
+
+var filesTable = []spec.Option{
+	{Name: "~/.local/share/proa", About: "Images, containers and volumes of the user; those of root are in /var/lib/proa."},
+	{Name: "$XDG_RUNTIME_DIR/proa", About: "Locks and sockets of what runs; those of root are in /run/proa."},
+	{Name: "/etc/subuid, /etc/subgid", About: "The ranges of ids that a user's containers can have."},
+	{Name: "~/.config/containers/registries.conf, /etc/containers/registries.conf", About: "Mirrors, short names, blocked and " +
+		"insecure registries."},
+	{Name: "~/.config/containers/auth.json", About: `Credentials, written by "proa login".`},
+	{Name: "~/.config/containers/policy.json, /etc/containers/policy.json", About: "Which images are accepted, written by " +
+		`"proa image trust set".`},
+	{Name: "/etc/containers/registries.d", About: "Where the signatures of images are."},
+	{Name: "/etc/containers/certs.d", About: "Certificates of registries."},
+}
+
+// exitStatuses are those of a command.
+func exitStatuses(c *command) []spec.Option {
+	switch {
+	case c.exits != nil:
+		return c.exits
+	case c.runsProcess:
+		return []spec.Option{
+			{Name: "125", About: "Proa itself failed, or did not understand the command line."},
+			{Name: "126", About: "The program cannot be executed."},
+			{Name: "127", About: "The program was not found."},
+			{Name: "128+N", About: "Signal N ended the process, or the command: 137 is SIGKILL, 130 is Ctrl-C."},
+			{Name: "Others", About: "Those of the process."},
+		}
+	}
+	return []spec.Option{
+		{Name: "0", About: "Everything was done."},
+		{Name: "1", About: "Something failed; of several objects at least one."},
+		{Name: "125", About: "An option is unknown or its value wrong, or Proa's directories cannot be used."},
+		{Name: "130", About: "Ctrl-C ended the command."},
+	}
+}
+
+// optionsIntro is the sentence before the words that the value of a flag is made of.
+func optionsIntro(d *flagDef) string {
+	switch d.name {
+	case "filter":
+		return "Filters. All names must fit; of several values for one name one, of labels all of them."
+	case "format":
+		return "Fields with the titles of their columns, as in {{.Name}}. Templates have the functions " +
+			strings.Join(output.TemplateFunctions(), ", ") + " beside those of Go."
+	case "volume":
+		return "[SOURCE:]TARGET[:OPTION[,OPTION...]]. SOURCE is a directory that begins with / or a dot, or the name of a " +
+			"volume; without one the volume is anonymous. Options:"
+	}
+	return "Fields, separated by commas."
+}
+
+// optionHead is how an option is written: "until=TIME".
+func optionHead(o spec.Option) string {
+	if o.Arg == "" {
+		return o.Name
+	}
+	return o.Name + "=" + o.Arg
+}
+
+// detailed are the flags of a command whose values the manual lists.
+func detailed(f *flagSet) []*flagDef {
+	return slices.DeleteFunc(visible(f), func(d *flagDef) bool { return len(d.options) == 0 })
+}
+
+// seeAlso are the pages near that of a command.
+func seeAlso(c *call) []string {
+	pages := []string{}
+	if n := len(c.path); n > 1 {
+		words := strings.Fields(c.words)
+		for i := 1; i < len(words); i++ {
+			pages = append(pages, strings.Join(words[:i], "-"))
+		}
+	}
+	for _, s := range c.command().sub {
+		if !s.hidden {
+			pages = append(pages, docFile(c, s))
+		}
+	}
+	for i, p := range pages {
+		pages[i] = p + "(1)"
+	}
+	return pages
+}
+
+func markdownDetails(c *call) string {
+	var b strings.Builder
+	table := func(rows []spec.Option, head func(spec.Option) string) {
+		b.WriteString("\n| | |\n|-|-|\n")
+		for _, o := range rows {
+			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(head(o), "|", "\\|"), cellText(o.About))
+		}
+	}
+	for _, d := range detailed(c.flags) {
+		fmt.Fprintf(&b, "\n`--%s`: %s\n", d.name, optionsIntro(d))
+		table(d.options, optionHead)
+	}
+	return b.String()
+}
+
+// cellText escapes text for a cell of a table.
+func cellText(s string) string {
+	return strings.NewReplacer("|", "\\|", "<", "&lt;", ">", "&gt;").Replace(s)
+}
+
+// manList is a list with a head for each paragraph.
+func manList(rows []spec.Option, head func(spec.Option) string) string {
+	var b strings.Builder
+	for _, o := range rows {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(head(o)), roff(o.About))
+	}
+	return b.String()
+}
+
+func optionName(o spec.Option) string { return o.Name }
+
+// manText turns paragraphs into those of a manual page. Lines that begin with blanks
+// stay as they are.
+func manText(text string) string {
+	var b strings.Builder
+	kept := false
+	for _, line := range strings.Split(text, "\n") {
+		indented := strings.HasPrefix(line, " ")
+		if indented != kept && line != "" {
+			kept = indented
+			b.WriteString(map[bool]string{true: ".nf\n", false: ".fi\n"}[kept])
+		}
+		if line == "" {
+			line = ".PP"
+		} else {
+			line = roff(line)
+		}
+		b.WriteString(line + "\n")
+	}
+	if kept {
+		b.WriteString(".fi\n")
+	}
+	return b.String()
+}
