@@ -68,7 +68,7 @@ type Options struct {
 	// BaseEnv are, with CheckOnly, the variables of an image that is here; nil: none is.
 	BaseEnv        func(ref string) (env []string, here bool)
 	MeasureContext bool   // tell the reporter how large the context is
-	Jobs           int    // stages that may run at once; 0: one per CPU
+	Jobs           int    // stages that may run at once; 0: one more than CPUs
 	From           string // instead of the first FROM's image
 	IgnoreFile     string // instead of .dockerignore
 	AllStages      bool   // build what the target does not need as well

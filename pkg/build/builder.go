@@ -347,7 +347,9 @@ func (b *session) warnOnce(w Warning) {
 func (b *session) run(ctx context.Context, builders []*builder) error {
 	jobs := b.o.Jobs
 	if jobs <= 0 {
-		jobs = runtime.NumCPU()
+		// While one waits for the disk, or for its process to begin or end, another one
+		// computes.
+		jobs = runtime.NumCPU() + 1
 	}
 	b.slots = newSlots(jobs)
 	ctx, cancel := context.WithCancelCause(ctx)

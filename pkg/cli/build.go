@@ -93,7 +93,7 @@ func (o *buildFlags) register(f *flagSet) {
 	parsed(f, &o.call, "call", "", "string", `What to do: "build", or "check" the Dockerfile`, parseCall).suggests(words("build", "check"))
 	f.boolean(&o.debug, "debug", "D", "Open a shell in the state before a failed RUN")
 	f.boolean(&o.o.KeepFailed, "keep-failed", "", "Keep the files of a failed RUN and say where they are")
-	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once")
+	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once; one more than CPUs without it")
 	o.steps.register(f, &o.o)
 	refuseBuild(f)
 	o.out.register(f, &o.o)
