@@ -155,6 +155,8 @@ type Result struct {
 	Names    []string
 	Images   []PlatformImage // one per platform, in the order asked for
 	Warnings []Warning
+	Targets  []Target // with CheckOnly
+	Outline  *Outline // with CheckOnly
 }
 
 // PlatformImage is the image of one platform.

@@ -68,6 +68,7 @@ type builder struct {
 	plan     *dockerfile.Plan
 	stages   map[*dockerfile.Stage]*stage // of the plan
 	needs    needs
+	outline  Outline // with CheckOnly
 }
 
 // Build executes a Dockerfile and creates the image that its target stage
@@ -111,7 +112,7 @@ func Build(ctx context.Context, o Options, e engine.Engine, report Reporter) (*R
 		return nil, err
 	}
 	if o.CheckOnly {
-		return &Result{Warnings: b.warns}, nil
+		return &Result{Warnings: b.warns, Targets: builders[0].targets(), Outline: &builders[0].outline}, nil
 	}
 	b.cache = &cache.Steps{Dir: e.CacheDir(), Off: o.NoCache}
 	b.openCaches(ctx)
@@ -226,7 +227,7 @@ func (b *session) open(ctx context.Context) ([]*builder, error) {
 	for _, one := range builders {
 		one.plan.Lint.Warn = b.warnLint
 		if b.o.CheckOnly {
-			if err := one.checkVariables(); err != nil {
+			if err := one.check(); err != nil {
 				return nil, err
 			}
 		}

@@ -48,8 +48,11 @@ type stage struct {
 	lex     *shell.Lex
 	cacheOn bool
 	cmdSet  bool // this stage has a CMD of its own
-	done    chan struct{}
-	err     error
+	// unknownBase: nobody knows the variables of the image that it stands on.
+	unknownBase bool
+
+	done chan struct{}
+	err  error
 
 	wanted   chan struct{} // closed where it is not to wait for its turn
 	isWanted bool
@@ -197,7 +200,7 @@ func rootCause(err error) error {
 
 // warnUndefined warns of a variable, and names the one of known that was meant, perhaps.
 func (s *stage) warnUndefined(name string, cmd instructions.Command, known []string) {
-	if slices.Contains(dockerfile.PredefinedArgs, name) {
+	if s.unknownBase || slices.Contains(dockerfile.PredefinedArgs, name) {
 		return
 	}
 	s.b.mu.Lock()

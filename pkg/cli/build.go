@@ -7,9 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
@@ -38,7 +36,7 @@ type buildFlags struct {
 	pull     string
 	progress string
 	logFile  string
-	call     string
+	call     buildCall
 	quiet    bool
 	check    bool
 	debug    bool
@@ -90,7 +88,8 @@ func (o *buildFlags) register(f *flagSet) {
 	f.text(&o.progress, "progress", "", "Set type of progress output").oneOf("auto", "plain", "tty", "quiet", "json").def = "auto"
 	f.boolean(&o.quiet, "quiet", "q", "Suppress the build output and print image ID on success")
 	f.boolean(&o.check, "check", "", "Check the Dockerfile and stop")
-	parsed(f, &o.call, "call", "", "string", `What to do: "build", or "check" the Dockerfile`, parseCall).suggests(words("build", "check"))
+	parsed(f, &o.call, "call", "", "string", `What to do: "build", "check" the Dockerfile, list its "targets", or "outline" what the target takes`,
+		parseCall).suggests(words("build", "check", "targets", "outline"))
 	f.boolean(&o.debug, "debug", "D", "Open a shell in the state before a failed RUN")
 	f.boolean(&o.o.KeepFailed, "keep-failed", "", "Keep the files of a failed RUN and say where they are")
 	f.integer(&o.o.Jobs, "jobs", "", "How many stages may run at once; one more than CPUs without it")
@@ -134,14 +133,6 @@ func refuseBuild(f *flagSet) {
 		"sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image")
 }
 
-// parseCall accepts those of buildx's methods that say something here.
-func parseCall(s string) (string, error) {
-	if method, _, _ := strings.Cut(s, ","); method == "build" || method == "check" {
-		return method, nil
-	}
-	return "", errs.WithHint(errs.New(errs.Unsupported, "method %q is not implemented", s), "use build or check")
-}
-
 func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error) {
 	once := o.readsOnce(a) // then only the copy of this process in the namespace reads it
 	if !once {
@@ -159,11 +150,16 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 	if o.o.Web, err = source.NewWeb(remote.CertDir, remote.TLSVerify); err != nil {
 		return err
 	}
-	if o.check || o.call == "check" {
+	if o.check {
+		o.call.method = "check"
+	}
+	if o.call.method != "" && o.call.method != "build" {
 		if once {
-			err = o.fill(a)
+			if err := o.fill(a); err != nil {
+				return err
+			}
 		}
-		return errors.Join(err, o.lint(ctx, a, args))
+		return o.describe(ctx, a, args)
 	}
 	pod, err := a.pod(ctx)
 	if err != nil {
@@ -250,39 +246,6 @@ func debugShell(ctx context.Context, a *app, failed *runner.Failed, engine engin
 	}
 	_, err := failed.Shell(ctx, engine, a.std.In, a.std.Out)
 	return err
-}
-
-// lint reports what the linter finds; it needs no images.
-func (o *buildFlags) lint(ctx context.Context, a *app, args []string) error {
-	if err := o.fillContext(ctx, a, args); err != nil {
-		return err
-	}
-	pod, err := a.pod(ctx)
-	if err != nil {
-		return err
-	}
-	o.o.CheckOnly, o.o.CheckDir = true, filepath.Join(pod.BuildCacheDir(), "tmp")
-	o.o.BaseEnv = func(ref string) ([]string, bool) {
-		img, err := pod.ImageInspect(ctx, ref)
-		if err != nil {
-			return nil, false // nobody asks a registry to check a Dockerfile
-		}
-		return img.Config.Env, true
-	}
-	rep, closeLog, err := o.reporter(a)
-	if err != nil {
-		return err
-	}
-	r, err := build.Build(ctx, o.o, nil, rep)
-	if err = errors.Join(err, closeLog()); err != nil {
-		return err
-	}
-	if n := len(r.Warnings); n > 0 {
-		a.out.Println("Check complete, " + plural(n, "warning") + " found.")
-		return &errs.ExitError{Code: 1}
-	}
-	a.out.Println("Check complete, no warnings found.")
-	return nil
 }
 
 // fill turns the flags into build options.

@@ -32,8 +32,9 @@ type Plan struct {
 	Global   Env  // ARGs before the first FROM, with predefined platform args
 	Warnings []Warning
 	Lint     *linter.Linter
-	Steps    int      // of all stages; FROM is one
-	all      []*Stage // those of the file
+	Steps    int                       // of all stages; FROM is one
+	all      []*Stage                  // those of the file
+	Meta     []instructions.ArgCommand // the ARGs before the first FROM, as written
 }
 
 // Stage is one stage of a plan.
@@ -49,6 +50,8 @@ type Stage struct {
 	Line     int      // of its FROM
 	First    int      // number of its first step
 	Text     string   // of its FROM line, as written
+	Doc      string   // the comment above it that begins with its name
+	FromArgs []string // variables in its FROM line
 	needed   bool     // by the target
 }
 
@@ -174,6 +177,7 @@ func (p *Plan) parse(text []byte, name string, o *Options, platform string) erro
 	if p.Global, err = globalArgs(meta, stages, p.Escape, o, platform); err != nil {
 		return lineError(name, text, err)
 	}
+	p.Meta = meta
 	if defaults, err := globalArgs(meta, stages, p.Escape, &Options{Target: o.Target}, platform); err == nil {
 		for i := range stages {
 			p.lintFrom(&stages[i], meta, defaults)

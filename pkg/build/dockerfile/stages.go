@@ -4,6 +4,7 @@ package dockerfile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,7 +37,8 @@ func (p *Plan) addStages(stages []instructions.Stage, o *Options) error {
 		if err != nil {
 			return parser.WithLocation(err, s.Location)
 		}
-		st := &Stage{Index: i, Name: s.Name, Base: base, Platform: platform, Commands: s.Commands, Text: s.SourceCode}
+		st := &Stage{Index: i, Name: s.Name, Base: base, Platform: platform, Commands: s.Commands, Text: s.SourceCode, Doc: s.DocComment}
+		st.FromArgs = variables(lex, s.BaseName, s.Platform)
 		if len(s.Location) > 0 {
 			st.Line = s.Location[0].Start.Line
 		}
@@ -83,6 +85,28 @@ func (p *Plan) platform(word string, lex *shell.Lex) (string, error) {
 // Circular is the error for a stage that waits for itself.
 func Circular(st *Stage) error {
 	return errs.New(errs.Invalid, "circular dependency detected on stage: %s", st.label())
+}
+
+// variables are the names that words refer to, each once.
+func variables(lex *shell.Lex, words ...string) []string {
+	var names []string
+	for _, w := range words {
+		m, err := lex.ProcessWordWithMatches(w, Env(nil))
+		if err != nil {
+			continue
+		}
+		for _, n := range slices.Sorted(maps.Keys(m.Unmatched)) {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
+// All are the stages of the file in its order, those that the target does not need as well.
+func (p *Plan) All() []*Stage {
+	return p.all
 }
 
 // byName is the stage called name before the stage with index before: a stage can only refer to earlier ones.

@@ -200,14 +200,27 @@ func resolveBelow(rootDir, name string) (string, error) {
 	return filepath.Join(rootDir, real), nil
 }
 
+// SecretID is the name of the secret that a mount at target shows.
+func SecretID(m *instructions.Mount, target string) string {
+	switch {
+	case m.Source != "":
+		return m.Source
+	case m.CacheID != "":
+		return m.CacheID
+	}
+	return path.Base(target)
+}
+
+// AgentID is the name of the agent whose socket a mount shows.
+func AgentID(m *instructions.Mount) string {
+	if m.CacheID == "" {
+		return "default"
+	}
+	return m.CacheID
+}
+
 func (ms *mountSet) secret(ctx context.Context, m Mount, target string) error {
-	id := m.CacheID
-	if m.Source != "" {
-		id = m.Source
-	}
-	if id == "" {
-		id = path.Base(target)
-	}
+	id := SecretID(m.Mount, target)
 	sec, ok := ms.host.Secrets[id]
 	if !ok {
 		if m.Required {
@@ -277,10 +290,7 @@ func (h *Host) content(s Secret) ([]byte, error) {
 }
 
 func (ms *mountSet) ssh(ctx context.Context, m Mount, target string) error {
-	id := m.CacheID
-	if id == "" {
-		id = "default"
-	}
+	id := AgentID(m.Mount)
 	sock, ok := ms.host.SSH[id]
 	if !ok {
 		if m.Required {
