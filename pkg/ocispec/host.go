@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // Host is what Build must know of the machine and of the user. ProbeHost fills
@@ -49,6 +50,7 @@ type Host struct {
 	HardLimits   map[string]uint64 // by ulimit name
 	ThermalPaths []string          // thermal_throttle directories to mask
 	Devices      []HostDevice      // those asked for
+	MoreIDs      func() string     // says how the user gets subordinate ids; asked for in a refusal only
 	InitPath     string            // of a small init program; "": none found
 }
 
@@ -69,6 +71,13 @@ type Probe struct {
 	Init       bool
 }
 
+func (h *Host) moreIDs() string {
+	if h.MoreIDs == nil {
+		return ""
+	}
+	return h.MoreIDs()
+}
+
 func (h *Host) kernelAtLeast(major, minor int) bool {
 	return h.Kernel[0] > major || h.Kernel[0] == major && h.Kernel[1] >= minor
 }
@@ -76,7 +85,8 @@ func (h *Host) kernelAtLeast(major, minor int) bool {
 // ProbeHost asks the machine. What cannot be found out stays at a value that
 // makes Build refuse rather than fail later.
 func ProbeHost(p Probe) Host {
-	h := Host{Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), LastCap: 36}
+	h := Host{Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), LastCap: 36,
+		MoreIDs: subid.Hint}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {
 		h.Kernel = kernelVersion(unix.ByteSliceToString(uts.Release[:]))

@@ -141,7 +141,7 @@ func (b *builder) mappings(mode string) (uids, gids []configs.IDMap, err error) 
 	}
 	if h.Rootless && (nu < 2 || ng < 2) && name != "keep-id" {
 		return nil, nil, errs.WithHint(errs.New(errs.Unsupported, "--userns=%s needs subordinate ids", mode),
-			"ask the administrator for \"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER\"")
+			"%s", h.moreIDs())
 	}
 	switch name {
 	case "keep-id":

@@ -28,6 +28,7 @@ func testHost() Host {
 		Rootless: true, UIDs: ids, GIDs: ids, UID: 1000, GID: 1000,
 		Cgroup: "/user.slice/user-1000.slice/user@1000.service/proa.slice", Controllers: []string{"cpu", "memory", "pids"},
 		Arch: "amd64", Kernel: [2]int{6, 1}, LastCap: 40, CPUs: 4, Hostname: "box", Seccomp: true, CgroupV2: true, Mqueue: true,
+		MoreIDs:    func() string { return "get more" },
 		HardLimits: map[string]uint64{"nofile": 1048576}, InitPath: "/usr/bin/catatonit",
 		Devices: []HostDevice{
 			{Path: "/dev/fuse", Type: 'c', Major: 10, Minor: 229, Mode: 0o666, Usable: true},

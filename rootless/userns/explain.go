@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // The steps of enter.c by Go names.
@@ -55,7 +56,7 @@ func hostFacts() facts {
 		apparmor: read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
 		zero:     zeroLimits(),
 		exe:      exe,
-		user:     loginName(os.Getuid()),
+		user:     subid.LoginName(os.Getuid()),
 	}
 }
 

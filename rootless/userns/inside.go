@@ -26,13 +26,14 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // Variables by which containers/storage knows that it runs for an unprivileged
 // user who is root in a user namespace already.
 const (
 	envConfigured = "_CONTAINERS_USERNS_CONFIGURED"
-	envUID        = "_CONTAINERS_ROOTLESS_UID"
+	envUID        = subid.EnvUID
 	envGID        = "_CONTAINERS_ROOTLESS_GID"
 )
 
@@ -84,12 +85,7 @@ func send(sock, message, value, code int) {
 
 // UserID is the user's number on the host, inside the namespace too, where
 // this process's own is 0.
-func UserID() int {
-	if uid := rootlessUID(); uid > 0 {
-		return uid
-	}
-	return os.Getuid()
-}
+func UserID() int { return subid.HostUID() }
 
 func rootlessUID() int {
 	if os.Geteuid() != 0 {

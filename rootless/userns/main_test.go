@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"github.com/proa-containers/proa/pkg/subid"
 	"io"
 	"os"
 	"os/exec"
@@ -78,7 +79,7 @@ func testUser(t *testing.T) *user.User {
 	if f, err := os.Open("/etc/subuid"); err == nil {
 		defer f.Close()
 		for s := bufio.NewScanner(f); s.Scan(); {
-			if name, _, ok := parseLine(s.Text()); ok {
+			if name, _, _, ok := subid.ParseLine(s.Text()); ok {
 				names = append(names, name)
 			}
 		}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // maxMapLines is how many lines the kernel takes in a uid_map.
@@ -63,7 +64,7 @@ func LookupMapping() (m Mapping, warning string, err error) {
 		return single, "", err
 	}
 	if len(sub.UIDs) == 0 || len(sub.GIDs) == 0 {
-		return single, withGroups(noRangesWarning(sub, freeStart()), keptGroups(gid)), nil
+		return single, withGroups(noRangesWarning(sub, subid.FreeStart()), keptGroups(gid)), nil
 	}
 	m = Mapping{UIDs: assemble(uint32(uid), sub.UIDs), GIDs: assemble(uint32(gid), sub.GIDs)}
 	for _, h := range []struct {
@@ -124,41 +125,22 @@ func withGroups(warning string, groups []string) string {
 }
 
 func noRangesWarning(sub Subordinate, start uint32) string {
-	file, flag := "/etc/subuid and /etc/subgid", "--add-subuids %[1]d-%[2]d --add-subgids %[1]d-%[2]d"
+	file := "/etc/subuid and /etc/subgid"
 	switch {
 	case len(sub.UIDs) > 0:
-		file, flag = "/etc/subgid", "--add-subgids %[1]d-%[2]d"
+		file = "/etc/subgid"
 	case len(sub.GIDs) > 0:
-		file, flag = "/etc/subuid", "--add-subuids %[1]d-%[2]d"
+		file = "/etc/subuid"
 	}
-	return fmt.Sprintf("%sno line for %s in %s; to fix it: sudo usermod %s %s (or add the line %s:%d:65536)",
-		singleWarning, sub.User, file, fmt.Sprintf(flag, start, start+65535), sub.User, sub.User, start)
-}
-
-// freeStart proposes a start for a range that overlaps nobody's.
-func freeStart() uint32 {
-	next := uint32(100000)
-	for _, name := range []string{"/etc/subuid", "/etc/subgid"} {
-		f, err := os.Open(name)
-		if err != nil {
-			continue
-		}
-		s := bufio.NewScanner(f)
-		for s.Scan() {
-			if _, r, ok := parseLine(s.Text()); ok && r.Start < math.MaxUint32-1<<20-r.Count {
-				next = max(next, r.Start+r.Count)
-			}
-		}
-		f.Close()
-	}
-	return next
+	return fmt.Sprintf("%sno line for %s in %s%s%s (or add the line %s:%d:65536)", singleWarning, sub.User, file, fixMark,
+		subid.Command(sub.User, start, subid.Usual, len(sub.UIDs) == 0, len(sub.GIDs) == 0), sub.User, start)
 }
 
 // LookupSubordinate finds the ranges of uid, from the directory service where
 // /etc/nsswitch.conf names one for "subid", else from /etc/subuid and
 // /etc/subgid. Missing files are no error.
 func LookupSubordinate(uid int) (Subordinate, error) {
-	sub := Subordinate{User: loginName(uid), Source: "/etc/subuid, /etc/subgid"}
+	sub := Subordinate{User: subid.LoginName(uid), Source: "/etc/subuid, /etc/subgid"}
 	if fromDirectory() {
 		if u, g, err := getsubids(sub.User); err == nil {
 			sub.UIDs, sub.GIDs, sub.Source = u, g, "getsubids"
@@ -193,33 +175,12 @@ func parseSubids(r io.Reader, name string, uid int) ([]Range, error) {
 	number := strconv.Itoa(uid)
 	s := bufio.NewScanner(r)
 	for s.Scan() {
-		owner, rg, ok := parseLine(s.Text())
+		owner, start, count, ok := subid.ParseLine(s.Text())
 		if ok && (owner == name || owner == number) {
-			out = append(out, rg)
+			out = append(out, Range{start, count})
 		}
 	}
 	return out, s.Err()
-}
-
-func parseLine(line string) (owner string, r Range, ok bool) {
-	owner, rest, found := strings.Cut(strings.TrimSpace(line), ":")
-	if !found || owner == "" || owner[0] == '#' {
-		return "", r, false
-	}
-	first, count, found := strings.Cut(rest, ":")
-	if !found {
-		return "", r, false
-	}
-	start, err1 := strconv.ParseUint(first, 10, 32)
-	n, err2 := strconv.ParseUint(count, 10, 32)
-	if err1 != nil || err2 != nil || n == 0 {
-		return "", r, false
-	}
-	// 2^32-1 is "no id": a range may end just before it.
-	if start+n > math.MaxUint32 {
-		return "", r, false
-	}
-	return owner, Range{uint32(start), uint32(n)}, true
 }
 
 // assemble gives own the id 0 and the ranges the ids from 1 on, in the order
@@ -272,24 +233,6 @@ func subtract(r Range, taken []Range) []Range {
 	return free
 }
 
-// loginName asks /etc/passwd first: the name services cost a dynamic library
-// or two and are needed only for users that are not local.
-func loginName(uid int) string {
-	number := strconv.Itoa(uid)
-	if data, err := os.ReadFile("/etc/passwd"); err == nil {
-		for line := range bytes.Lines(data) {
-			f := bytes.SplitN(line, []byte(":"), 4)
-			if len(f) == 4 && string(f[2]) == number {
-				return string(f[0])
-			}
-		}
-	}
-	if u, err := user.LookupId(number); err == nil {
-		return u.Username
-	}
-	return number
-}
-
 // fromDirectory reports whether nsswitch.conf sends "subid" anywhere else than
 // to the files.
 func fromDirectory() bool {
@@ -327,8 +270,8 @@ func parseGetsubids(text string) []Range {
 		if len(f) != 4 {
 			continue
 		}
-		if _, r, ok := parseLine(f[1] + ":" + f[2] + ":" + f[3]); ok {
-			out = append(out, r)
+		if _, start, count, ok := subid.ParseLine(f[1] + ":" + f[2] + ":" + f[3]); ok {
+			out = append(out, Range{start, count})
 		}
 	}
 	return out

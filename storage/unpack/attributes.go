@@ -5,7 +5,6 @@ package unpack
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/overlay"
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // lostBits are the mode bits that a file created in dir does not get: those of
@@ -49,7 +49,7 @@ func (u *unpacker) chown(h *tar.Header, do func() error) error {
 	err := do()
 	if errors.Is(err, unix.EINVAL) {
 		return errs.WithHint(errs.New(errs.Unsupported, "it belongs to %d:%d, and your user namespace has no such id", h.Uid, h.Gid),
-			"give yourself more subordinate ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s", userName())
+			"%s", subid.HintFor(subid.Mapped(), int64(max(h.Uid, h.Gid))))
 	}
 	return err
 }
@@ -69,15 +69,6 @@ func (u *unpacker) unset(h *tar.Header) {
 		h.Mode = mode
 		u.res.Unset++
 	}
-}
-
-func userName() string {
-	for _, v := range []string{"USER", "LOGNAME"} {
-		if n := os.Getenv(v); n != "" && n != "root" {
-			return n
-		}
-	}
-	return "$USER"
 }
 
 func times(h *tar.Header) [2]unix.Timespec {

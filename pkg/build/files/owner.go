@@ -3,6 +3,7 @@
 package files
 
 import (
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -26,6 +27,9 @@ func LookupOwner(r *Root, spec string) (Owner, error) {
 	name, grp, hasGroup := strings.Cut(spec, ":")
 	own := Owner{}
 	if uid, err := strconv.Atoi(name); err == nil {
+		if err := checkID(uid); err != nil {
+			return own, err
+		}
 		own.UID, own.GID = uid, uid
 	} else {
 		u, err := findUser(passwd, name)
@@ -39,7 +43,7 @@ func LookupOwner(r *Root, spec string) (Owner, error) {
 	}
 	if gid, err := strconv.Atoi(grp); err == nil {
 		own.GID = gid
-		return own, nil
+		return own, checkID(gid)
 	}
 	g, err := findGroup(group, grp)
 	if err != nil {
@@ -47,6 +51,15 @@ func LookupOwner(r *Root, spec string) (Owner, error) {
 	}
 	own.GID = g.Gid
 	return own, nil
+}
+
+// checkID refuses what the kernel would cut to 32 bits, and so take for another id:
+// 2^32 for root, and 2^32-1 for "leave the owner as it is".
+func checkID(id int) error {
+	if id < 0 || id >= math.MaxUint32 {
+		return errs.New(errs.Invalid, "invalid owner %d: ids are numbers from 0 to 4294967294", id)
+	}
+	return nil
 }
 
 func findUser(f *os.File, name string) (user.User, error) {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // Root is a directory that names are looked up in as if it were "/": no
@@ -251,7 +252,7 @@ func setOwnerMode(dirfd int, name string, own Owner, mode uint32) error {
 func chownHint(err error) error {
 	if errors.Is(err, unix.EINVAL) {
 		return errs.WithHint(errs.New(errs.Denied, "this id is not mapped into the user's namespace"),
-			"give the user subordinate ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER")
+			"%s", subid.Hint())
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // Identity is the user that a process runs as.
@@ -73,10 +74,18 @@ func (id Identity) CheckMapped(c *configs.Config) error {
 	}{{"uid", id.UID, uids}, {"gid", id.GID, gids}} {
 		if !contains(x.maps, int64(x.id)) {
 			return errs.WithHint(errs.New(errs.Unsupported, "cannot run a process with %s %d: the user namespace has no such id", x.what, x.id),
-				"ask the administrator for a larger range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER")
+				"%s", subid.HintFor(below(x.maps), int64(x.id)))
 		}
 	}
 	return nil
+}
+
+// below is the number of ids from 0 on.
+func below(maps []configs.IDMap) (n int64) {
+	for _, m := range maps {
+		n = max(n, m.ContainerID+m.Size)
+	}
+	return n
 }
 
 // Seen are the ids with which files of the user are seen here, outside of a user
