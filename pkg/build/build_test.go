@@ -229,10 +229,11 @@ type log struct {
 	mu     sync.Mutex
 	events []StepEvent
 	warns  []Warning
+	sizes  []int64 // of the context
 }
 
 func (l *log) Plan([]StageInfo, int)        {}
-func (l *log) Context(int64)                {}
+func (l *log) Context(size int64)           { l.sizes = append(l.sizes, size) }
 func (l *log) Output(StepRef, bool, []byte) {}
 func (l *log) Step(e StepEvent) {
 	l.mu.Lock()
@@ -552,6 +553,38 @@ func TestCopyThroughLink(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(outside); len(left) != 0 {
 		t.Fatal("the copy escaped the layer")
+	}
+}
+
+// What is read of a context is told once it is a lot, unless it is measured anyway. The
+// directory of Proa is no part of it.
+func TestMuchRead(t *testing.T) {
+	needRoot(t)
+	const dockerfile = "FROM scratch\nCOPY some /\nCOPY . /\nCOPY some more /d/\n"
+	sparse := func(path string, size int64) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644), os.Truncate(path, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		size     int64
+		measured bool
+		want     int
+	}{{muchRead, false, 1}, {muchRead - 10, false, 0}, {muchRead, true, 1}} {
+		e := newDirEngine(t)
+		r, l := mustBuild(t, e, dockerfile, map[string]string{"some": "1", "more": "2"}, func(o *Options) {
+			e.dir = filepath.Join(o.Context.Dir, "proa")
+			sparse(filepath.Join(o.Context.Dir, "big"), tc.size)
+			sparse(filepath.Join(e.dir, "storage", "layer"), 10*muchRead)
+			o.MeasureContext = tc.measured
+		})
+		if len(l.sizes) != tc.want || tc.want > 0 && (l.sizes[0] < tc.size || l.sizes[0] > tc.size+10_000) {
+			t.Errorf("%d bytes, measured %v: told %d", tc.size, tc.measured, l.sizes)
+		}
+		if list := e.files(t, r.Images[0].Top); strings.Contains(list, "layer") || !strings.Contains(list, "/big") {
+			t.Errorf("the image has %.300s", list)
+		}
 	}
 }
 
