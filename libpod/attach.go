@@ -3,10 +3,13 @@
 package libpod
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -143,8 +146,9 @@ func (n *session) request() *monitor.AttachRequest {
 
 // copied is the outcome of a subscription.
 type copied struct {
-	exit monitor.Exit
-	err  error
+	exit   monitor.Exit
+	err    error
+	denied bool // the output says "permission denied"
 }
 
 // feed copies the client's input. It begins when the process runs: before,
@@ -183,11 +187,37 @@ func (n *session) pump(a *monitor.Attachment) <-chan copied {
 	if out == nil && n.tty {
 		out = n.s.Err
 	}
+	o, e := &listener{w: out}, &listener{w: n.s.Err}
 	go func() {
-		x, err := a.Copy(out, n.s.Err)
-		ch <- copied{x, err}
+		x, err := a.Copy(o, e)
+		ch <- copied{exit: x, err: err, denied: o.denied || e.denied}
 	}()
 	return ch
+}
+
+// listener passes output on and notices the words of EACCES in it.
+type listener struct {
+	w      io.Writer // nil: the output is dropped
+	denied bool
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	l.denied = l.denied || bytes.Contains(p, []byte("ermission denied"))
+	if l.w == nil {
+		return len(p), nil
+	}
+	return l.w.Write(p)
+}
+
+// keepIDHint is for who mounts a directory of his own into a container that runs as
+// another user, which then cannot write there.
+func (e *Engine) keepIDHint(r *copied) {
+	uid, gid, ok := strings.Cut(r.exit.ClosedTo, ":")
+	if !ok || !r.denied || r.exit.Code == 0 {
+		return
+	}
+	e.notice(fmt.Sprintf("user %s of the container may not write to %s, which is yours: --userns keep-id:uid=%s,gid=%s makes you that user",
+		uid, r.exit.Closed, uid, gid))
 }
 
 // attachWriter keeps io.Copy from closing over more than Write.
@@ -233,6 +263,7 @@ func (e *Engine) outcome(ctx context.Context, c *container, n *session, a *monit
 	if err := e.settleExit(ctx, c, &r.exit); err != nil {
 		return err
 	}
+	e.keepIDHint(&r)
 	if r.exit.Refused != nil {
 		return r.exit.Refused.Err()
 	}

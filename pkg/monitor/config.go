@@ -175,6 +175,10 @@ type Exit struct {
 	StartedAt  time.Time `json:"startedAt,omitzero"`
 	FinishedAt time.Time `json:"finishedAt"`
 	Error      string    `json:"error,omitempty"` // why it could not be started
+	// Closed is a mount that belongs to the caller and that the process, which failed,
+	// could not write to: its user is ClosedTo ("1000:1000").
+	Closed   string `json:"closed,omitempty"`
+	ClosedTo string `json:"closedTo,omitempty"`
 	// Refused says that the kernel did not execute the program, and why.
 	Refused      *WireError `json:"refused,omitempty"`
 	RestartCount int        `json:"restartCount,omitempty"`

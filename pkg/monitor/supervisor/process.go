@@ -306,6 +306,31 @@ func (s *supervisor) startError(err error, p *libcontainer.Process) error {
 	return &errs.Error{Op: "start container", Kind: errs.KindOf(err), Err: err}
 }
 
+// closedMount is a directory of the caller's that is mounted for writing, and that
+// the container's user may not write to; "" where there is none. It is asked after
+// a failure only.
+func closedMount(cfg *monitor.Config, id inroot.Identity) string {
+	if id.UID == 0 || len(cfg.Container.UIDMappings) > 0 || os.Geteuid() != 0 || cfg.Account != nil {
+		return ""
+	}
+	for _, m := range cfg.Container.Mounts {
+		if m.Device != "bind" || m.Flags&unix.MS_RDONLY != 0 || cfg.Files.Dir != "" && strings.HasPrefix(m.Source, cfg.Files.Dir+"/") {
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Stat(m.Source, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o002 != 0 {
+			continue // root of the user's namespace is the user
+		}
+		if st.Mode&0o020 != 0 && (int(st.Gid) == id.GID || slices.Contains(id.Groups, int(st.Gid))) {
+			continue
+		}
+		if !slices.ContainsFunc(cfg.Volumes, func(v monitor.VolumeMount) bool { return v.Dir != "" && v.Target == m.Destination }) {
+			return m.Destination
+		}
+	}
+	return ""
+}
+
 // refusal explains why the kernel did not execute p's program, nil where it did.
 func (s *supervisor) refusal(p *process, f inroot.Finder) error {
 	if !p.refused {

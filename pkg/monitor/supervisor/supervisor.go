@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -169,6 +170,12 @@ func (s *supervisor) ended(r *run) monitor.Exit {
 		Run: s.cfg.Run, Refused: monitor.NewWireError(r.refusal)}
 	if r.refusal != nil {
 		e.Error = r.refusal.Error()
+	}
+	if e.Code != 0 {
+		e.Closed = closedMount(s.cfg, r.user)
+		if e.Closed != "" {
+			e.ClosedTo = strconv.Itoa(r.user.UID) + ":" + strconv.Itoa(r.user.GID)
+		}
 	}
 	s.mark(&e)
 	r.destroy()
