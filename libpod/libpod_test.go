@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -585,5 +586,13 @@ func BenchmarkList1000(b *testing.B) {
 		if list, err := e.List(b.Context(), ListOptions{All: true}); err != nil || len(list) != 1000 {
 			b.Fatal(len(list), err)
 		}
+	}
+}
+
+func TestAddDescendants(t *testing.T) {
+	pids := map[int]bool{10: true}
+	addDescendants(pids, map[int]int{1: 0, 2: 1, 10: 2, 11: 10, 12: 11, 20: 1, 30: 31, 31: 30})
+	if want := (map[int]bool{10: true, 11: true, 12: true}); !maps.Equal(pids, want) {
+		t.Errorf("%v", pids)
 	}
 }

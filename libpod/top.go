@@ -66,12 +66,13 @@ func parsePS(out string, pids map[int]bool) (titles []string, rows [][]string, e
 }
 
 // pids are the container's processes in the host's pid namespace: those in the
-// pid namespace of its main process.
+// mount namespace of its main process, which no container shares, and all below
+// them. The pid namespace may be the host's or another container's.
 func (c *container) pids() (map[int]bool, error) {
 	if c.status == nil || c.status.PID == 0 {
 		return nil, notRunning(c.Container)
 	}
-	want, err := os.Readlink("/proc/" + itoa(c.status.PID) + "/ns/pid")
+	want, err := os.Readlink("/proc/" + itoa(c.status.PID) + "/ns/mnt")
 	if err != nil {
 		return nil, notRunning(c.Container)
 	}
@@ -79,17 +80,35 @@ func (c *container) pids() (map[int]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	pids := map[int]bool{}
+	parents, pids := map[int]int{}, map[int]bool{}
 	for _, d := range entries {
 		n, err := strconv.Atoi(d.Name())
 		if err != nil {
 			continue
 		}
-		if ns, err := os.Readlink("/proc/" + d.Name() + "/ns/pid"); err == nil && ns == want {
+		if ns, err := os.Readlink("/proc/" + d.Name() + "/ns/mnt"); err == nil && ns == want {
 			pids[n] = true
 		}
+		if stat, err := os.ReadFile("/proc/" + d.Name() + "/stat"); err == nil {
+			if f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(f) > 1 {
+				parents[n] = int(atou(f[1]))
+			}
+		}
 	}
+	addDescendants(pids, parents)
 	return pids, nil
+}
+
+// addDescendants adds the processes that have one of pids above them.
+func addDescendants(pids map[int]bool, parents map[int]int) {
+	for n := range parents {
+		for up, steps := parents[n], 0; up > 0 && steps <= len(parents); up, steps = parents[up], steps+1 {
+			if pids[up] {
+				pids[n] = true
+				break
+			}
+		}
+	}
 }
 
 // Stats is one sample of what a running container uses.
