@@ -32,7 +32,7 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 	case v.s.snapshot().State == monitor.StatePaused:
 		return errs.New(errs.State, "container is paused, unpause it before exec")
 	}
-	p, err := v.s.startExec(run, r, fds)
+	p, err := v.s.startExec(run, r, fds, nil)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,9 @@ func drainTerminal(master *os.File) {
 	}
 }
 
-func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File) (*process, error) {
+// startExec starts a further process; mark, where not nil, makes it adopt the
+// orphans below it. The callee closes what it is given.
+func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File, mark *os.File) (*process, error) {
 	// The root as the container sees it now, with all its mounts.
 	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
 	if err != nil {
@@ -111,6 +113,9 @@ func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File)
 		return nil, err
 	}
 	p := &process{p: lp}
+	if mark != nil {
+		lp.ExtraFiles = []*os.File{mark}
+	}
 	switch {
 	case r.TTY:
 		err = p.terminal(r.Rows, r.Cols)
@@ -121,6 +126,9 @@ func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File)
 		err = p.noStreams()
 	default:
 		err = errs.New(errs.Invalid, "exec takes three descriptors")
+	}
+	if mark != nil {
+		p.theirs = append(p.theirs, mark)
 	}
 	if err != nil {
 		p.close()

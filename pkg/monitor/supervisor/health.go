@@ -136,17 +136,31 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 	if err != nil {
 		return 0, "", time.Since(begin), err
 	}
-	proc, err := s.startExec(r, &monitor.ExecRequest{Args: healthCommand(c.Test)}, fds)
+	mark, err := adoptionMark()
 	if err != nil {
+		closeFiles(fds...)
+		return 0, "", time.Since(begin), err
+	}
+	proc, err := s.startExec(r, &monitor.ExecRequest{Args: healthCommand(c.Test)}, fds, mark)
+	if err != nil {
+		closeFiles(mark)
 		return 0, "", time.Since(begin), err
 	}
 	cost = time.Since(begin)
 	text := make(chan string, 1)
 	go func() { text <- readProbe(ours) }()
-	late := time.AfterFunc(c.Timeout, func() { _ = proc.signal(int(unix.SIGKILL)) })
+	killed := make(chan struct{})
+	late := time.AfterFunc(c.Timeout, func() {
+		killTree(proc)
+		close(killed)
+	})
 	code, signal := proc.wait()
+	timedOut := !late.Stop()
+	if timedOut {
+		<-killed // the process's number is free for others only now
+	}
+	timedOut = timedOut && signal != 0
 	s.reap.forget(proc.pid)
-	timedOut := !late.Stop() && signal != 0
 	// A child that it left behind may keep the pipe open for ever.
 	_ = ours.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	output = <-text

@@ -34,5 +34,6 @@ func Init() {
 	if os.Getenv("_LIBCONTAINER_INITTYPE") == "standard" && os.Getppid() > 1 {
 		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	}
+	adoptWhereMarked()
 	libcontainer.Init()
 }
