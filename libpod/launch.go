@@ -449,7 +449,9 @@ func (e *Engine) namePortHolder(ctx context.Context, row *state.Container, err e
 	}
 	for _, want := range row.Ports {
 		for i := range list {
-			if c := &list[i]; c.ID != row.ID && slices.ContainsFunc(c.Ports, func(has spec.Port) bool { return clash(want, has) }) {
+			c := &list[i]
+			clashes := func(has spec.Port) bool { return clash(want, has) }
+			if c.ID != row.ID && slices.ContainsFunc(c.Ports, clashes) {
 				return errs.WithHint(err, "container %s publishes it: proa stop %s; or publish another port, for example -p %d:%d",
 					c.Name, c.Name, ports.Another(want), want.ContainerPort)
 			}

@@ -35,7 +35,7 @@ func loginCommand() *command {
 			f.boolean(&o.get, "get-login", "", "Print the user name that is known for the registry")
 			f.text(&o.Password, "password", "p", "Password or access token")
 			f.boolean(&o.stdin, "password-stdin", "", "Take the password from stdin")
-			f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry (default: unless it is on loopback)").def = ""
+			f.boolean(&o.tlsVerify, "tls-verify", "", tlsVerifyUsage).def = ""
 			f.text(&o.Username, "username", "u", "Username")
 			f.boolean(&o.verbose, "verbose", "v", "Tell where the credentials are kept")
 			f.text(&o.CompatAuthFile, "compat-auth-file", "", "File of Docker's kind to keep the credentials in, instead").path()
@@ -170,7 +170,8 @@ func (o *loginFlags) missing(a *app, end error, text string) error {
 	if end != nil {
 		a.out.Println("")
 	}
-	return errs.WithHint(errs.New(errs.Invalid, "%s", text), "type it, or: proa login -u NAME --password-stdin %s", server(o.Registry))
+	return errs.WithHint(errs.New(errs.Invalid, "%s", text),
+		"type it, or: proa login -u NAME --password-stdin %s", server(o.Registry))
 }
 
 func logoutCommand() *command {

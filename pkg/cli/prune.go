@@ -49,7 +49,8 @@ func (o *pruneFlags) read(known []spec.Option) (map[string][]string, error) {
 		}
 	}
 	if until := filters["until"]; len(until) > 1 {
-		return nil, errs.WithHint(errs.New(errs.Invalid, "more than one until filter specified"), "keep --filter until=%s", until[0])
+		return nil, errs.WithHint(errs.New(errs.Invalid, "more than one until filter specified"),
+			"keep --filter until=%s", until[0])
 	}
 	_, err = until(filters)
 	return filters, err
@@ -124,12 +125,15 @@ func pruneStopped(ctx context.Context, a *app, filters map[string][]string) (fre
 		}
 	}
 	// Somebody may have started one since the list was made.
-	return a.prune("Deleted Containers:", ids, sizes, func(id string) error { return e.Remove(ctx, id, libpod.RemoveOptions{Ignore: true}) })
+	return a.prune("Deleted Containers:", ids, sizes, func(id string) error {
+		return e.Remove(ctx, id, libpod.RemoveOptions{Ignore: true})
+	})
 }
 
 // prune removes objects and prints their names below a heading. One that came
 // into use meanwhile stays.
-func (a *app) prune(heading string, names []string, sizes map[string]int64, remove func(name string) error) (freed int64, err error) {
+func (a *app) prune(heading string, names []string, sizes map[string]int64, remove func(name string) error,
+) (freed int64, err error) {
 	said := false
 	err = a.each(names, func(name string) error {
 		err := remove(name)
@@ -202,7 +206,8 @@ func takeFlag(filters map[string][]string, key string, set func(bool)) error {
 	case "false", "0":
 		set(false)
 	default:
-		return errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s=%s'", key, v), "write --filter %s=true, or false", key)
+		return errs.WithHint(errs.New(errs.Invalid, "invalid filter '%s=%s'", key, v),
+			"write --filter %s=true, or false", key)
 	}
 	return nil
 }

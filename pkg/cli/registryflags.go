@@ -20,12 +20,14 @@ type registryFlags struct {
 	set       *flagSet
 }
 
+const tlsVerifyUsage = "Require HTTPS and a valid certificate of the registry (default: unless it is on loopback)"
+
 func (o *registryFlags) register(f *flagSet) {
 	o.set, o.tlsVerify = f, true
 	f.text(&o.AuthFile, "authfile", "", "File with the credentials of registries").path()
 	f.text(&o.CertDir, "cert-dir", "", "Directory with certificates of the registry").dir()
 	f.text(&o.Creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
-	f.boolean(&o.tlsVerify, "tls-verify", "", "Require HTTPS and a valid certificate of the registry (default: unless it is on loopback)").def = ""
+	f.boolean(&o.tlsVerify, "tls-verify", "", tlsVerifyUsage).def = ""
 }
 
 // registerRetry is for commands that transfer images.

@@ -88,7 +88,8 @@ func (a *app) optionsFirst(err error, what, name string, argv []string) error {
 	if !errs.Is(err, errs.CommandMissing) || len(argv) == 0 || len(argv[0]) < 2 || argv[0][0] != '-' {
 		return err
 	}
-	return errs.WithHint(err, "options go before the %s: %s %s %s %s", what, a.call.words, argv[0], name, strings.Join(argv[1:], " "))
+	return errs.WithHint(err, "options go before the %s: %s %s %s %s", what, a.call.words, argv[0], name,
+		strings.Join(argv[1:], " "))
 }
 
 // noOutput says that only standard input is attached: Docker prints the id.

@@ -118,7 +118,8 @@ func (b *builder) maskedPaths() error {
 	sec := &b.in.Spec.Security
 	for _, p := range sec.Mask {
 		if !sec.Privileged && !strings.HasPrefix(p, "/") {
-			return errs.WithHint(errs.New(errs.Invalid, "masked path %q is not absolute", p), "write --security-opt mask=/PATH[:/PATH...]")
+			return errs.WithHint(errs.New(errs.Invalid, "masked path %q is not absolute", p),
+				"write --security-opt mask=/PATH[:/PATH...]")
 		}
 	}
 	b.cfg.MaskPaths, b.cfg.ReadonlyPaths = HiddenPaths(sec, b.in.Host.ThermalPaths)

@@ -71,7 +71,8 @@ func Told(err error, named reference.Named) error { return told{err, named.Name(
 // doings are the beginnings of such sentences, with the place in the last group.
 var doings = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?:initializing (?:source|destination) \S+|trying to reuse blob \S+ at destination|checking whether a blob \S+ exists in \S+|writing (?:blob|manifest)(?: \S+)?` +
-		`|initiating layer upload to \S+ in \S+|uploading (?:layer|manifest \S+) to \S+|pinging container registry \S+|unable to retrieve auth token|couldn't search registry "[^"]*"` +
+		`|initiating layer upload to \S+ in \S+|uploading (?:layer|manifest \S+) to \S+|pinging container registry \S+|unable to retrieve auth token` +
+		`|couldn't search registry "[^"]*"` +
 		`|(?:Get|Head|Put|Post|Patch) "[^"]*"|(?:reading|fetching) manifest(?: body)? \S+ in (\S+)): `)
 })
 

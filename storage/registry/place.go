@@ -61,7 +61,8 @@ func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
 // library then tries HTTPS first and HTTP after it. What the caller asked for
 // holds, and certificates that were given are to be checked against.
 func trustLoopback(sys *types.SystemContext, named reference.Named) error {
-	if sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined || sys.DockerCertPath != "" || !onLoopback(reference.Domain(named)) {
+	asked := sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined || sys.DockerCertPath != ""
+	if asked || !onLoopback(reference.Domain(named)) {
 		return nil
 	}
 	reg, err := sysregistriesv2.FindRegistry(sys, named.Name())

@@ -52,7 +52,9 @@ func TestLoopback(t *testing.T) {
 }
 
 func TestOnLoopback(t *testing.T) {
-	for registry, want := range map[string]bool{"[::1]:5000": true, "[::1]": true, "localhost": true, "[2001:db8::1]:5000": false, "quay.io": false} {
+	for registry, want := range map[string]bool{
+		"[::1]:5000": true, "[::1]": true, "localhost": true, "[2001:db8::1]:5000": false, "quay.io": false,
+	} {
 		if onLoopback(registry) != want {
 			t.Errorf("%s: %v", registry, !want)
 		}

@@ -90,7 +90,8 @@ func explainSearch(err error, registry string) error {
 	}
 	switch kind {
 	case errs.Unauthorized:
-		return errs.WithHint(errs.New(errs.Unauthorized, "registry %s denies the search: %w", registry, short), "proa login %s", registry)
+		return errs.WithHint(errs.New(errs.Unauthorized, "registry %s denies the search: %w", registry, short),
+			"proa login %s", registry)
 	case errs.NotFound:
 		return errs.WithHint(errs.New(errs.NotFound, "registry %s has no search: %w", registry, short),
 			"proa search --list-tags %s/REPOSITORY shows the tags of one repository", registry)
