@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/proa-containers/proa/network/ipam"
-	"github.com/proa-containers/proa/network/netns"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -31,26 +30,6 @@ func readPeer(runDir string) (peerStatus, error) {
 			"start that container first")
 	}
 	return st, nil
-}
-
-// OpenPeer opens the network namespace of the container whose monitor has
-// runDir, for the mode container. A container in the host's network has none
-// of its own: then the file is nil. The caller closes it.
-func OpenPeer(runDir string, env Env) (*os.File, error) {
-	st, err := readPeer(runDir)
-	if err != nil {
-		return nil, err
-	}
-	if st.Attachment.Mode == spec.NetHost {
-		return nil, nil
-	}
-	proc, err := hostProc(env)
-	if err != nil {
-		return nil, err
-	}
-	defer proc.Close()
-	f, err := netns.OpenOf(proc, st.MonitorPID, st.NetnsFD, 0)
-	return f, errs.Wrap(err, "join the network namespace of the container in", runDir)
 }
 
 // container shares what the other one has; the ports stay the other's.

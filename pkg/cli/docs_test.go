@@ -15,9 +15,8 @@ import (
 // TestEnvironment wants proa(1) to name every variable that the sources ask for.
 func TestEnvironment(t *testing.T) {
 	told := map[string]bool{
-		"_LIBCONTAINER_INITTYPE":   true, // libcontainer's own
-		"_CONTAINERS_ROOTLESS_UID": true, // podman's
-		"PROA_TEST_HOSTNET":        true, // of a test
+		"_LIBCONTAINER_INITTYPE": true, // libcontainer's own
+		"PROA_TEST_HOSTNET":      true, // of a test
 	}
 	for _, o := range environmentTable {
 		for _, name := range strings.Split(o.Name, ", ") {

@@ -65,12 +65,6 @@ func Hit(name string) error {
 	return a.run(name)
 }
 
-// Check reports a malformed PROA_FAILPOINT.
-func Check() error {
-	_, err := armed()
-	return err
-}
-
 func (a action) run(name string) error {
 	switch a.kind {
 	case actKill:

@@ -504,11 +504,6 @@ func (c *Conn) ReadRequest() (Request, []*os.File, error) {
 	return r, fds, err
 }
 
-// ResizePayload encodes a terminal's size.
-func ResizePayload(rows, cols uint16) []byte {
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, rows), cols)
-}
-
 // ParseResize decodes the payload of FrameResize.
 func ParseResize(p []byte) (rows, cols uint16) {
 	return binary.BigEndian.Uint16(p), binary.BigEndian.Uint16(p[2:])

@@ -42,7 +42,7 @@ func TestFrames(t *testing.T) {
 		_ = a.Write(FrameStdout, []byte("hello"))
 		_ = a.Write(FrameStderr, big)
 		_ = a.Write(FrameCloseStdin, nil)
-		_ = a.Write(FrameResize, ResizePayload(24, 80))
+		_ = a.Write(FrameResize, []byte{0, 24, 0, 80})
 		a.Close()
 	}()
 	for _, want := range []Frame{

@@ -352,26 +352,6 @@ func TestDocker(t *testing.T) {
 	}
 }
 
-func TestParseTime(t *testing.T) {
-	now := time.Date(2024, 6, 1, 10, 0, 0, 0, time.FixedZone("x", 7200))
-	for in, want := range map[string]string{
-		"90m": "2024-06-01T06:30:00Z", "1717228800": "2024-06-01T08:00:00Z", "1717228800.25": "2024-06-01T08:00:00.25Z",
-		"2024-05-31": "2024-05-30T22:00:00Z", "2024-05-31T12": "2024-05-31T10:00:00Z", "2024-05-31T12:30": "2024-05-31T10:30:00Z",
-		"2024-05-31T12:30:01.5": "2024-05-31T10:30:01.5Z", "2024-05-31T12:30:01Z": "2024-05-31T12:30:01Z",
-		"2024-05-31T12:30:01.123456789-03:00": "2024-05-31T15:30:01.123456789Z", "2024-05-31Z": "2024-05-31T00:00:00Z",
-	} {
-		got, err := ParseTime(in, now)
-		if err != nil || got.UTC().Format(time.RFC3339Nano) != want {
-			t.Errorf("%s: got %v, %v", in, got.UTC(), err)
-		}
-	}
-	for _, bad := range []string{"", "yesterday", "1.1234567890", "2024-13-01", "1.-5"} {
-		if _, err := ParseTime(bad, now); !errs.Is(err, errs.Invalid) {
-			t.Errorf("%q: %v", bad, err)
-		}
-	}
-}
-
 // FuzzRead reads arbitrary bytes as a log: no panic, no endless loop, and the
 // tail of everything is everything.
 func FuzzRead(f *testing.F) {
