@@ -101,6 +101,7 @@ require (
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
 	golang.org/x/mod v0.41.0 // indirect
+	golang.org/x/telemetry v0.0.0-20260924152758-ed294f943157 // indirect
 	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
@@ -117,4 +118,7 @@ replace github.com/mattn/go-runewidth => github.com/mattn/go-runewidth v0.0.16
 // Filters in Go: 0.5 ms instead of 12 per start of a container. See its package comment.
 replace github.com/seccomp/libseccomp-golang => ./pkg/libseccomp-golang
 
-tool honnef.co/go/tools/cmd/staticcheck
+tool (
+	golang.org/x/tools/cmd/deadcode
+	honnef.co/go/tools/cmd/staticcheck
+)

@@ -67,11 +67,6 @@ const (
 	EvReturned Event = "respawned" // the restart policy started it again
 )
 
-// Events lists every event.
-func Events() []Event {
-	return []Event{EvCreated, EvStart, EvNoStart, EvPause, EvUnpause, EvBackoff, EvExit, EvRemove, EvStuck, EvGone, EvAbandon, EvReturned}
-}
-
 // table is the whole state machine. What is not in it is refused.
 var table = map[State]map[Event]State{
 	Creating: {

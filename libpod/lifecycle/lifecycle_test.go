@@ -10,8 +10,13 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
+// allEvents lists every event, in the order of the picture.
+func allEvents() []Event {
+	return []Event{EvCreated, EvStart, EvNoStart, EvPause, EvUnpause, EvBackoff, EvExit, EvRemove, EvStuck, EvGone, EvAbandon, EvReturned}
+}
+
 // matrix is the state machine once more, as a picture: rows are states, columns
-// are Events() in order; "-" is refused.
+// are allEvents() in order; "-" is refused.
 const matrix = `
             created  start    no-start  pause   unpause  backoff     exit    remove    stuck  gone  abandon   respawned
 creating    created  running  created   -       -        -           exited  removing  -      -     removing  -
@@ -27,7 +32,7 @@ dead        -        -        -         -       -        -           -       rem
 func TestTransitions(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(matrix), "\n")
 	columns := strings.Fields(lines[0])
-	if len(columns) != len(Events()) || len(lines)-1 != len(States()) {
+	if len(columns) != len(allEvents()) || len(lines)-1 != len(States()) {
 		t.Fatal("the picture does not show every state and event")
 	}
 	for i, s := range States() {
@@ -35,7 +40,7 @@ func TestTransitions(t *testing.T) {
 		if cells[0] != string(s) {
 			t.Fatalf("row %d is %s, want %s", i, cells[0], s)
 		}
-		for j, ev := range Events() {
+		for j, ev := range allEvents() {
 			if columns[j] != string(ev) {
 				t.Fatalf("column %d is %s, want %s", j, columns[j], ev)
 			}

@@ -11,8 +11,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // Kind says how a container's cgroup comes to be.
@@ -117,17 +115,4 @@ func (p Place) explainMissing(why string) Place {
 		p.Fix = fixDelegate
 	}
 	return p
-}
-
-// Require refuses flag (such as "--memory") where the controller that it needs
-// is not there, with the reason and the fix.
-func (p Place) Require(flag, controller string) error {
-	if p.Kind != None && slices.Contains(p.Controllers, controller) {
-		return nil
-	}
-	reason := p.Reason
-	if p.Kind != None {
-		reason = fmt.Sprintf("the cgroup controller %q is not at hand", controller)
-	}
-	return &errs.Error{Op: "use", Kind: errs.Unsupported, Object: flag, Err: fmt.Errorf("%s", reason), Hint: p.Fix}
 }

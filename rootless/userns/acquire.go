@@ -51,7 +51,6 @@ type Namespace struct {
 	lock    *os.File
 	ns      *os.File // nil: to be made, or none
 	none    bool
-	probe   bool // nobody else's: neither locked nor published
 	mapping Mapping
 }
 

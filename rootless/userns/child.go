@@ -36,17 +36,11 @@ type Options struct {
 	// session of its own, at "/", with default signal actions. Implies
 	// NewMount. When it dies the kernel kills everything in the namespace.
 	NewPID bool
-	// Early lets the program start while newuidmap and newgidmap are still at
-	// work: main must call Enter before it does anything that needs root or
-	// /proc. Only with NewPID.
-	Early bool
 	// Death is the signal it gets when the thread that started it dies; 0:
 	// none. Not with NewPID. Such a process is a part of its parent, which
 	// nobody needs to find: once it is inside, the Namespace gives up its lock,
 	// so that a long build keeps no first container waiting.
 	Death syscall.Signal
-
-	overlay string // see TryOverlay
 }
 
 // Child is a process on its way into the namespace.
@@ -82,7 +76,7 @@ func (n *Namespace) Start(cmd *exec.Cmd, o Options) (*Child, error) {
 		c.pid, c.err = handshake(cmd.Process.Pid, o.NewPID, sock)
 		sock.Close()
 		if making {
-			if c.err == nil && !n.probe {
+			if c.err == nil {
 				c.err = n.publish(c.pid)
 			}
 			n.mu.Unlock()
@@ -123,7 +117,7 @@ func (n *Namespace) launch(cmd *exec.Cmd, o Options, making bool) (*Child, *os.F
 		env = os.Environ()
 	}
 	ns := -1
-	if n.lock == nil && !n.none && !n.probe {
+	if n.lock == nil && !n.none {
 		ours.Close()
 		return nil, nil, errs.New(errs.Internal, "the namespace is closed")
 	}
@@ -154,14 +148,8 @@ func (n *Namespace) configText(o Options, making bool, report, ns, keep int) str
 	}
 	if o.NewPID {
 		b.WriteString("p\n")
-		if o.Early {
-			b.WriteString("e\n")
-		}
 	} else if o.Death != 0 {
 		fmt.Fprintf(&b, "d%d\nP%d\n", o.Death, os.Getpid())
-	}
-	if o.overlay != "" {
-		fmt.Fprintf(&b, "o%s\n", o.overlay)
 	}
 	if !making {
 		return b.String()

@@ -14,8 +14,6 @@
 //        |                              |-- close the pipe --------> newuidmap | newgidmap
 //        |                              | unshare(mount, pid)          exit status
 //        |                              |<--------------------------------
-//        |                              |  (with "early", the fork below comes before this wait
-//        |                              |   and the child starts Go meanwhile: see Enter)
 //        |                              |  join: setns(user), unshare(mount, pid)
 //        |   PROA_PID                   |-- fork (new pid namespace only)
 //        |<-----------------------------|        | setsid, /proc
@@ -54,24 +52,17 @@
 extern char **environ;
 
 static int entered;
-static int hostproc = -1;
-static int pending = -1;     // with "early": gets a byte when the ids are mapped
-static int early_socket = -1; // where Enter reports
 
 int proa_userns_entered(void) { return entered; }
-int proa_userns_hostproc(void) { return hostproc; }
-int proa_userns_pending(void) { return pending; }
-int proa_userns_socket(void) { return early_socket; }
 
 struct config {
 	int report; // socket to the parent
 	int ns;     // user namespace to join, or -1
 	int keep;   // descriptors from here on are nobody's: closed
-	int create, mount, pid, early;
+	int create, mount, pid;
 	int death, parent; // signal to get when the parent dies, the parent's pid
 	char *uidmap, *gidmap;       // helper command lines, tab separated
 	char *single_uid, *single_gid; // else the maps themselves
-	char *overlay; // only try an overlay mount in this directory, and end
 };
 
 static void report(const struct config *c, int message, int value, int error)
@@ -124,14 +115,12 @@ static int parse(char *text, struct config *c)
 		case 'c': c->create = 1; break;
 		case 'm': c->mount = 1; break;
 		case 'p': c->pid = 1; break;
-		case 'e': c->early = 1; break;
 		case 'd': c->death = atoi(v); break;
 		case 'P': c->parent = atoi(v); break;
 		case 'u': c->uidmap = v; break;
 		case 'g': c->gidmap = v; break;
 		case 'U': c->single_uid = v; break;
 		case 'G': c->single_gid = v; break;
-		case 'o': c->overlay = v; break;
 		default: return -1;
 		}
 	}
@@ -263,34 +252,7 @@ static void unshare_rest(const struct config *c)
 // same user could open our namespace.
 static void set_dumpable(void) { prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }
 
-// become_init_early forks process 1 of the pid namespace while the helpers
-// are at work, and stays behind to wait for them. Their two milliseconds then
-// hide behind the start of the Go runtime.
-static int become_init_early(const struct config *c, pid_t u, pid_t g)
-{
-	int ids[2], bad;
-	pid_t child;
-
-	if (pipe2(ids, O_CLOEXEC) != 0 || (child = fork()) < 0)
-		fail(c, PROA_STEP_FORK, errno);
-	if (child == 0) {
-		close(ids[1]);
-		pending = ids[0];
-		early_socket = c->report;
-		return 1;
-	}
-	report(c, PROA_PID, child, 0);
-	bad = helper_status(u, 1) | helper_status(g, 2);
-	if (bad) {
-		kill(child, SIGKILL);
-		fail(c, PROA_STEP_HELPER, bad);
-	}
-	(void)!write(ids[1], "", 1);
-	_exit(0);
-}
-
-// create_user_namespace returns 1 in the early process 1, else 0.
-static int create_user_namespace(const struct config *c)
+static void create_user_namespace(const struct config *c)
 {
 	pid_t self = getpid(), u = 0, g = 0;
 	int gate[2] = { -1, -1 };
@@ -318,17 +280,14 @@ static int create_user_namespace(const struct config *c)
 	if (!c->uidmap) {
 		map_single(c);
 		unshare_rest(c);
-		return 0;
+		return;
 	}
 	close(gate[0]);
 	close(gate[1]);
 	unshare_rest(c);
-	if (c->early && c->pid)
-		return become_init_early(c, u, g);
 	bad = helper_status(u, 1) | helper_status(g, 2);
 	if (bad)
 		fail(c, PROA_STEP_HELPER, bad);
-	return 0;
 }
 
 static void join_user_namespace(const struct config *c)
@@ -385,19 +344,6 @@ static void become_init(const struct config *c)
 		fail(c, PROA_STEP_PROC, errno);
 }
 
-// try_overlay answers whether containers can be mounted natively: the mount
-// itself, and the removal of a lower file, which needs a whiteout device or
-// attribute that not every file system below gives to a user namespace.
-static void __attribute__((noreturn)) try_overlay(const struct config *c)
-{
-	const char *options = c->create ? "lowerdir=lower,upperdir=upper,workdir=work,userxattr" : "lowerdir=lower,upperdir=upper,workdir=work";
-
-	if (chdir(c->overlay) != 0 || mount("overlay", "merged", "overlay", 0, options) != 0 || unlink("merged/file") != 0)
-		fail(c, PROA_STEP_OVERLAY, errno);
-	report(c, PROA_READY, 0, 0);
-	_exit(0);
-}
-
 __attribute__((constructor)) static void proa_enter(void)
 {
 	char *text = take_config();
@@ -413,13 +359,8 @@ __attribute__((constructor)) static void proa_enter(void)
 	}
 	reset_signals(&c);
 	close_strays(&c);
-	if (c.pid)
-		hostproc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c.create && create_user_namespace(&c)) {
-		settle_session();
-		entered = 1;
-		return;
-	}
+	if (c.create)
+		create_user_namespace(&c);
 	if (c.ns >= 0)
 		join_user_namespace(&c);
 	else if (!c.create)
@@ -429,8 +370,6 @@ __attribute__((constructor)) static void proa_enter(void)
 	else if (c.mount && mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
 		// With a user namespace of its own the kernel has done this already.
 		fail(&c, PROA_STEP_PROPAGATION, errno);
-	if (c.overlay)
-		try_overlay(&c);
 	if (c.pid)
 		become_init(&c);
 	else

@@ -25,8 +25,7 @@ enum proa_step {
 	PROA_STEP_UNSHARE_MOUNT,
 	PROA_STEP_UNSHARE_PID,
 	PROA_STEP_PROPAGATION,
-	PROA_STEP_PROC,
-	PROA_STEP_OVERLAY
+	PROA_STEP_PROC
 };
 
 struct proa_report {
@@ -37,8 +36,5 @@ struct proa_report {
 };
 
 int proa_userns_entered(void);
-int proa_userns_hostproc(void);
-int proa_userns_pending(void);
-int proa_userns_socket(void);
 
 #endif

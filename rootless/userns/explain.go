@@ -26,7 +26,6 @@ const (
 	stepUnshareMount = C.PROA_STEP_UNSHARE_MOUNT
 	stepUnsharePID   = C.PROA_STEP_UNSHARE_PID
 	stepProc         = C.PROA_STEP_PROC
-	stepOverlay      = C.PROA_STEP_OVERLAY
 )
 
 // failure is what enter.c reports.
@@ -119,7 +118,6 @@ var stepNames = [...]string{
 	C.PROA_STEP_UNSHARE_PID:   "create a pid namespace",
 	C.PROA_STEP_PROPAGATION:   "set the mount propagation",
 	C.PROA_STEP_PROC:          "mount /proc",
-	C.PROA_STEP_OVERLAY:       "mount overlay",
 }
 
 func stepName(step int) string {
@@ -138,10 +136,6 @@ func explain(f failure, host facts) error {
 	case stepProc:
 		e.Hint = "parts of /proc are masked here, as inside a container: start the outer container with " +
 			"\"--security-opt systempaths=unconfined\" (Docker) or \"--security-opt unmask=ALL\" (podman, proa)"
-		return e
-	case stepOverlay:
-		e.Kind = errs.Unsupported
-		e.Hint = "install fuse-overlayfs: sudo apt-get install fuse-overlayfs; or keep the data on another file system: PROA_DATA_DIR"
 		return e
 	case stepFork:
 		e.Hint = "the limit of processes is reached: see \"ulimit -u\" and the pids limit of your session (systemctl show -p TasksMax user-$(id -u).slice)"

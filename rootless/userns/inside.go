@@ -16,13 +16,10 @@ package userns
 import "C"
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -44,45 +41,6 @@ func Inside() bool {
 	return C.proa_userns_entered() != 0 || rootlessUID() > 0
 }
 
-// Enter finishes what Options.Early left open: it waits for the id maps,
-// mounts /proc and tells the parent. It must be the first thing in main of a
-// program that is started so, and does nothing where all is done. On an error,
-// which the parent has been told, there is nothing left but to end.
-func Enter() error {
-	gate, sock := int(C.proa_userns_pending()), int(C.proa_userns_socket())
-	if gate < 0 || sock < 0 {
-		return nil
-	}
-	defer unix.Close(sock)
-	defer unix.Close(gate)
-	var b [1]byte
-	for {
-		n, err := unix.Read(gate, b[:])
-		if err == unix.EINTR {
-			continue
-		}
-		if n != 1 {
-			return errs.New(errs.Internal, "the user namespace was not mapped")
-		}
-		break
-	}
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		errno, _ := err.(unix.Errno)
-		send(sock, C.PROA_FAILED, C.PROA_STEP_PROC, int(errno))
-		return errs.Wrap(err, "mount", "/proc")
-	}
-	send(sock, C.PROA_READY, 0, 0)
-	return nil
-}
-
-func send(sock, message, value, code int) {
-	var b [16]byte
-	for i, v := range []uint32{C.PROA_MAGIC, uint32(message), uint32(value), uint32(code)} {
-		binary.NativeEndian.PutUint32(b[4*i:], v)
-	}
-	_ = unix.Send(sock, b[:], unix.MSG_NOSIGNAL)
-}
-
 // UserID is the user's number on the host, inside the namespace too, where
 // this process's own is 0.
 func UserID() int { return subid.HostUID() }
@@ -93,33 +51,6 @@ func rootlessUID() int {
 	}
 	uid, _ := strconv.Atoi(os.Getenv(envUID))
 	return uid
-}
-
-// HostProc is a descriptor of the host's /proc (O_PATH, close-on-exec; never
-// close it), to be used with openat and the like. Only a process started with
-// NewPID has one; others get -1 and use /proc. A path for it is
-// /proc/self/fd/N.
-func HostProc() int { return int(C.proa_userns_hostproc()) }
-
-// HostPID is this process's pid as the user's other commands see it. It
-// differs from os.Getpid in a process started with NewPID.
-func HostPID() (int, error) {
-	fd := HostProc()
-	if fd < 0 {
-		return os.Getpid(), nil
-	}
-	buf := make([]byte, 32)
-	n, err := unix.Readlinkat(fd, "self", buf)
-	if err != nil {
-		return 0, errs.Wrap(err, "read own process id", "")
-	}
-	return strconv.Atoi(string(buf[:n]))
-}
-
-// HostStart is this process's start time as HostPID's owner sees it: what
-// stands beside a stored pid.
-func HostStart() (uint64, error) {
-	return StartTime(os.Getpid())
 }
 
 // StartTime is field 22 of /proc/PID/stat, in clock ticks since boot. A pid

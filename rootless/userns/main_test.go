@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"github.com/proa-containers/proa/pkg/subid"
 	"io"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 const (
@@ -26,10 +27,6 @@ const (
 
 func TestMain(m *testing.M) {
 	if what := os.Getenv(envChild); what != "" {
-		if err := Enter(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
 		os.Exit(children()[what]())
 	}
 	os.Exit(m.Run())

@@ -36,11 +36,6 @@ func children() map[string]func() int {
 func tell(key string, value any) { fmt.Printf("%s=%v\n", key, value) }
 
 func tellChild() int {
-	host, err := HostPID()
-	if err != nil {
-		tell("error", err)
-	}
-	start, _ := HostStart()
 	ns, _ := os.Readlink("/proc/self/ns/user")
 	mnt, _ := os.Readlink("/proc/self/ns/mnt")
 	maps, _ := os.ReadFile("/proc/self/uid_map")
@@ -53,8 +48,6 @@ func tellChild() int {
 		open = append(open, f.Name()+":"+target+":"+flagsOf(string(flags)))
 	}
 	tell("pid", os.Getpid())
-	tell("hostpid", host)
-	tell("start", start)
 	tell("uid", os.Getuid())
 	tell("gid", os.Getgid())
 	tell("inside", Inside())
@@ -67,6 +60,21 @@ func tellChild() int {
 	tell("end", "")
 	io.Copy(io.Discard, os.Stdin)
 	return 0
+}
+
+// innermost is a process's number in its own pid namespace.
+func innermost(t *testing.T, pid int) string {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); f[0] == "NSpid:" {
+			return f[len(f)-1]
+		}
+	}
+	return ""
 }
 
 func flagsOf(info string) string {
@@ -93,50 +101,43 @@ func TestCreateThenJoin(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	for _, early := range []bool{false, true} {
-		os.Remove(filepath.Join(dir, pointerName))
-		n := acquire(t, dir)
-		if n.Exists() {
-			t.Fatal("a namespace exists already")
+	n := acquire(t, dir)
+	if n.Exists() {
+		t.Fatal("a namespace exists already")
+	}
+	first := begin(t, n, Options{NewPID: true}, "tell")
+	if !n.Exists() {
+		t.Error("after the first start the namespace does not exist")
+	}
+	n.Close()
+	n = acquire(t, dir)
+	second := begin(t, n, Options{NewPID: true}, "tell")
+	third := begin(t, n, Options{NewMount: true}, "tell")
+	n.Close()
+	for i, r := range []*running{first, second, third} {
+		if r.lines["uid"] != "0" || r.lines["gid"] != "0" || r.lines["inside"] != "true" || r.lines["env"] != "false" {
+			t.Errorf("child %d: %v", i, r.lines)
 		}
-		first := begin(t, n, Options{NewPID: true, Early: early}, "tell")
-		if !n.Exists() {
-			t.Error("after the first start the namespace does not exist")
+		if r.lines["ns"] != first.lines["ns"] {
+			t.Errorf("child %d is in %s, not in %s", i, r.lines["ns"], first.lines["ns"])
 		}
-		n.Close()
-		n = acquire(t, dir)
-		second := begin(t, n, Options{NewPID: true, Early: early}, "tell")
-		third := begin(t, n, Options{NewMount: true}, "tell")
-		n.Close()
-		for i, r := range []*running{first, second, third} {
-			if r.lines["uid"] != "0" || r.lines["gid"] != "0" || r.lines["inside"] != "true" || r.lines["env"] != "false" {
-				t.Errorf("child %d: %v", i, r.lines)
-			}
-			if r.lines["ns"] != first.lines["ns"] {
-				t.Errorf("child %d is in %s, not in %s", i, r.lines["ns"], first.lines["ns"])
-			}
-			if r.number(t, "hostpid") != r.pid {
-				t.Errorf("child %d: pid %d, told %s", i, r.pid, r.lines["hostpid"])
-			}
-			start, err := StartTime(r.pid)
-			if err != nil || strconv.FormatUint(start, 10) != r.lines["start"] {
-				t.Errorf("child %d: start time %d (%v), told %s", i, start, err, r.lines["start"])
-			}
-			if !strings.HasPrefix(r.lines["map"], fmt.Sprintf("0 %d 1 1 ", os.Getuid())) {
-				t.Errorf("child %d: map %q", i, r.lines["map"])
-			}
+		if inner := innermost(t, r.pid); inner != r.lines["pid"] {
+			t.Errorf("child %d: pid %d is %s inside, told %s", i, r.pid, inner, r.lines["pid"])
 		}
-		if first.lines["pid"] != "1" || second.lines["pid"] != "1" || third.lines["pid"] == "1" {
-			t.Errorf("own pids %s, %s, %s", first.lines["pid"], second.lines["pid"], third.lines["pid"])
+		if !strings.HasPrefix(r.lines["map"], fmt.Sprintf("0 %d 1 1 ", os.Getuid())) {
+			t.Errorf("child %d: map %q", i, r.lines["map"])
 		}
-		if first.lines["mnt"] == second.lines["mnt"] || first.lines["dir"] != "/" {
-			t.Errorf("first %v, second %v", first.lines, second.lines)
-		}
-		for _, r := range []*running{first, second, third} {
-			r.stdin.Close()
-			if !gone(r.pid) {
-				t.Errorf("process %d does not end", r.pid)
-			}
+	}
+	if first.lines["pid"] != "1" || second.lines["pid"] != "1" || third.lines["pid"] == "1" {
+		t.Errorf("own pids %s, %s, %s", first.lines["pid"], second.lines["pid"], third.lines["pid"])
+	}
+	if first.lines["mnt"] == second.lines["mnt"] || first.lines["dir"] != "/" {
+		t.Errorf("first %v, second %v", first.lines, second.lines)
+	}
+	for _, r := range []*running{first, second, third} {
+		r.stdin.Close()
+		if !gone(r.pid) {
+			t.Errorf("process %d does not end", r.pid)
 		}
 	}
 }
@@ -172,8 +173,8 @@ func TestOpenFromOutside(t *testing.T) {
 		return
 	}
 	n := acquire(t, t.TempDir())
-	for _, o := range []Options{{NewPID: true}, {NewPID: true, Early: true}} {
-		r := begin(t, n, o, "tell")
+	for range 2 { // the one that makes it, and one that joins
+		r := begin(t, n, Options{NewPID: true}, "tell")
 		for _, name := range []string{"ns/user", "ns/mnt", "fd/0"} {
 			path := fmt.Sprintf("/proc/%d/%s", r.pid, name)
 			if _, err := os.Readlink(path); err != nil {
@@ -369,6 +370,10 @@ func TestFindThroughStatusFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	r := begin(t, acquire(t, dir), Options{NewPID: true}, "tell")
+	start, err := StartTime(r.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := writePointer(dir, holder{r.pid, 12345}); err != nil { // as if the pid had been given to another
 		t.Fatal(err)
 	}
@@ -378,7 +383,7 @@ func TestFindThroughStatusFile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "c", "live"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	status := fmt.Sprintf(`{"state":"running","monitorPid":%d,"monitorStart":%s}`, r.pid, r.lines["start"])
+	status := fmt.Sprintf(`{"state":"running","monitorPid":%d,"monitorStart":%d}`, r.pid, start)
 	for name, text := range map[string]string{"dead": `{"monitorPid":1,"monitorStart":1}`, "live": status} {
 		if err := os.WriteFile(filepath.Join(dir, "c", name, "status.json"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -388,7 +393,7 @@ func TestFindThroughStatusFile(t *testing.T) {
 	if !n.Exists() {
 		t.Fatal("not found")
 	}
-	if h, err := readPointer(dir); err != nil || h.PID != r.pid || strconv.FormatUint(h.Start, 10) != r.lines["start"] {
+	if h, err := readPointer(dir); err != nil || h.PID != r.pid || h.Start != start {
 		t.Errorf("the pointer was not renewed: %+v, %v", h, err)
 	}
 	m, err := n.Mapping()
@@ -407,7 +412,7 @@ func TestSingleMap(t *testing.T) {
 		UIDs:   []spec.IDMap{{Inside: 0, Outside: uint32(os.Getuid()), Count: 1}},
 		GIDs:   []spec.IDMap{{Inside: 0, Outside: uint32(os.Getgid()), Count: 1}},
 	}
-	r := begin(t, n, Options{NewPID: true, Early: true}, "tell")
+	r := begin(t, n, Options{NewPID: true}, "tell")
 	if want := fmt.Sprintf("0 %d 1", os.Getuid()); r.lines["map"] != want || r.lines["uid"] != "0" || r.lines["pid"] != "1" {
 		t.Errorf("%v, want map %q", r.lines, want)
 	}
@@ -417,21 +422,19 @@ func TestHelperRefuses(t *testing.T) {
 	if asUser(t) {
 		return
 	}
-	for _, early := range []bool{false, true} {
-		n := acquire(t, t.TempDir())
-		n.mapping.UIDs = append(slices.Clone(n.mapping.UIDs), spec.IDMap{Inside: 1 << 20, Outside: 5, Count: 1})
-		cmd, _, _ := childCommand(t, "tell")
-		c, err := n.Start(cmd, Options{NewPID: true, Early: early})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = c.Ready(t.Context())
-		if !errs.Is(err, errs.Denied) || !strings.Contains(errs.HintOf(err), "/etc/subuid") || !strings.Contains(fmt.Sprint(err), "not allowed") {
-			t.Errorf("error %v, hint %q", err, errs.HintOf(err))
-		}
-		if n.Exists() {
-			t.Error("a failed start left a namespace")
-		}
+	n := acquire(t, t.TempDir())
+	n.mapping.UIDs = append(slices.Clone(n.mapping.UIDs), spec.IDMap{Inside: 1 << 20, Outside: 5, Count: 1})
+	cmd, _, _ := childCommand(t, "tell")
+	c, err := n.Start(cmd, Options{NewPID: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Ready(t.Context())
+	if !errs.Is(err, errs.Denied) || !strings.Contains(errs.HintOf(err), "/etc/subuid") || !strings.Contains(fmt.Sprint(err), "not allowed") {
+		t.Errorf("error %v, hint %q", err, errs.HintOf(err))
+	}
+	if n.Exists() {
+		t.Error("a failed start left a namespace")
 	}
 }
 
@@ -532,33 +535,10 @@ func TestRealRootNeedsNone(t *testing.T) {
 	if !n.None() || n.Exists() {
 		t.Errorf("none %v, exists %v", n.None(), n.Exists())
 	}
-	r := begin(t, n, Options{NewPID: true, Early: true}, "tell")
+	r := begin(t, n, Options{NewPID: true}, "tell")
 	ours, _ := os.Readlink("/proc/self/ns/user")
 	mnt, _ := os.Readlink("/proc/self/ns/mnt")
-	if r.lines["ns"] != ours || r.lines["mnt"] == mnt || r.lines["pid"] != "1" || r.number(t, "hostpid") != r.pid {
+	if r.lines["ns"] != ours || r.lines["mnt"] == mnt || r.lines["pid"] != "1" || innermost(t, r.pid) != "1" {
 		t.Errorf("%v", r.lines)
-	}
-}
-
-func TestTryOverlay(t *testing.T) {
-	if os.Getenv(envAsUser) == "" && os.Getuid() == 0 {
-		if err := TryOverlay(t.Context(), t.TempDir()); err != nil {
-			t.Errorf("as root: %v", err)
-		}
-	}
-	if asUser(t) {
-		return
-	}
-	dir := t.TempDir()
-	err := TryOverlay(t.Context(), dir)
-	var uts unix.Utsname
-	_ = unix.Uname(&uts)
-	t.Logf("kernel %s: %v, hint %q", unix.ByteSliceToString(uts.Release[:]), err, errs.HintOf(err))
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	// An overlay cannot be the upper layer of another, and procfs of none.
-	if err := TryOverlay(t.Context(), "/proc"); err == nil {
-		t.Error("an overlay in /proc")
 	}
 }
