@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The program of --init: process 1 of a container, in front of the command.
-// It has no C library, for it runs in whatever image there is.
+// Health checks run below it, too, as a child subreaper, in a container that may
+// have another process 1. It has no C library, for it runs in whatever image there is.
 //
 //	init -- COMMAND [ARGUMENT...]
 //
@@ -125,19 +126,22 @@ static void run_command(char **argv, char **env, unsigned long *mask)
 	quit(missing ? 127 : 126);
 }
 
-// reap takes every process that has ended, and ends with the command.
+// reap takes every process that has ended, and ends with the command: after the
+// others, for whoever inherits them may never look at them.
 static void reap(long child)
 {
-	int status;
+	int status, code = -1;
 	for (;;) {
 		long pid = sys(SYS_wait4, -1, (long)&status, WNOHANG, 0);
 		if (pid == -EINTR)
 			continue;
 		if (pid <= 0)
-			return;
+			break;
 		if (pid == child)
-			quit(status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff);
+			code = status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
 	}
+	if (code >= 0)
+		quit(code);
 }
 
 __attribute__((used, noreturn)) void run(long *stack)

@@ -159,6 +159,23 @@ func (s *supervisor) execRefusal(run *run, p *process) error {
 	return s.refusal(p, inroot.Finder{Root: root})
 }
 
+// execExplain says why args cannot be executed in the container as p was, nil where
+// nothing is known against it.
+func (s *supervisor) execExplain(run *run, p *process, args []string) error {
+	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
+	if err != nil {
+		return nil // the container has ended meanwhile
+	}
+	defer root.Close()
+	lp := *p.p
+	lp.Args = args
+	a := s.attempt(inroot.Finder{Root: root}, &lp, errs.CommandMissing)
+	if err := a.Explain(); err != nil {
+		return err
+	}
+	return a.ExplainRefusal()
+}
+
 func (p *process) noStreams() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-containers/proa/pkg/initprog"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -132,18 +133,8 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 		return 0, "", time.Since(begin), err
 	}
 	defer ours.Close()
-	fds, err := probeStreams(out)
+	proc, reaps, err := s.startProbe(r, healthCommand(c.Test), out)
 	if err != nil {
-		return 0, "", time.Since(begin), err
-	}
-	mark, err := adoptionMark()
-	if err != nil {
-		closeFiles(fds...)
-		return 0, "", time.Since(begin), err
-	}
-	proc, err := s.startExec(r, &monitor.ExecRequest{Args: healthCommand(c.Test)}, fds, mark)
-	if err != nil {
-		closeFiles(mark)
 		return 0, "", time.Since(begin), err
 	}
 	cost = time.Since(begin)
@@ -151,7 +142,7 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 	go func() { text <- readProbe(ours) }()
 	killed := make(chan struct{})
 	late := time.AfterFunc(c.Timeout, func() {
-		killTree(proc)
+		killTree(proc, reaps)
 		close(killed)
 	})
 	code, signal := proc.wait()
@@ -159,7 +150,7 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 	if timedOut {
 		<-killed // the process's number is free for others only now
 	}
-	timedOut = timedOut && signal != 0
+	timedOut = timedOut && (signal != 0 || reaps && code == 128+int(unix.SIGKILL))
 	s.reap.forget(proc.pid)
 	// A child that it left behind may keep the pipe open for ever.
 	_ = ours.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
@@ -167,23 +158,59 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 	if timedOut {
 		return -1, fmt.Sprintf("Health check exceeded timeout (%v)", c.Timeout), cost, nil
 	}
+	if reaps && reaperRefused(code, output) {
+		if err := s.execExplain(r, proc, healthCommand(c.Test)); err != nil {
+			return 0, "", cost, err
+		}
+	}
 	return code, output, cost, nil
 }
 
-// probeStreams are a probe's three descriptors; the callee closes each.
+// startProbe starts a check that prints to out, which it closes: below a process that
+// reaps, or where that is not to be had, by itself.
+func (s *supervisor) startProbe(r *run, args []string, out *os.File) (p *process, reaps bool, err error) {
+	defer out.Close()
+	start := func(args []string) (*process, error) {
+		fds, err := probeStreams(out)
+		if err != nil {
+			return nil, err
+		}
+		mark, err := adoptionMark()
+		if err != nil {
+			closeFiles(fds...)
+			return nil, err
+		}
+		p, err := s.startExec(r, &monitor.ExecRequest{Args: args}, fds, mark)
+		if err != nil {
+			closeFiles(append(fds, mark)...) // again, where it was far enough
+		}
+		return p, err
+	}
+	if initprog.Available() {
+		if p, err := start(belowReaper(args)); err == nil {
+			return p, true, nil
+		}
+	}
+	p, err = start(args)
+	return p, false, err
+}
+
+// probeStreams are a probe's three descriptors; the callee closes each, but not out.
 func probeStreams(out *os.File) ([]*os.File, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
 	if err != nil {
-		out.Close()
 		return nil, err
 	}
-	fd, err := unix.FcntlInt(out.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		out.Close()
-		null.Close()
-		return nil, os.NewSyscallError("dup", err)
+	fds := []*os.File{null}
+	for range 2 {
+		fd, err := unix.FcntlInt(out.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			closeFiles(fds...)
+			return nil, os.NewSyscallError("dup", err)
+		}
+		fds = append(fds, os.NewFile(uintptr(fd), "stdio"))
 	}
-	return []*os.File{null, out, os.NewFile(uintptr(fd), "stdio")}, nil
+	return fds, nil
 }
 
 // readProbe keeps the beginning of the output and drops the rest, so that the

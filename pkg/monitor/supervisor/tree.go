@@ -5,47 +5,84 @@ package supervisor
 import (
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/initprog"
 )
 
 // A health check that runs into its timeout is killed with everything that it
-// has started. Its processes are found by their parents. For that its first
-// process adopts the orphans below it, which would go to the container's
-// process 1 otherwise, by an attribute that survives execve(2) but that only
-// the process itself can set: Init does so when it finds the mark, a sealed
-// memory file that is handed over as descriptor 3.
+// has started, and nothing of it stays as a zombie: those count against the
+// container's limit of processes, and its process 1 may be one that never waits.
+//
+// The check therefore runs below a process that adopts the orphans and waits for
+// them: the program of --init, which no image has. It comes as a sealed memory
+// file, descriptor 3, and is executed through /proc/self/fd. The same file is the
+// mark by which Init sees that the process is to adopt orphans. That is an
+// attribute that survives execve(2), and that only the process itself can set.
+//
+// Where there is no such program, or it cannot be executed, the check itself
+// adopts the orphans: they are found and killed, but may remain as zombies.
 
-// markSeals is no combination that anybody else uses.
-const markSeals = unix.F_SEAL_SEAL | unix.F_SEAL_GROW
+const (
+	markFD    = 3
+	markSeals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+)
 
+// adoptionMark is the mark, with the program in it where there is one.
 func adoptionMark() (*os.File, error) {
-	fd, err := unix.MemfdCreate("adopt", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	program, err := initprog.Program()
+	if err != nil {
+		return nil, err
+	}
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate("init", flags|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3
+		fd, err = unix.MemfdCreate("init", flags)
+	}
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, markSeals); err != nil {
-		unix.Close(fd)
+	f := os.NewFile(uintptr(fd), "init")
+	if _, err := f.Write(program); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, markSeals); err != nil {
+		f.Close()
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	return os.NewFile(uintptr(fd), "adopt"), nil
+	return f, nil
 }
 
 // adoptWhereMarked is for Init. The program does not inherit the mark.
 func adoptWhereMarked() {
-	const mark = 3
-	if seals, err := unix.FcntlInt(mark, unix.F_GET_SEALS, 0); err == nil && seals == markSeals {
-		unix.CloseOnExec(mark)
+	if seals, err := unix.FcntlInt(markFD, unix.F_GET_SEALS, 0); err == nil && seals == markSeals {
+		unix.CloseOnExec(markFD)
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
 }
 
-// killTree kills a process that adopts orphans, and all that descend from it.
-// The process itself is stopped first and killed last: until then it is what
-// the others are found by.
-func killTree(top *process) {
-	_ = top.p.Signal(unix.SIGSTOP)
+// belowReaper is the command that runs args below the program of the mark.
+func belowReaper(args []string) []string {
+	return append([]string{"/proc/self/fd/" + strconv.Itoa(markFD), "--"}, args...)
+}
+
+// reaperRefused says that the program of the mark could not execute the command.
+func reaperRefused(code int, output string) bool {
+	return (code == 126 || code == 127) && strings.HasPrefix(output, `init: cannot run "`)
+}
+
+// reapTime is how long the reaper may take for what has been killed.
+const reapTime = time.Second
+
+// killTree kills all that descend from a process that adopts orphans, and then
+// the process, or with reaps lets it wait for them, after which it ends. It is
+// stopped meanwhile: the others are found by it.
+func killTree(top *process, reaps bool) {
+	top.signalExactly(unix.SIGSTOP)
 	for range 100 { // processes that are starting others are found at the next look
 		all := descendants(top.pid)
 		if len(all) == 0 {
@@ -56,7 +93,41 @@ func killTree(top *process) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	_ = top.p.Signal(unix.SIGKILL)
+	if reaps {
+		top.signalExactly(unix.SIGCONT)
+		top.await(reapTime)
+	}
+	top.signalExactly(unix.SIGKILL)
+}
+
+// signalExactly sends a signal to the process, and to no later one with its number.
+func (p *process) signalExactly(sig unix.Signal) {
+	if p.pidfd == nil {
+		_ = p.p.Signal(sig)
+		return
+	}
+	if raw, err := p.pidfd.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
+	}
+}
+
+// await waits for the end of the process, without taking its status.
+func (p *process) await(limit time.Duration) {
+	if p.pidfd == nil {
+		return
+	}
+	raw, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return
+	}
+	end := time.Now().Add(limit)
+	_ = raw.Control(func(fd uintptr) {
+		for left := limit; left > 0; left = time.Until(end) {
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1); err != unix.EINTR {
+				return
+			}
+		}
+	})
 }
 
 // descendants are the living processes below top, with their start times.
