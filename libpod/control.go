@@ -194,7 +194,10 @@ func (e *Engine) Restart(ctx context.Context, ref string, o StopOptions) error {
 			return err
 		}
 	}
-	return e.Start(ctx, c.ID, StartOptions{})
+	if c, err = e.loadAgain(ctx, c.ID, ref); err != nil {
+		return err
+	}
+	return e.startLoaded(ctx, c, ref, StartOptions{})
 }
 
 // Pause freezes every process of a running container.

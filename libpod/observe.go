@@ -52,13 +52,20 @@ func (e *Engine) load(ctx context.Context, ref string) (*container, error) {
 		return nil, err
 	}
 	c, err := e.reconcile(ctx, row)
-	if err != nil {
-		return nil, err
+	if errs.Is(err, errs.NotFound) || err == nil && c == nil {
+		return nil, noSuchContainer(ref) // removed while it was looked at
 	}
-	if c == nil {
+	return c, err
+}
+
+// loadAgain is load for a container that was found before, by what the user calls
+// it: ref. Another one may be called so by now.
+func (e *Engine) loadAgain(ctx context.Context, id, ref string) (*container, error) {
+	c, err := e.load(ctx, id)
+	if errs.Is(err, errs.NotFound) {
 		return nil, noSuchContainer(ref)
 	}
-	return c, nil
+	return c, err
 }
 
 // didYouMean adds the name that ref is likely meant for to the error about it.

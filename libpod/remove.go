@@ -92,7 +92,7 @@ func (e *Engine) endForRemoval(ctx context.Context, c *container, o RemoveOption
 	if err != nil {
 		return err
 	}
-	_, err = m.Stop(ctx, 0, o.Timeout, true)
+	_, err = m.StopToRemove(ctx, o.Timeout)
 	if errs.Is(err, errs.State) {
 		return nil
 	}

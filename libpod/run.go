@@ -171,11 +171,16 @@ type StartOptions struct {
 // Start starts a created or exited container; a running one is left alone.
 // With Attach it behaves as Run does in the foreground.
 func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
+	c, err := e.load(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return e.startLoaded(ctx, c, ref, o)
+}
+
+// startLoaded starts the container c, which the user calls ref.
+func (e *Engine) startLoaded(ctx context.Context, c *container, ref string, o StartOptions) error {
 	for t := (turn{}); ; {
-		c, err := e.load(ctx, ref)
-		if err != nil {
-			return err
-		}
 		if err := c.away(); err != nil {
 			return err
 		}
@@ -189,7 +194,7 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
 			return nil
 		}
 		if _, err := lifecycle.Next(c.State, lifecycle.EvStart); err != nil && !c.locked {
-			return removalBegun(c.Container)
+			return monitor.RemovalBegun(c.Name)
 		}
 		lock, err := monitor.Lock(e.paths(c.ID))
 		if errs.Is(err, errs.State) {
@@ -197,21 +202,20 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions) error {
 			if err := t.wait(ctx); err != nil {
 				return err
 			}
+			if c, err = e.loadAgain(ctx, c.ID, ref); err != nil {
+				return err
+			}
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		return e.startLocked(ctx, c, lock, o)
+		return e.startLocked(ctx, c, ref, lock, o)
 	}
 }
 
-func removalBegun(row *state.Container) error {
-	return errs.New(errs.State, "container %s is marked for removal and cannot be started", row.Name)
-}
-
 // startLocked starts a container whose locks are held; it closes them.
-func (e *Engine) startLocked(ctx context.Context, c *container, lock *monitor.Hold, o StartOptions) error {
+func (e *Engine) startLocked(ctx context.Context, c *container, ref string, lock *monitor.Hold, o StartOptions) error {
 	defer lock.Close()
 	db, err := e.db()
 	if err != nil {
@@ -223,10 +227,10 @@ func (e *Engine) startLocked(ctx context.Context, c *container, lock *monitor.Ho
 		return err
 	}
 	if row == nil {
-		return errors.Join(noSuchContainer(c.ID), os.RemoveAll(e.dirs.ContainerRun(c.ID)))
+		return errors.Join(noSuchContainer(ref), os.RemoveAll(e.dirs.ContainerRun(c.ID)))
 	}
 	if row.State == lifecycle.Removing || row.State == lifecycle.Dead {
-		return errors.Join(removalBegun(row), os.RemoveAll(e.dirs.ContainerRun(row.ID)))
+		return errors.Join(monitor.RemovalBegun(row.Name), os.RemoveAll(e.dirs.ContainerRun(row.ID)))
 	}
 	if now, _ := e.look(row, true); now.host != "" {
 		return errors.Join(now.away(), os.RemoveAll(e.dirs.ContainerRun(row.ID)))

@@ -159,6 +159,13 @@ func (c *Client) Stop(ctx context.Context, sig int, timeout *int, settles bool) 
 	return c.until(ctx, Request{Op: OpStop, Signal: sig, Timeout: timeout}, settles)
 }
 
+// StopToRemove is Stop for a container that will be removed: a start that is under
+// way gives that as the reason why it comes to nothing.
+func (c *Client) StopToRemove(ctx context.Context, timeout *int) (Exit, error) {
+	defer c.Close()
+	return c.until(ctx, Request{Op: OpStop, Timeout: timeout, Remove: true}, true)
+}
+
 // Wait waits until the container has ended for good (restarts do not count)
 // and tells how. settles is as in Stop.
 func (c *Client) Wait(ctx context.Context, settles bool) (Exit, error) {

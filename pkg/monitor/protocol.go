@@ -114,9 +114,16 @@ type Request struct {
 	// Timeout is how long OpStop waits before it kills, in seconds; nil: as
 	// configured; negative: for ever.
 	Timeout *int `json:"timeout,omitempty"`
+	// Remove says that OpStop comes from a removal.
+	Remove bool `json:"remove,omitempty"`
 	// Next makes OpWait end with the process, also where it will be restarted.
 	Next       bool   `json:"next,omitempty"`
 	Rows, Cols uint16 `json:",omitempty"` // OpResize
+}
+
+// RemovalBegun is why a container that is being removed cannot be started.
+func RemovalBegun(name string) error {
+	return errs.New(errs.State, "container %s is marked for removal and cannot be started", name)
 }
 
 // AttachRequest subscribes to the main process's streams.

@@ -186,6 +186,9 @@ func (v *server) dispatch(c *monitor.Conn, req *monitor.Request, fds []*os.File,
 	case monitor.OpWait:
 		return v.watch(c, req.Next, func() {})
 	case monitor.OpStop:
+		if req.Remove {
+			s.removing.Store(true)
+		}
 		return v.watch(c, false, func() { s.stop(req.Signal, req.Timeout, true) })
 	}
 	return errs.New(errs.Invalid, "request %q is not known", req.Op)

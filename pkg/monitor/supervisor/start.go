@@ -307,10 +307,13 @@ func (s *supervisor) mayStart() error {
 	if s.snapshot().StartedAt.IsZero() && s.in.frontEndGone() {
 		return errs.New(errs.Canceled, "the front end has gone")
 	}
-	if s.isStopping() {
-		return errs.New(errs.Canceled, "stopped before the start")
+	switch {
+	case !s.isStopping():
+		return nil
+	case s.removing.Load():
+		return monitor.RemovalBegun(s.cfg.Name)
 	}
-	return nil
+	return errs.New(errs.Canceled, "container %s was stopped while it was starting", s.cfg.Name)
 }
 
 // abort takes back a container that was created.

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +58,8 @@ type supervisor struct {
 	byUser   bool // because stop or kill said so
 	stopped  chan struct{}
 	rest     *time.Timer
-	late     func() // repeats a stop that came while the process was starting
+	late     func()      // repeats a stop that came while the process was starting
+	removing atomic.Bool // a stop came from a removal
 	runDir   runDir
 }
 
