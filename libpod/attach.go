@@ -209,14 +209,14 @@ func (l *listener) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// keepIDHint is for who mounts a directory of his own into a container that runs as
-// another user, which then cannot write there.
+// keepIDHint names the cure when users mount a directory of their own into a container
+// that runs as another user, which cannot write there.
 func (e *Engine) keepIDHint(r *copied) {
 	uid, gid, ok := strings.Cut(r.exit.ClosedTo, ":")
 	if !ok || !r.denied || r.exit.Code == 0 {
 		return
 	}
-	e.notice(fmt.Sprintf("user %s of the container may not write to %s, which is yours: --userns keep-id:uid=%s,gid=%s makes you that user",
+	e.notice(fmt.Sprintf("user %s in the container cannot write to %s, which belongs to you; --userns keep-id:uid=%s,gid=%s gives this user your id",
 		uid, r.exit.Closed, uid, gid))
 }
 

@@ -106,7 +106,7 @@ func (e *Engine) checkBind(m *spec.Mount) error {
 		if err := os.MkdirAll(m.Source, 0o755); err != nil {
 			return errs.Wrap(err, "create", m.Source)
 		}
-		e.notice("made the directory " + m.Source + ", which did not exist")
+		e.notice("created the missing directory " + m.Source)
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return errs.WithHint(errs.New(errs.Invalid, "invalid mount config for type \"bind\": bind source path does not exist: %s", m.Source),

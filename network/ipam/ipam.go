@@ -201,7 +201,7 @@ func (t *table) choose(r Request, subnet netip.Prefix, gateway netip.Addr) (neti
 		if owner, taken := t.owner(fixed); taken {
 			return fixed, errs.WithHint(
 				errs.New(errs.Exists, "address %s of network %q is already in use by container %q", fixed, r.Network, owner),
-				"leave --ip away to get the next free address")
+				"omit --ip to get the next free address")
 		}
 		return fixed, nil
 	}

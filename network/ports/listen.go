@@ -140,7 +140,7 @@ func explain(p spec.Port, err error) error {
 			"publish a port from 1024 on, or allow it: sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", p.HostPort)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return errs.WithHint(errs.New(errs.Invalid, "Bind for %s failed: this host does not have the address", where),
-			"choose one that ip addr shows, or leave it away")
+			"choose one that ip addr shows, or omit it")
 	}
 	return &errs.Error{Op: fmt.Sprintf("publish port %s", where), Kind: errs.Internal, Err: err}
 }

@@ -128,7 +128,7 @@ func (o *Options) checkAnnotations() error {
 		switch {
 		case o.Docker:
 			return errs.WithHint(errs.New(errs.Invalid, "conflicting options: Docker's form has no annotations"),
-				"use --label, or leave --format away")
+				"use --label, or omit --format")
 		case a.Kind == OfManifest:
 		case !o.makesList():
 			err := errs.New(errs.Invalid, "annotation %s:%s has no place: the image is in no manifest list", a.Kind, a.Key)

@@ -39,7 +39,7 @@ func (o *Options) setBuiltin() error {
 	if inline && !o.NoImage && !slices.ContainsFunc(o.CacheTo, func(c cache.Spec) bool { return c.Kind == cache.KindInline }) {
 		if o.Docker {
 			return errs.WithHint(errs.New(errs.Invalid, "conflicting options: BUILDKIT_INLINE_CACHE and --format docker: the inline cache is an annotation"),
-				"use --cache-to type=registry, or leave --format away")
+				"use --cache-to type=registry, or omit --format")
 		}
 		o.CacheTo = append(slices.Clone(o.CacheTo), cache.Spec{Kind: cache.KindInline, Text: "type=inline"})
 	}

@@ -168,8 +168,8 @@ func globalFlags(g *globals) *flagSet {
 	const noDaemon = "there is no daemon to connect to"
 	f.refuse(noDaemon, "run proa on the machine itself, for example over ssh", "context|c", "host|H", "connection", "url", "remote|r!", "identity", "ssh",
 		"tls!", "tlscacert", "tlscert", "tlskey", "tlsverify!")
-	f.refuse("the only runtime is built in", "leave it away", "runtime", "runtime-flag", "conmon", "cgroup-manager", "hooks-dir")
-	f.refuse("the driver is chosen by what the kernel offers", "leave it away; see \"proa info\"", "storage-driver", "storage-opt", "events-backend", "network-config-dir", "config", "module", "imagestore", "volumepath", "tmpdir", "transient-store!", "syslog!", "out", "cdi-spec-dir")
+	f.refuse("the only runtime is built in", "omit it", "runtime", "runtime-flag", "conmon", "cgroup-manager", "hooks-dir")
+	f.refuse("the driver is chosen by what the kernel offers", "omit it; see \"proa info\"", "storage-driver", "storage-opt", "events-backend", "network-config-dir", "config", "module", "imagestore", "volumepath", "tmpdir", "transient-store!", "syslog!", "out", "cdi-spec-dir")
 	return f
 }
 

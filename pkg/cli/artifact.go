@@ -101,7 +101,7 @@ func artifactRemove(ctx context.Context, a *app, args []string, all, ignore bool
 	c := a.call
 	switch {
 	case all && len(args) > 0:
-		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with names of artifacts"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with names of artifacts"), "omit one of the two")
 	case !all && len(args) == 0:
 		return c.command().usageError(c.words, "%q requires at least 1 argument", c.words)
 	}

@@ -37,9 +37,9 @@ func artifactAddCommand() *command {
 func (o *artifactAddFlags) run(ctx context.Context, a *app, args []string) (err error) {
 	switch {
 	case o.Append && o.Type != "":
-		return errs.WithHint(errs.New(errs.Invalid, "--append cannot be used with --type: the artifact has one"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "--append cannot be used with --type: the artifact has one"), "omit one of the two")
 	case o.Append && o.Replace:
-		return errs.WithHint(errs.New(errs.Invalid, "--append and --replace cannot be used together"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "--append and --replace cannot be used together"), "omit one of the two")
 	}
 	if o.Annotations, err = spec.ParseKeyValues("annotation", o.annotations); err != nil {
 		return err

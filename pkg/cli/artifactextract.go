@@ -20,7 +20,7 @@ func artifactExtractCommand() *command {
 			f.text(&o.Title, "title", "", "Only the file with this title")
 			return func(ctx context.Context, a *app, args []string) error {
 				if o.Digest != "" && o.Title != "" {
-					return errs.WithHint(errs.New(errs.Invalid, "--digest and --title cannot be used together"), "leave one of the two away")
+					return errs.WithHint(errs.New(errs.Invalid, "--digest and --title cannot be used together"), "omit one of the two")
 				}
 				path, err := a.abs(args[1])
 				if err != nil {

@@ -16,7 +16,7 @@ func artifactPullCommand() *command {
 			r.register(f)
 			r.registerRetry(f)
 			f.boolean(&quiet, "quiet", "q", "Print only the digest")
-			f.refuse("the files of an artifact are kept as the registry has them", "leave it away", "decryption-key")
+			f.refuse("the files of an artifact are kept as the registry has them", "omit it", "decryption-key")
 			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				remote, err := r.options(a)
 				if err != nil {

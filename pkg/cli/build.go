@@ -119,17 +119,17 @@ func refuseBuild(f *flagSet) {
 	f.refuse("there are no images of intermediate steps", "use --target STAGE to name one", "layer-label", "save-stages!", "stage-labels!")
 	f.refuse("one build writes one log", "use --logfile", "logsplit!")
 	f.refuse("Dockerfiles are not run through the C preprocessor", "write the result to a file: cpp -P Dockerfile.in >Dockerfile", "cpp-flag")
-	f.refuse("confidential workloads need a key server and special hardware", "leave it away", "cw")
-	f.refuse("images are signed when they are pushed", "leave it away", "sign-by")
-	f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!", "signature-policy")
-	f.refuse("Proa has one runtime, built in, without hooks", "leave it away", "hooks-dir", "runtime", "runtime-flag")
-	f.refuse("ids are mapped by one map per user", "leave it away", "userns-uid-map", "userns-gid-map", "userns-uid-map-user", "userns-gid-map-group")
-	f.refuse("Linux images have no such property", "leave it away", "os-feature", "os-version")
+	f.refuse("confidential workloads need a key server and special hardware", "omit it", "cw")
+	f.refuse("images are signed when they are pushed", "omit it", "sign-by")
+	f.refuse("images are verified by signature policy (policy.json)", "omit it", "disable-content-trust!", "signature-policy")
+	f.refuse("Proa has one runtime, built in, without hooks", "omit it", "hooks-dir", "runtime", "runtime-flag")
+	f.refuse("ids are mapped by one map per user", "omit it", "userns-uid-map", "userns-gid-map", "userns-uid-map-user", "userns-gid-map-group")
+	f.refuse("Linux images have no such property", "omit it", "os-feature", "os-version")
 	f.refuse("source policies are not implemented", "pin the base image: FROM NAME@sha256:...", "source-policy-file", "policy")
 	f.refuse("layers are compressed when they are pushed", "use proa push --compression-format", "compression-format", "compression-level", "force-compression!")
 	f.refuse("it is not measured", "time proa build ...", "log-rusage!", "rusage-logfile")
-	f.refuse("storage options belong to the driver that the kernel offers", "leave it away", "storage-opt")
-	f.refuse("attestations are not implemented", "leave it away", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
+	f.refuse("storage options belong to the driver that the kernel offers", "omit it", "storage-opt")
+	f.refuse("attestations are not implemented", "omit it", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
 		"sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image")
 }
 
@@ -289,10 +289,10 @@ func (o *buildFlags) fill(a *app) error {
 		return err
 	}
 	if o.o.Docker && o.o.Edits.NoteCreation {
-		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: Docker's form has no annotations"), "use --label, or leave --format away")
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: Docker's form has no annotations"), "use --label, or omit --format")
 	}
 	if o.o.Docker && slices.ContainsFunc(o.o.CacheTo, func(c cache.Spec) bool { return c.Kind == cache.KindInline }) {
-		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: the inline cache is an annotation, and Docker's form has none"), "use --cache-to type=registry, or leave --format away")
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: the inline cache is an annotation, and Docker's form has none"), "use --cache-to type=registry, or omit --format")
 	}
 	return o.steps.fill(a, &o.o)
 }

@@ -54,7 +54,7 @@ func (i *buildImageFlags) fill(a *app, o *build.Options) (err error) {
 	}
 	o.Edits.DropLabels, o.AllStages = !i.inheritLabels, !i.skipUnused
 	if i.timestamp != nil && i.epoch != nil {
-		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: --timestamp and --source-date-epoch"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: --timestamp and --source-date-epoch"), "omit one of the two")
 	}
 	o.Epoch = i.timestamp
 	if o.Epoch == nil {

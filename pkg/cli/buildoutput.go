@@ -88,7 +88,7 @@ func parseAttestation(s string) (string, error) {
 	if no, err := strconv.ParseBool(s); err == nil && !no || slices.Contains(fields, "disabled=true") {
 		return s, nil
 	}
-	return "", errs.WithHint(errs.New(errs.Unsupported, "attestations are not implemented"), "leave it away, or write false")
+	return "", errs.WithHint(errs.New(errs.Unsupported, "attestations are not implemented"), "omit it, or write false")
 }
 
 // reporter shows progress as asked: on a terminal one line per step, else

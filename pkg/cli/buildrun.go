@@ -51,16 +51,16 @@ func (r *buildRunFlags) registerSecurity(f *flagSet) {
 		if v == "" || v == "container" || v == "host" {
 			return "", nil // the one that all containers of the user have
 		}
-		return "", errs.WithHint(errs.New(errs.Unsupported, "RUN steps share the user's own namespace"), "leave --userns away")
+		return "", errs.WithHint(errs.New(errs.Unsupported, "RUN steps share the user's own namespace"), "omit --userns")
 	}).hidden = true
 	parsed(f, new(string), "isolation", "", "string", "", func(v string) (string, error) {
 		switch v {
 		case "", "default", "oci", "process":
 			return "", nil
 		case "rootless", "chroot", "hyperv":
-			return "", errs.WithHint(errs.New(errs.Unsupported, "RUN steps always get full containers"), "leave --isolation away")
+			return "", errs.WithHint(errs.New(errs.Unsupported, "RUN steps always get full containers"), "omit --isolation")
 		}
-		return "", errs.WithHint(errs.New(errs.Invalid, "unrecognized isolation type %q", v), "leave --isolation away")
+		return "", errs.WithHint(errs.New(errs.Invalid, "unrecognized isolation type %q", v), "omit --isolation")
 	}).hidden = true
 }
 
@@ -95,7 +95,7 @@ func (r *buildRunFlags) fill(a *app, o *build.Options) (err error) {
 		o.Run.Network.ExtraHosts = append(o.Run.Network.ExtraHosts, hosts...)
 	}
 	if o.Run.Network.NoHosts && len(r.hosts) > 0 {
-		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: --no-hosts and --add-host"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "conflicting options: --no-hosts and --add-host"), "omit one of the two")
 	}
 	if err := r.fillMounts(a, o); err != nil {
 		return err

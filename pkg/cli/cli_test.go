@@ -143,7 +143,7 @@ func TestFailures(t *testing.T) {
 		"rm --foo":                            {125, "proa: unknown flag: --foo\nSee 'proa rm --help'.\n"},
 		"foo":                                 {125, "proa: 'foo' is not a proa command.\nSee 'proa --help'.\n"},
 		"psuh x":                              {125, "Did you mean 'proa push'?"},
-		"cp web:/etc/passwd .":                {125, "proa: proa cp is not supported: files are not copied into and out of containers yet\nhint: proa exec "},
+		"cp web:/etc/passwd .":                {125, "proa: proa cp is not supported: Proa cannot copy files into and out of containers yet\nhint: proa exec "},
 		"cp --help":                           {125, "proa cp is not supported: "},
 		"container cp a b":                    {125, "proa container cp is not supported: "},
 		"network create --driver x n":         {125, "proa network is not supported: "},

@@ -93,6 +93,15 @@ func (f *flagSet) valueIn(w string) (d *flagDef, prefix string, attached bool) {
 	return nil, "", false
 }
 
+// knows reports whether a word such as "--name=x", "-it" or "-p80:80" holds flags of the set.
+func (f *flagSet) knows(w string) bool {
+	if long, ok := strings.CutPrefix(w, "--"); ok {
+		name, _, _ := strings.Cut(long, "=")
+		return f.named[name] != nil
+	}
+	return len(w) > 1 && w[0] == '-' && f.named[w[:2]] != nil
+}
+
 // see remembers that the flags of a word were given.
 func (f *flagSet) see(w string) {
 	if long, ok := strings.CutPrefix(w, "--"); ok {

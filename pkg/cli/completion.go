@@ -126,8 +126,8 @@ zsh looks into the directories of $fpath only. For "make install PREFIX=$HOME/.l
 func completionCommand() *command {
 	return &command{
 		examples: []string{
-			`source <(proa completion bash)      for this bash`,
-			`proa completion fish | source       for this fish`,
+			`source <(proa completion bash)      in the running bash`,
+			`proa completion fish | source       in the running fish`,
 		},
 		name: "completion", args: "bash|zsh|fish", short: "Print a completion script for a shell", long: completionHelp, min: 1, max: 1,
 		setup: func(*flagSet) action {

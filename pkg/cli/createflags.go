@@ -223,20 +223,20 @@ func (c *createFlags) registerLife(f *flagSet) {
 func refuseCreate(f *flagSet) {
 	f.refuse("device drivers of vendors are not supported", "pass the device nodes with --device /dev/NAME", "gpus")
 	f.refuse("cgroup v2 has no realtime scheduling of the CPU", "use --cpus or --cpu-shares", "cpu-rt-period", "cpu-rt-runtime")
-	f.refuse("an unprivileged user is not delegated the io controller", "leave it away", "blkio-weight", "blkio-weight-device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
-	f.refuse("cgroup v2 has no such setting", "leave it away", "memory-swappiness", "kernel-memory")
+	f.refuse("an unprivileged user is not delegated the io controller", "omit it", "blkio-weight", "blkio-weight-device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
+	f.refuse("cgroup v2 has no such setting", "omit it", "memory-swappiness", "kernel-memory")
 	f.refuse("device rules need privileges over cgroups that an unprivileged user does not have", "use --device", "device-cgroup-rule")
 	f.refuse("links are replaced by names on the networks", "put both containers on one network: names resolve there", "link", "link-local-ip")
 	f.refuse("volume drivers are given per mount", "use --mount type=volume,volume-driver=NAME", "volume-driver")
-	f.refuse("Proa has one runtime, built in", "leave it away", "runtime", "isolation", "use-api-socket!")
-	f.refuse("storage options belong to the driver that the kernel offers", "leave it away", "storage-opt")
-	f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
+	f.refuse("Proa has one runtime, built in", "omit it", "runtime", "isolation", "use-api-socket!")
+	f.refuse("storage options belong to the driver that the kernel offers", "omit it", "storage-opt")
+	f.refuse("images are verified by signature policy (policy.json)", "omit it", "disable-content-trust!")
 	f.refuse("ids are mapped by one map per user", "use --userns keep-id", "uidmap", "gidmap", "subuidname", "subgidname", "hostuser")
 	f.refuse("containers start from images", "import the directory: tar -C DIR -c . | proa import - NAME", "rootfs!")
 	f.refuse("pods are not implemented", "put the containers on one network, or share it with --network container:NAME", "pod", "pod-id-file", "init-ctr")
 	f.refuse("secrets are not implemented", "mount the file read-only: -v ./FILE:/run/secrets/NAME:ro", "secret")
 	f.refuse("there is no conmon process", "use --cidfile and \"proa inspect\"", "conmon-pidfile", "pidfile", "sdnotify")
-	f.refuse("it is not implemented", "leave it away", "cgroup-conf", "cgroups", "chrootdirs",
+	f.refuse("it is not implemented", "omit it", "cgroup-conf", "cgroups", "chrootdirs",
 		"env-merge", "group-entry", "health-log-destination", "health-max-log-count", "health-max-log-size", "health-on-failure",
 		"health-startup-cmd", "health-startup-interval", "health-startup-retries", "health-startup-success", "health-startup-timeout",
 		"hosts-file", "passwd-entry", "passwd!", "personality", "rdt-class", "requires", "seccomp-policy", "systemd",

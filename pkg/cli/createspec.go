@@ -335,13 +335,13 @@ func (c *createFlags) conflicts(s *spec.Container) error {
 	}
 	switch r := s.Lifecycle.Restart.Name; {
 	case s.Lifecycle.AutoRemove && r != "" && r != "no":
-		return bad("leave one of the two away", "Conflicting options: --restart and --rm")
+		return bad("omit one of the two", "Conflicting options: --restart and --rm")
 	case s.Network.Mode == spec.NetContainer && s.Process.Hostname != "":
-		return bad("leave --hostname away", "conflicting options: hostname and the network mode")
+		return bad("omit --hostname", "conflicting options: hostname and the network mode")
 	case s.Network.Mode == spec.NetContainer && len(s.Network.ExtraHosts) > 0:
 		return bad("give --add-host to the container whose network this one shares", "conflicting options: custom host-to-IP mapping and the network mode")
 	case s.Network.NoHosts && len(s.Network.ExtraHosts) > 0:
-		return bad("leave one of the two away", "conflicting options: --no-hosts and --add-host")
+		return bad("omit one of the two", "conflicting options: --no-hosts and --add-host")
 	case s.Network.Mode == spec.NetContainer && len(s.Network.DNS.Servers) > 0:
 		return bad("give --dns to the container whose network this one shares", "conflicting options: dns and the network mode")
 	case s.Resources.NanoCPUs > 0 && s.Resources.CPUPeriod > 0:

@@ -60,7 +60,7 @@ func (o *diffFlags) register(f *flagSet) {
 
 func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.format != "" && o.format != "json" {
-		return errs.WithHint(errs.New(errs.Invalid, "unknown format %q", o.format), "write --format json, or leave it away")
+		return errs.WithHint(errs.New(errs.Invalid, "unknown format %q", o.format), "write --format json, or omit it")
 	}
 	ref, rest, err := oneOf(ctx, a, o.latest, args)
 	if err != nil {
@@ -72,7 +72,7 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 	case 1:
 		base = rest[0]
 	default:
-		return errs.WithHint(errs.New(errs.Invalid, "--latest can be compared with one other"), "leave one name away")
+		return errs.WithHint(errs.New(errs.Invalid, "--latest can be compared with one other"), "omit one name")
 	}
 	e, err := a.engine(ctx)
 	if err != nil {

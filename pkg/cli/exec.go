@@ -38,7 +38,7 @@ func execCommand() *command {
 			parsed(f, &o.User, "user", "u", "string", "Username or UID (format: <name|uid>[:<group|gid>])", spec.ParseUser)
 			f.text(&o.Dir, "workdir", "w", "Working directory inside the container")
 			latestFlag(f, &o.latest)
-			f.refuse("it is not implemented", "leave it away", "cidfile", "preserve-fd", "preserve-fds", "no-session!")
+			f.refuse("it is not implemented", "omit it", "cidfile", "preserve-fd", "preserve-fds", "no-session!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}

@@ -15,7 +15,7 @@ func exister(args, short string, find lookup) *command {
 	return &command{
 		name: "exists", args: args, short: short, min: 1, max: 1,
 		exits: []spec.Option{{Name: "0", About: "It exists."}, {Name: "1", About: "It does not."},
-			{Name: "125", About: "That cannot be told."}},
+			{Name: "125", About: "Proa cannot find out."}},
 		setup: func(*flagSet) action {
 			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
 				_, err := find(ctx, e, args[0])

@@ -28,7 +28,7 @@ func historyCommand() *command {
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
 			f.boolean(&o.quiet, "quiet", "q", "Only show image IDs")
 			f.alias(f.boolean(&o.noHeading, "noheading", "", "Do not print the titles of the columns"), "no-heading")
-			f.refuse("an image in the store is for one platform", "leave it away", "platform")
+			f.refuse("an image in the store is for one platform", "omit it", "platform")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args[0]) }
 		},
 	}

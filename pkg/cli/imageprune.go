@@ -23,7 +23,7 @@ func imagePruneCommand() *command {
 			f.boolean(&o.force, "force", "f", "Do not prompt for confirmation")
 			o.registerFilters(f, imagePruneFilters)
 			f.refuse("the build cache is another thing", "proa builder prune", "build-cache!")
-			f.refuse("there are no containers of other programs in the store", "leave it away", "external!")
+			f.refuse("there are no containers of other programs in the store", "omit it", "external!")
 			return func(ctx context.Context, a *app, args []string) error { return o.images(ctx, a) }
 		},
 	}

@@ -48,7 +48,7 @@ func imagesCommand() *command {
 			f.alias(f.boolean(&o.noHeading, "noheading", "n", "Do not print the titles of the columns"), "no-heading")
 			parsed(f, &o.sort, "sort", "", "string", "Sort by what", parseImageSort).oneOf(imageSorts...).def = "created"
 			f.refuse("the sizes of compressed layers are not kept", "proa image tree IMAGE", "tree!")
-			f.refuse("the names that an image had before are not kept", "leave it away", "history!")
+			f.refuse("the names that an image had before are not kept", "omit it", "history!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}

@@ -57,7 +57,7 @@ func inspector(typ, args, short string) *command {
 			o := inspectFlags{typ: typ}
 			o.register(f)
 			if typ == "image" {
-				f.refuse("an image in the store is for one platform", "leave it away", "platform")
+				f.refuse("an image in the store is for one platform", "omit it", "platform")
 			}
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},

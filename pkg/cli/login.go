@@ -90,7 +90,7 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 // authFiles makes the paths absolute.
 func (a *app) authFiles(o *libpod.LoginOptions) error {
 	if o.AuthFile != "" && o.CompatAuthFile != "" {
-		return errs.WithHint(errs.New(errs.Invalid, "--authfile and --compat-auth-file cannot be used together"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "--authfile and --compat-auth-file cannot be used together"), "omit one of the two")
 	}
 	return a.absolute(&o.AuthFile, &o.CompatAuthFile)
 }
@@ -137,7 +137,7 @@ func (o *loginFlags) ask(ctx context.Context, a *app, e Engine) error {
 	}
 	tty := a.keyboard()
 	if tty == nil {
-		return errs.WithHint(errs.New(errs.Invalid, "Cannot perform an interactive login from a non TTY device"), "echo PASSWORD | proa login -u NAME --password-stdin %s", server(o.Registry))
+		return errs.WithHint(errs.New(errs.Invalid, "Cannot perform an interactive login from a non TTY device"), "proa login -u NAME --password-stdin %s <FILE", server(o.Registry))
 	}
 	return o.converse(ctx, a, tty)
 }
@@ -196,7 +196,7 @@ func logout(ctx context.Context, a *app, o libpod.LoginOptions, all bool, args [
 		o.Registry = args[0]
 	}
 	if all && o.Registry != "" {
-		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with a server"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with a server"), "omit one of the two")
 	}
 	if err := a.authFiles(&o); err != nil {
 		return err

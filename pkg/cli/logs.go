@@ -33,7 +33,7 @@ func logsCommand() *command {
 			f.boolean(&o.Timestamps, "timestamps", "t", "Show timestamps")
 			f.boolean(&o.Details, "details", "", "Show extra details provided to logs")
 			latestFlag(f, &o.latest)
-			f.refuse("one container at a time is shown", "leave it away", "names!", "color!")
+			f.refuse("one container at a time is shown", "omit it", "names!", "color!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}

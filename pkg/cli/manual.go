@@ -19,39 +19,39 @@ var environmentTable = []spec.Option{
 	{Name: "CONTAINERS_POLICY_JSON", About: "The signature policy to use."},
 	{Name: "CONTAINERS_REGISTRIES_CONF", About: "The file with mirrors, short names and credential helpers of registries."},
 	{Name: "CONTAINERS_STORAGE_CONF", About: `The configuration of the store that "proa pull containers-storage:IMAGE" reads.`},
-	{Name: "DBUS_SESSION_BUS_ADDRESS", About: "How the user's systemd is reached, which gives containers control groups."},
-	{Name: "DOCKER_AUTH_CONFIG", About: "Credentials of registries, as the text of a file of Docker's kind."},
+	{Name: "DBUS_SESSION_BUS_ADDRESS", About: "The address of the user's systemd, which gives containers control groups."},
+	{Name: "DOCKER_AUTH_CONFIG", About: "Credentials of registries: the text of a Docker config.json."},
 	{Name: "DOCKER_CONFIG", About: "The directory of Docker's own credentials, else ~/.docker."},
-	{Name: "GPG_TTY", About: "Where gpg asks for the passphrase of a key."},
-	{Name: "HOME", About: "Where ~ is."},
-	{Name: "HTTP_PROXY, HTTPS_PROXY, FTP_PROXY, NO_PROXY", About: "How registries are reached. Containers and builds get " +
-		"them, too (--http-proxy). Small letters work as well."},
-	{Name: "NO_COLOR", About: "Not empty: nothing is coloured."},
+	{Name: "GPG_TTY", About: "The terminal on which gpg asks for the passphrase of a key."},
+	{Name: "HOME", About: "The home directory."},
+	{Name: "HTTP_PROXY, HTTPS_PROXY, FTP_PROXY, NO_PROXY", About: "The proxies for registries. Containers and builds " +
+		"get them, too (--http-proxy). The names may be in small letters."},
+	{Name: "NO_COLOR", About: "Any value but the empty one turns colours off."},
 	{Name: "PROA_DATA_DIR", About: "The directory of images, containers and volumes, as --data-dir."},
-	{Name: "PROA_REGISTRY_SILENCE", About: "How long a registry may send nothing before the next attempt, such as 30s."},
+	{Name: "PROA_REGISTRY_SILENCE", About: "How long Proa waits for a silent registry before it tries again, such as 30s."},
 	{Name: "PROA_RUN_DIR", About: "The directory of locks and sockets, as --run-dir."},
 	{Name: "REGISTRY_AUTH_FILE", About: "The file with the credentials of registries, as --authfile."},
 	{Name: "SHELL", About: `What "proa unshare" runs without a command.`},
 	{Name: "SOURCE_DATE_EPOCH", About: `The default of "proa build --source-date-epoch".`},
 	{Name: "SSH_AUTH_SOCK", About: `The agent that "proa build --ssh default" hands on.`},
-	{Name: "SUDO_USER", About: `Whose containers "sudo proa ps" does not show.`},
-	{Name: "TERM", About: `No line moves on a terminal that is "dumb".`},
+	{Name: "SUDO_USER", About: `The user who called sudo: "sudo proa ps" says that the list is root's.`},
+	{Name: "TERM", About: `"dumb" turns moving lines and colours off.`},
 	{Name: "TZ", About: "The time zone of --tz local."},
-	{Name: "XDG_CONFIG_HOME", About: "Where the configuration of the user is, else ~/.config."},
-	{Name: "XDG_DATA_HOME", About: "Without PROA_DATA_DIR, data is in proa below it."},
-	{Name: "XDG_RUNTIME_DIR", About: "Without PROA_RUN_DIR, locks and sockets are in proa below it."},
+	{Name: "XDG_CONFIG_HOME", About: "The directory of the user's configuration, else ~/.config."},
+	{Name: "XDG_DATA_HOME", About: "Proa keeps its data in proa below it, unless PROA_DATA_DIR is set."},
+	{Name: "XDG_RUNTIME_DIR", About: "Proa keeps locks and sockets in proa below it, unless PROA_RUN_DIR is set."},
 }
 
 var filesTable = []spec.Option{
 	{Name: "~/.local/share/proa", About: "Images, containers and volumes of the user; those of root are in /var/lib/proa."},
-	{Name: "$XDG_RUNTIME_DIR/proa", About: "Locks and sockets of what runs; those of root are in /run/proa."},
+	{Name: "$XDG_RUNTIME_DIR/proa", About: "Locks and sockets of running containers; those of root are in /run/proa."},
 	{Name: "/etc/subuid, /etc/subgid", About: "The ranges of ids that a user's containers can have."},
 	{Name: "~/.config/containers/registries.conf, /etc/containers/registries.conf", About: "Mirrors, short names, blocked and " +
 		"insecure registries."},
 	{Name: "~/.config/containers/auth.json", About: `Credentials, written by "proa login".`},
 	{Name: "~/.config/containers/policy.json, /etc/containers/policy.json", About: "Which images are accepted, written by " +
 		`"proa image trust set".`},
-	{Name: "/etc/containers/registries.d", About: "Where the signatures of images are."},
+	{Name: "/etc/containers/registries.d", About: "Where to find the signatures of images."},
 	{Name: "/etc/containers/certs.d", About: "Certificates of registries."},
 }
 
@@ -71,8 +71,8 @@ func exitStatuses(c *command) []spec.Option {
 	}
 	return []spec.Option{
 		{Name: "0", About: "Everything was done."},
-		{Name: "1", About: "Something failed; of several objects at least one."},
-		{Name: "125", About: "An option is unknown or its value wrong, or Proa's directories cannot be used."},
+		{Name: "1", About: "Something failed, for at least one of the objects."},
+		{Name: "125", About: "An option or its value is wrong, or Proa cannot use its directories."},
 		{Name: "130", About: "Ctrl-C ended the command."},
 	}
 }
@@ -81,7 +81,8 @@ func exitStatuses(c *command) []spec.Option {
 func optionsIntro(d *flagDef) string {
 	switch d.name {
 	case "filter":
-		return "Filters. All names must fit; of several values for one name one, of labels all of them."
+		return "Filters. An object must match every filter. Of several values for one filter it needs to match one; " +
+			"of several labels, all."
 	case "format":
 		return "Fields with the titles of their columns, as in {{.Name}}. Templates have the functions " +
 			strings.Join(output.TemplateFunctions(), ", ") + " beside those of Go."

@@ -104,7 +104,7 @@ func mountCommand() *command {
 
 func (o *viewFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.format != "" && o.format != "json" {
-		return errs.WithHint(errs.New(errs.Invalid, "unknown format %q", o.format), "write --format json, or leave it away")
+		return errs.WithHint(errs.New(errs.Invalid, "unknown format %q", o.format), "write --format json, or omit it")
 	}
 	e, err := a.engine(ctx)
 	if err != nil {
@@ -141,7 +141,7 @@ func (o *viewFlags) run(ctx context.Context, a *app, args []string) error {
 // allOf is what --all, --latest or the arguments name.
 func allOf(ctx context.Context, a *app, v viewer, all, latest bool, args []string) ([]string, error) {
 	if (all || latest) && len(args) > 0 || all && latest {
-		return nil, errs.WithHint(errs.New(errs.Invalid, "--all, --latest and names cannot be used together"), "leave all but one away")
+		return nil, errs.WithHint(errs.New(errs.Invalid, "--all, --latest and names cannot be used together"), "omit all but one")
 	}
 	if latest {
 		ref, _, err := oneOf(ctx, a, true, nil)

@@ -28,7 +28,7 @@ var (
 	volumePruneFilters    = append([]spec.Option{{Name: "all", Arg: "true", About: "As --all"}},
 		spec.SomeOptions(libpod.VolumeFilters, "label", "label!", "until")...)
 	cachePruneFilters = []spec.Option{{Name: "until", Arg: "TIME",
-		About: "It was last used before: a date, seconds since 1970, or an age such as 24h"}}
+		About: "It was last used before TIME: a date, seconds since 1970, or an age such as 24h"}}
 )
 
 func (o *pruneFlags) registerFilters(f *flagSet, known []spec.Option) {

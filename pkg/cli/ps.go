@@ -85,11 +85,10 @@ func (o *psFlags) run(ctx context.Context, a *app) error {
 	return a.out.List(l, rows)
 }
 
-// rootsOwn tells whoever lists root's empty store with sudo that it is not the
-// own one.
+// rootsOwn tells users who list root's empty store with sudo that their own is another.
 func (a *app) rootsOwn(listed int) {
 	if user, _ := a.std.Lookup("SUDO_USER"); listed == 0 && os.Getuid() == 0 && user != "" && user != "root" {
-		a.out.Notice("as root: those of " + user + " are listed without sudo")
+		a.out.Notice("this list is root's; without sudo you see that of " + user)
 	}
 }
 

@@ -33,7 +33,7 @@ func pullCommand() *command {
 			o.registry.registerDecrypt(f)
 			parsed(f, &o.Policy, "policy", "", "string", "When to ask the registry", spec.ParsePullPolicy).oneOf(spec.PullPolicies...).def = "always"
 			f.boolean(&o.Quiet, "quiet", "q", "Suppress verbose output")
-			f.refuse("images are verified by signature policy (policy.json)", "leave it away", "disable-content-trust!")
+			f.refuse("images are verified by signature policy (policy.json)", "omit it", "disable-content-trust!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}

@@ -38,7 +38,7 @@ func pushCommand() *command {
 			o.sign.register(f)
 			o.registerEncrypt(f)
 			f.accept("no image is signed here by default", "disable-content-trust!", "remove-signatures!")
-			f.refuse("it is not implemented", "leave it away", "platform", "force-compression!")
+			f.refuse("it is not implemented", "omit it", "platform", "force-compression!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -66,7 +66,7 @@ func (o *pushFlags) registerEncrypt(f *flagSet) {
 func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
 	if len(args) > 1 {
 		if o.AllTags {
-			return errs.WithHint(errs.New(errs.Invalid, "--all-tags takes one name"), "leave the destination away")
+			return errs.WithHint(errs.New(errs.Invalid, "--all-tags takes one name"), "omit the destination")
 		}
 		o.Destination = args[1]
 	}

@@ -121,7 +121,7 @@ func (o *platformFlags) value() (string, error) {
 		return o.platform, nil
 	}
 	if o.platform != "" {
-		return "", errs.WithHint(errs.New(errs.Invalid, "--platform option can not be specified with --arch, --os or --variant"), "leave --platform away")
+		return "", errs.WithHint(errs.New(errs.Invalid, "--platform option can not be specified with --arch, --os or --variant"), "omit --platform")
 	}
 	return spec.ParsePlatform(strings.TrimSuffix(strings.Join(parts, "/"), "/"))
 }

@@ -28,7 +28,7 @@ func rmCommand() *command {
 			f.boolean(&o.remove.Volumes, "volumes", "v", "Remove anonymous volumes associated with the container")
 			f.boolean(&o.ignore, "ignore", "i", "A container that does not exist is no error")
 			f.alias(f.optInt(&o.remove.Timeout, "timeout", "t", "With --force, seconds to wait between the stop signal and SIGKILL"), "time")
-			f.refuse("links are replaced by names on the networks", "leave it away", "link!", "depend!")
+			f.refuse("links are replaced by names on the networks", "omit it", "link!", "depend!")
 			return func(ctx context.Context, a *app, args []string) error {
 				refs, err := o.refs(ctx, a, args)
 				if err != nil {

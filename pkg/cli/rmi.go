@@ -41,7 +41,7 @@ func (o *rmiFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	switch {
 	case o.all && len(args) > 0:
-		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with names of images"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with names of images"), "omit one of the two")
 	case o.all:
 		list, err := e.Images(ctx, libpod.ImageListOptions{All: true})
 		if err != nil {

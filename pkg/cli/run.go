@@ -56,7 +56,7 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if o.detach && len(c.Process.Attach) > 0 {
-		return errs.WithHint(errs.New(errs.Invalid, "Conflicting options: -a and -d"), "leave one of the two away")
+		return errs.WithHint(errs.New(errs.Invalid, "Conflicting options: -a and -d"), "omit one of the two")
 	}
 	opts := libpod.RunOptions{Detach: o.detach, Progress: o.progress(a)}
 	if opts.Registry, err = o.registry.options(a); err != nil {
@@ -82,14 +82,14 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 	return err
 }
 
-// optionsFirst says where the options belong when the command that is missing is
-// one of them: "proa run alpine -it sh".
+// optionsFirst says where options belong when the user wrote one of Proa's in the place
+// of the command: "proa run alpine -it sh".
 func (a *app) optionsFirst(err error, what, name string, argv []string) error {
-	if !errs.Is(err, errs.CommandMissing) || len(argv) == 0 || len(argv[0]) < 2 || argv[0][0] != '-' {
+	if !errs.Is(err, errs.CommandMissing) || len(argv) == 0 || !a.call.flags.knows(argv[0]) {
 		return err
 	}
-	return errs.WithHint(err, "options go before the %s: %s %s %s %s", what, a.call.words, argv[0], name,
-		strings.Join(argv[1:], " "))
+	line := append([]string{a.call.words, argv[0], name}, argv[1:]...)
+	return errs.WithHint(err, "options go before the %s: %s", what, strings.Join(line, " "))
 }
 
 // noOutput says that only standard input is attached: Docker prints the id.
@@ -124,7 +124,7 @@ func (o *runFlags) streams(a *app, c *spec.Container) (libpod.Streams, error) {
 func (a *app) terminal(s *libpod.Streams, tty bool) error {
 	isTerm := output.IsTerminal(a.std.In)
 	if tty && s.In != nil && !isTerm {
-		err := errs.WithHint(errs.New(errs.Invalid, "the input device is not a TTY"), "leave -t away where the input is a pipe or a file")
+		err := errs.WithHint(errs.New(errs.Invalid, "the input device is not a TTY"), "omit -t where the input is a pipe or a file")
 		return &statusError{err, 1} // as Docker's
 	}
 	s.TTY = tty && isTerm

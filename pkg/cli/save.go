@@ -34,8 +34,8 @@ func saveCommand() *command {
 			f.boolean(new(bool), "quiet", "q", "Accepted: nothing is said but errors").hidden = true
 			f.boolean(&o.compress, "compress", "", "Compress the layers (docker-dir)")
 			f.boolean(&o.uncompressed, "uncompressed", "", "Leave the layers uncompressed (oci-archive, oci-dir)")
-			f.refuse("an image is saved whole", "leave it away", "platform")
-			f.refuse("what goes out was accepted when it came in", "leave it away", "signature-policy")
+			f.refuse("an image is saved whole", "omit it", "platform")
+			f.refuse("what goes out was accepted when it came in", "omit it", "signature-policy")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args) }
 		},
 	}
@@ -47,7 +47,7 @@ func (o *saveFlags) run(ctx context.Context, a *app, args []string) error {
 	case o.compress && o.format != "docker-dir":
 		return errs.WithHint(errs.New(errs.Invalid, "--compress can only be set when --format is 'docker-dir'"), "add --format docker-dir, or compress the archive: proa save IMAGE | gzip")
 	case o.uncompressed && !strings.HasPrefix(o.format, "oci-"):
-		return errs.WithHint(errs.New(errs.Invalid, "--uncompressed is about the formats oci-archive and oci-dir"), "leave it away: the other formats are not compressed")
+		return errs.WithHint(errs.New(errs.Invalid, "--uncompressed is about the formats oci-archive and oci-dir"), "omit it: the other formats are not compressed")
 	}
 	var err error
 	if so.Path, so.Output, err = a.archiveOutput(o.output); err != nil {

@@ -35,7 +35,7 @@ func searchCommand() *command {
 			f.integer(&o.Limit, "limit", "", "Max number of search results")
 			f.boolean(&o.ListTags, "list-tags", "", "List the tags of the repository TERM")
 			f.boolean(&o.noTrunc, "no-trunc", "", "Don't truncate output")
-			f.refuse("it is not implemented", "leave it away", "compatible!")
+			f.refuse("it is not implemented", "omit it", "compatible!")
 			return func(ctx context.Context, a *app, args []string) error { return o.run(ctx, a, args[0]) }
 		},
 	}
@@ -75,7 +75,7 @@ func (o *searchFlags) run(ctx context.Context, a *app, term string) error {
 
 var searchFilters = []spec.Option{
 	{Name: "is-official", Arg: "true|false", Values: []string{"true", "false"}, About: "It is an image of Docker's own"},
-	{Name: "stars", Arg: "NUMBER", About: "At least so many have marked it with a star"},
+	{Name: "stars", Arg: "NUMBER", About: "It has at least this number of stars"},
 }
 
 func searchFilter(values []string) (func(*libpod.SearchResult) bool, error) {

@@ -60,7 +60,7 @@ func (s *selection) refs(ctx context.Context, a *app, args []string) ([]string, 
 	}
 	if s.all || s.latest {
 		return nil, errs.WithHint(errs.New(errs.Invalid, "--all and --latest cannot be used with names of containers"),
-			"leave one of them away")
+			"omit one of them")
 	}
 	return s.filtered(ctx, a, refs)
 }

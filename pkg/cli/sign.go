@@ -39,7 +39,7 @@ func (o *signFlags) options(ctx context.Context, a *app) (s libpod.SignOptions, 
 	file := o.passphrase
 	if o.params != "" {
 		if o.sigstore != "" {
-			return s, errs.WithHint(errs.New(errs.Invalid, "--sign-by-sigstore and --sign-by-sigstore-private-key cannot be combined"), "leave one of the two away")
+			return s, errs.WithHint(errs.New(errs.Invalid, "--sign-by-sigstore and --sign-by-sigstore-private-key cannot be combined"), "omit one of the two")
 		}
 		own := ""
 		if o.sigstore, own, err = libpod.SigstoreParams(o.params); err != nil {

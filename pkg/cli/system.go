@@ -35,7 +35,7 @@ func systemDiskCommand() *command {
 			f.boolean(&verbose, "verbose", "v", "Show every image, container and volume")
 			return func(ctx context.Context, a *app, args []string) error {
 				if verbose && format != "" {
-					return errs.WithHint(errs.New(errs.Invalid, "--verbose and --format cannot be combined"), "leave one of the two away")
+					return errs.WithHint(errs.New(errs.Invalid, "--verbose and --format cannot be combined"), "omit one of the two")
 				}
 				return diskUsage(ctx, a, format, verbose)
 			}

@@ -22,7 +22,7 @@ func ParseHealth(f HealthFlags) (*Health, error) {
 	given := f.Cmd != "" || f.Interval != "" || f.Timeout != "" || f.StartPeriod != "" || f.StartInterval != "" || f.Retries != 0
 	if f.Disable {
 		if given {
-			return nil, invalid("leave the --health-* flags or --no-healthcheck away", "--no-healthcheck conflicts with --health-* options")
+			return nil, invalid("omit the --health-* flags or --no-healthcheck", "--no-healthcheck conflicts with --health-* options")
 		}
 		return &Health{Test: []string{"NONE"}}, nil
 	}
@@ -30,7 +30,7 @@ func ParseHealth(f HealthFlags) (*Health, error) {
 		return nil, nil
 	}
 	if f.Retries < 0 {
-		return nil, invalid("leave it away for 3", "--health-retries cannot be negative")
+		return nil, invalid("omit it for 3", "--health-retries cannot be negative")
 	}
 	h := &Health{Test: healthTest(f.Cmd), Retries: f.Retries}
 	for _, d := range []struct {

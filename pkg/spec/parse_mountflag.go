@@ -188,7 +188,7 @@ func (p *mountParser) finish(value, baseDir string) (Mount, error) {
 		m.Source = source
 	case MountTmpfs:
 		if p.srcSeen && m.Source != "" {
-			return Mount{}, invalid("leave source= away", "invalid mount config for type \"tmpfs\": field Source must not be specified")
+			return Mount{}, invalid("omit source=", "invalid mount config for type \"tmpfs\": field Source must not be specified")
 		}
 	case MountVolume:
 		if m.Source != "" {

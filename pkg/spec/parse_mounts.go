@@ -19,7 +19,7 @@ func FromDir(dir, p string) (string, error) {
 		return filepath.Clean(p), nil
 	case dir == "":
 		return "", invalid("change to a directory that exists, or write an absolute path",
-			"cannot tell the working directory, where %q begins: it was deleted or cannot be read", p)
+			"cannot resolve the relative path %q: the working directory was deleted or cannot be read", p)
 	}
 	return filepath.Join(dir, p), nil
 }
@@ -233,7 +233,7 @@ func CheckMounts(mounts []Mount) error {
 	seen := map[string]bool{}
 	for _, m := range mounts {
 		if seen[m.Target] {
-			return invalid("leave one of the two away", "duplicate mount point: %s", m.Target)
+			return invalid("omit one of the two", "duplicate mount point: %s", m.Target)
 		}
 		seen[m.Target] = true
 	}

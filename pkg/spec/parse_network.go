@@ -137,7 +137,7 @@ func (a *NetworkAttach) setOption(field string) (err error) {
 	case "mac", "mac-address":
 		a.MAC, err = parseMAC(val)
 	case "driver-opt", "interface_name", "gw-priority", "host_interface_name", "bclim", "mode":
-		return unsupported("leave it away", "network option %q is not supported", key)
+		return unsupported("omit it", "network option %q is not supported", key)
 	default:
 		return invalid(networkHint, "invalid field key %s", key)
 	}

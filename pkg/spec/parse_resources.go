@@ -133,7 +133,7 @@ func ParseRestart(value string) (Restart, error) {
 		}
 	case "on-failure":
 		if r.MaxRetries < 0 {
-			return Restart{}, invalid("leave the count away for no limit", "invalid restart policy: maximum retry count cannot be negative")
+			return Restart{}, invalid("omit the count for no limit", "invalid restart policy: maximum retry count cannot be negative")
 		}
 	default:
 		return Restart{}, invalid("write --restart "+strings.Join(RestartPolicies, ", ")+" (on-failure:N for N attempts)",

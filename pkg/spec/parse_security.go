@@ -106,7 +106,7 @@ func (s *Security) ApplySecurityOpt(value string, host SecurityHost) error {
 		s.AppArmor = val
 	case "label":
 		if val != "disable" && !host.SELinux {
-			return unsupported("leave it away: there is nothing to label", "--security-opt label=%s: this host has no SELinux", val)
+			return unsupported("omit it: there is nothing to label", "--security-opt label=%s: this host has no SELinux", val)
 		} else if val != "disable" {
 			return unsupported("write label=disable", "--security-opt label=%s: SELinux labels are not supported", val)
 		}
@@ -120,7 +120,7 @@ func (s *Security) ApplySecurityOpt(value string, host SecurityHost) error {
 	case "unmask":
 		return appendPaths(&s.Unmask, val, true)
 	case "writable-cgroups", "proc-opts", "credentialspec":
-		return unsupported("leave it away", "--security-opt %s is not supported", key)
+		return unsupported("omit it", "--security-opt %s is not supported", key)
 	default:
 		return invalid("one of no-new-privileges, seccomp=, apparmor=, mask=, unmask=", "invalid --security-opt: %q", value)
 	}
@@ -201,7 +201,7 @@ func ParseUserns(value string) (string, error) {
 		}
 		return mode, nil
 	case "private":
-		return "", unsupported("leave --userns away: containers of a user already share a user namespace of their own", "--userns private is not supported")
+		return "", unsupported("omit --userns: containers of a user already share a user namespace of their own", "--userns private is not supported")
 	case "container", "ns":
 		return "", unsupported(hint, "--userns %s: joining another user namespace is not supported", value)
 	case "keep-id":

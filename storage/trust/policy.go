@@ -195,7 +195,7 @@ func (s *Setting) rule() ([]requirement, error) {
 	switch s.Type {
 	case Accept, Reject:
 		if len(s.KeyFiles) > 0 {
-			return nil, errs.WithHint(errs.New(errs.Invalid, "--pubkeysfile has no meaning for the type %q", s.Type), "leave it away, or use --type signedBy")
+			return nil, errs.WithHint(errs.New(errs.Invalid, "--pubkeysfile has no meaning for the type %q", s.Type), "omit it, or use --type signedBy")
 		}
 		if s.Type == Accept {
 			return []requirement{{Type: "insecureAcceptAnything"}}, nil

@@ -206,7 +206,7 @@ func (s *Sources) notFound(src string) error {
 			"paths are relative to the build context, and nothing outside it can be copied")
 	}
 	return errs.WithHint(errs.New(errs.NotFound, "%s failed: file not found in %s: stat %s: file does not exist", s.Name, s.Where, shown),
-		"paths in it begin at /, not at a WORKDIR")
+		"COPY --from takes paths relative to /, not to a WORKDIR")
 }
 
 // hasWildcard says whether a source is a pattern. What follows a backslash stands

@@ -415,7 +415,7 @@ func (ms *mountSet) lockCaches(ctx context.Context, mounts []Mount) error {
 // cacheDir mounts a directory that outlives the build.
 func (ms *mountSet) cacheDir(ctx context.Context, m Mount, target string) error {
 	if m.Source != "" && m.From == "" {
-		return errs.WithHint(errs.New(errs.Invalid, "RUN --mount=type=cache: source %q is a path of what from names", m.Source), "add from=STAGE, or leave source away")
+		return errs.WithHint(errs.New(errs.Invalid, "RUN --mount=type=cache: source %q is a path of what from names", m.Source), "add from=STAGE, or omit source")
 	}
 	dir, err := ms.cachePath(ctx, m)
 	if err != nil {

@@ -51,10 +51,10 @@ func ContextImage(name, value string) (string, error) {
 	if strings.HasPrefix(value, layoutPrefix) {
 		return value, nil
 	}
-	return "", errs.New(errs.Invalid, "build context %q (%s) holds files, and no image", name, redact.URL(value))
+	return "", errs.New(errs.Invalid, "build context %q (%s) is a directory of files, not an image", name, redact.URL(value))
 }
 
-// CheckBase refuses a FROM of files that are an image as others store it.
+// CheckBase refuses a FROM that names a directory which holds an image in OCI layout.
 func CheckBase(name, value string) error {
 	if fi, err := os.Stat(filepath.Join(value, "oci-layout")); err != nil || !fi.Mode().IsRegular() {
 		return nil

@@ -196,9 +196,17 @@ func (t *Tree) Dockerfile(ctx context.Context, f Dockerfile) (text []byte, name 
 		if err != nil {
 			return nil, "", errs.New(errs.NotFound, "cannot read the ignore file: %v", err)
 		}
-		return text, name, t.readIgnore(own)
+		return text, t.shown(name), t.readIgnore(own)
 	}
-	return text, name, t.LoadIgnore(name)
+	return text, t.shown(name), t.LoadIgnore(name)
+}
+
+// shown is what messages call a Dockerfile: a file of the context without the way to it.
+func (t *Tree) shown(name string) string {
+	if rel, err := filepath.Rel(t.Root, name); err == nil && filepath.IsAbs(name) && filepath.IsLocal(rel) {
+		return rel
+	}
+	return name
 }
 
 // readDockerfiles reads several Dockerfiles as one, as podman does. The ignore file is that of the
@@ -227,12 +235,12 @@ func (t *Tree) readDockerfiles(ctx context.Context, names []string) (text []byte
 	return text, name, nil
 }
 
-// IsURL says whether a file is to be fetched from a server.
+// IsURL reports whether a name is the address of a file on a server.
 func IsURL(name string) bool {
 	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
 }
 
-// readDockerfile fetches a Dockerfile. Like one on standard input it has no ignore file of its own.
+// readDockerfile downloads a Dockerfile. It has no ignore file of its own, like one from standard input.
 func (web *Web) readDockerfile(ctx context.Context, address string) ([]byte, string, error) {
 	resp, err := web.get(ctx, address)
 	if err != nil {

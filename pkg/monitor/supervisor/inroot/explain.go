@@ -57,7 +57,7 @@ func (a *Attempt) explainDir() error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return errs.WithHint(errs.New(a.InDir, "the working directory %q does not exist in the container", a.Dir),
-			"name another one with --workdir, or make it first: mkdir -p %s", a.Dir)
+			"name another one with --workdir, or create it in the container: mkdir -p %s", a.Dir)
 	case errors.Is(err, unix.ENOTDIR), err == nil && !file.Mode.IsDir():
 		return errs.WithHint(errs.New(errs.CannotInvoke, "the working directory %q is not a directory", a.Dir),
 			"name a directory with --workdir")
