@@ -22,8 +22,8 @@ type Streams struct {
 	// mode, its size followed.
 	TTY        bool
 	DetachKeys string // as term.ParseKeys takes them; empty: none
-	// OnDetach, where not nil, is called when the user has left by the keys and
-	// has the terminal back.
+	// OnDetach, if not nil, is called after the user detached with the keys, when the
+	// terminal is restored.
 	OnDetach func()
 	// SigProxy forwards the client's signals to the process. With the third
 	// SIGINT or SIGTERM the client leaves, see ErrInsisted.

@@ -110,12 +110,12 @@ func (n *session) connect(p peer) error {
 	return nil
 }
 
-// insistence is how many signals that ask for the end make the client go, as
-// in Docker: a process that ignores them must not hold the terminal.
+// insistence is the number of SIGINTs and SIGTERMs after which the client leaves, as in
+// Docker: a process that ignores them must not hold the terminal.
 const insistence = 3
 
-// ErrInsisted is what a session fails with whose user wanted to get away from a
-// process that does not end. The container goes on.
+// ErrInsisted ends a session whose user sent several signals to a process that does not
+// end. The container goes on.
 var ErrInsisted = errors.New("got 3 SIGTERM/SIGINTs, forcefully exiting")
 
 // detached ends the session after the detach keys.
@@ -195,7 +195,7 @@ func (n *session) pump(a *monitor.Attachment) <-chan copied {
 	return ch
 }
 
-// listener passes output on and notices the words of EACCES in it.
+// listener passes output on and notes whether it says "permission denied".
 type listener struct {
 	w      io.Writer // nil: the output is dropped
 	denied bool

@@ -407,7 +407,7 @@ func (e *Engine) insert(ctx context.Context, db *state.DB, d *draft) error {
 	}
 }
 
-// conflict is that a name is taken. The hint destroys nothing: somebody pastes it.
+// conflict is the error for a taken name. Users paste the hint, so it destroys nothing.
 func conflict(t *state.NameTaken) error {
 	return errs.WithHint(errs.New(errs.Exists, "Conflict. The container name \"/%s\" is already in use by container \"%s\". "+
 		"You have to remove (or rename) that container to be able to reuse that name.", t.Name, t.ID),

@@ -22,7 +22,7 @@ type Options struct {
 	// a prefix or a newline: a monitor was killed, a limit is not available.
 	// nil: they are dropped. It may be called from several goroutines.
 	Notice func(string)
-	// Warning is Notice for what will not be as the user asked for.
+	// Warning is Notice for a part of the request that has no effect.
 	Warning func(string)
 	// NewProgress makes what shows a transfer on w; nil: progress.Plain.
 	NewProgress func(w io.Writer) storage.Progress

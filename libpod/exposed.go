@@ -39,9 +39,9 @@ func portTexts(list []spec.PortRange) []string {
 	return out
 }
 
-// discardPorts decides about published ports in networks that publish none, as
-// Docker does: another container's network belongs to that one, which is an
-// error; with host and none they are left out and the user is told.
+// discardPorts handles published ports in networks that cannot publish, as Docker does:
+// with another container's network they are an error; with host and none it drops them
+// and warns the user.
 func (e *Engine) discardPorts(n *spec.Network) error {
 	if len(n.Ports) == 0 && !n.PublishAll {
 		return nil

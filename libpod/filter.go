@@ -194,7 +194,7 @@ func (f *filter) match(c *container, s *Summary) bool {
 		(f.before.IsZero() || c.Created.Before(f.before)) && (f.since.IsZero() || c.Created.After(f.since))
 }
 
-// matchLabels wants each label that is asked for, and none that is excluded.
+// matchLabels reports whether all wanted labels are there, and no excluded one.
 func (f *filter) matchLabels(labels map[string]string) bool {
 	has := func(want string) bool {
 		k, v, hasValue := strings.Cut(want, "=")

@@ -20,7 +20,7 @@ var (
 	untilFilter      = spec.Option{Name: "until", Arg: "TIME", About: "It was created before TIME: a date, seconds since 1970, or an age such as 24h"}
 )
 
-// ContainerFilters are those of containers.
+// ContainerFilters are the filters of containers.
 var ContainerFilters = []spec.Option{
 	{Name: "ancestor", Arg: "IMAGE", About: "It was made from the image, or from one that is based on it"},
 	{Name: "before", Arg: "CONTAINER", About: "It was created before the named one"},
@@ -39,7 +39,7 @@ var ContainerFilters = []spec.Option{
 	{Name: "volume", Arg: "VOLUME|PATH", About: "It mounts the volume or the directory"},
 }
 
-// ImageFilters are those of images.
+// ImageFilters are the filters of images.
 var ImageFilters = []spec.Option{
 	{Name: "after", Arg: "IMAGE", About: "It was created after the named one"},
 	{Name: "before", Arg: "IMAGE", About: "It was created before the named one"},
@@ -56,7 +56,7 @@ var ImageFilters = []spec.Option{
 	untilFilter,
 }
 
-// VolumeFilters are those of volumes.
+// VolumeFilters are the filters of volumes.
 var VolumeFilters = []spec.Option{
 	{Name: "dangling", Arg: "true|false", Values: truth, About: "No container uses it"},
 	{Name: "driver", Arg: "NAME", About: "It uses the driver"},
@@ -67,7 +67,7 @@ var VolumeFilters = []spec.Option{
 	untilFilter,
 }
 
-// choice is "a, b or c".
+// choice joins words for a sentence: "a, b or c".
 func choice(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]

@@ -234,11 +234,11 @@ func holdSignals() (stop func()) {
 	return func() { signal.Stop(held) }
 }
 
-// statusBrokenPipe is what a shell makes of SIGPIPE.
+// statusBrokenPipe is the status that a shell reports for SIGPIPE.
 const statusBrokenPipe = 128 + int(syscall.SIGPIPE)
 
-// outPipe is standard output that notices when its reader has gone away. The
-// signal would end the process before it has cleared up.
+// outPipe is standard output that notices when its reader is gone. SIGPIPE would end the
+// process before it cleans up.
 type outPipe struct {
 	f      *os.File
 	broken bool
@@ -250,7 +250,7 @@ func (o *outPipe) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// brokenPipe tells the end of a copy whose outPipe broke.
+// brokenPipe reports whether a copy ended because its outPipe broke.
 func brokenPipe(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.ExitCode() == statusBrokenPipe

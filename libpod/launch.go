@@ -130,8 +130,8 @@ func (l *launching) waitUplink() error {
 	return err
 }
 
-// cause is why a launch came to nothing: the monitor could not enter its namespaces,
-// which whatever else needs one says in its own way, or err.
+// cause is the reason why a launch failed: the error from entering the namespaces, which
+// explains itself, else err.
 func (l *launching) cause(ctx context.Context, err error) error {
 	if _, perr := l.handle.PID(ctx); perr != nil {
 		return perr
@@ -251,8 +251,9 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 	return out, cfg, nil
 }
 
-// account is the user's own in a container that has the user's id. Its home is the
-// user's where that is mounted, else, as with podman, the working directory.
+// account is the line of the user in the passwd file of a container that keeps the user's
+// id. Its home is the user's home if that is mounted, else, as with podman, the working
+// directory.
 func account(out *ocispec.Output, mounts []spec.Mount) *monitor.Account {
 	a := &monitor.Account{UID: out.KeptUID, GID: out.KeptGID, Home: out.Process.Dir}
 	u, err := user.LookupId(strconv.Itoa(userns.UserID()))
@@ -383,7 +384,7 @@ func (e *Engine) logging(id string, c *spec.Container) (spec.Logging, string) {
 	return l, filepath.Join(e.dirs.Container(id), id+"-json.log")
 }
 
-// checkLogging refuses at the creation what the monitor would refuse at the
+// checkLogging refuses log options at the creation that the monitor would refuse at the
 // start.
 func (e *Engine) checkLogging(d *draft, id string) error {
 	l, path := e.logging(id, &d.body.Spec)
@@ -440,8 +441,8 @@ func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, 
 	return e.commitStart(row, cfg, &st)
 }
 
-// namePortHolder says in the hint which of the user's own containers publishes a
-// port that the start of row wants.
+// namePortHolder adds a hint to err: which of the user's own containers publishes a port
+// that row wants.
 func (e *Engine) namePortHolder(ctx context.Context, row *state.Container, err error) error {
 	list, lerr := e.List(ctx, ListOptions{})
 	if lerr != nil {
@@ -460,7 +461,7 @@ func (e *Engine) namePortHolder(ctx context.Context, row *state.Container, err e
 	return err
 }
 
-// clash says whether only one of two ports can be published.
+// clash reports whether two ports cannot be published together.
 func clash(want, has spec.Port) bool {
 	proto := func(p spec.Port) string { return cmp.Or(p.Protocol, "tcp") }
 	every := func(p spec.Port) bool { return !p.HostIP.IsValid() || p.HostIP.IsUnspecified() }

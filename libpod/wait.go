@@ -21,7 +21,7 @@ var WaitConditions = []string{
 	"created", "configured", "running", "paused", "exited", "stopped", "removing", "healthy", "unhealthy",
 }
 
-// CheckWaitCondition refuses what Wait does not know.
+// CheckWaitCondition refuses conditions that Wait does not know.
 func CheckWaitCondition(condition string) error {
 	if condition == "" || slices.Contains(WaitConditions, condition) {
 		return nil

@@ -145,8 +145,7 @@ func explain(p spec.Port, err error) error {
 	return &errs.Error{Op: fmt.Sprintf("publish port %s", where), Kind: errs.Internal, Err: err}
 }
 
-// Another is a port near that of p which nobody has right now, to be proposed
-// instead.
+// Another finds a free port near that of p, for a hint.
 func Another(p spec.Port) uint16 {
 	first := max(p.HostPort, p.HostPortEnd)
 	if first < 1024 {

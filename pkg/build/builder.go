@@ -275,7 +275,7 @@ func (b *session) measureContext() error {
 		return err
 	}
 	defer r.Close()
-	// What the user cannot read is no reason to stop: no step may ask for it.
+	// Files that the user cannot read do not stop the build: perhaps no step needs them.
 	w := &files.Walker{Root: r, Filter: files.Filter{Ignore: b.main.Ignore, Hide: b.hide}, Denied: true}
 	if err := w.Add("", ""); err != nil {
 		return err
@@ -291,11 +291,11 @@ func (b *session) measureContext() error {
 	return nil
 }
 
-// muchRead is from how many bytes on the user is told that the build reads so much.
+// muchRead is the size from which a build tells the user how much it reads.
 const muchRead = 100 << 20
 
-// tellRead adds what a step is about to read of the context. Once that is a lot the user
-// is told: it takes its time, and often nobody wanted all of it in the image.
+// tellRead adds the bytes of the context that a step is about to read. It tells the user
+// once when that is a lot: it takes time, and is often more than the image needs.
 func (b *session) tellRead(size int64) {
 	if b.o.MeasureContext {
 		return // the reporter knows already
@@ -471,8 +471,7 @@ func (b *session) base(ctx context.Context, ref, platform string) (*engine.Base,
 	return base, nil
 }
 
-// imageOf is the image, as the engine takes it, that a name in the Dockerfile stands for,
-// or scratch.
+// imageOf resolves a name in the Dockerfile to the image that the engine takes, or scratch.
 func (b *session) imageOf(ref string) (string, error) {
 	if ref == scratch {
 		return ref, nil

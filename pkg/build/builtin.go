@@ -11,7 +11,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-// setBuiltin gives the build arguments that BuildKit documents their effect, without an ARG line.
+// setBuiltin applies the build arguments that BuildKit documents. They need no ARG line.
 // The linter reads BUILDKIT_DOCKERFILE_CHECK itself, and warns of those that have none here.
 func (o *Options) setBuiltin() error {
 	args := o.parsing()

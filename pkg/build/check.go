@@ -21,7 +21,7 @@ type Target struct {
 	Index       int    `json:"-"` // in the file
 }
 
-// Outline is what the target and the stages that it needs take from outside.
+// Outline lists the arguments, secrets and agents that the target and its stages use.
 type Outline struct {
 	Name        string        `json:"name,omitempty"`
 	Description string        `json:"description,omitempty"`
@@ -120,7 +120,7 @@ func (s *stage) check(cmd instructions.Command, o *Outline) error {
 	return nil
 }
 
-// addArg notes an argument once; a later line may say more of it.
+// addArg records an argument once; a later line may add to it.
 func (o *Outline) addArg(a OutlineArg) {
 	i := slices.IndexFunc(o.Args, func(b OutlineArg) bool { return b.Name == a.Name })
 	if i < 0 {

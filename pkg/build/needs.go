@@ -24,7 +24,7 @@ type needs struct {
 	order  []*stage
 }
 
-// all are the stages that were executed, those of the plan first.
+// all returns the executed stages, those of the plan first.
 func (n *needs) all(b *builder) []*stage {
 	var all []*stage
 	for _, p := range b.plan.Stages {
@@ -45,8 +45,8 @@ func (b *builder) stage(p *dockerfile.Stage) *stage {
 	return b.needs.stages[p]
 }
 
-// claim notes that reader waits for a stage. mine says that nobody executes that yet:
-// the caller does.
+// claim records that reader waits for a stage. With mine nobody executes the stage yet, and
+// the caller must.
 func (b *builder) claim(reader, p *dockerfile.Stage) (s *stage, mine bool, err error) {
 	b.needs.mu.Lock()
 	defer b.needs.mu.Unlock()

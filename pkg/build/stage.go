@@ -59,7 +59,7 @@ type stage struct {
 	trigger  *StepRef // that needs the stage, which is not in the plan
 }
 
-// defaultPath is what a stage FROM scratch begins with.
+// defaultPath is the PATH of a stage FROM scratch.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // run executes the stage from FROM to its last instruction.

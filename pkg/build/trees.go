@@ -56,7 +56,7 @@ func (b *builder) sourceTree(ctx context.Context, from string, reader *dockerfil
 	return t, b.noStage(err, from)
 }
 
-// noStage adds to the failure to find an image that no stage has the name either.
+// noStage adds a hint to the error for an unknown image: no stage has the name either.
 func (b *builder) noStage(err error, name string) error {
 	names := b.plan.Names()
 	if len(names) == 0 || strings.ContainsAny(name, "/:@") || !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unauthorized) {

@@ -321,8 +321,8 @@ func (a *app) eachNamed(refs []string, do func(ref string) error) error {
 	})
 }
 
-// nothingDone is, within sideBySide, that nothing was done to the object, and that
-// this is no failure: its name is not printed, but an error where one is told.
+// nothingDone tells sideBySide that an object needed nothing. This is no failure: sideBySide
+// prints no name, only the error inside, if there is one.
 type nothingDone struct{ told error }
 
 func (n *nothingDone) Error() string { return "nothing was done" }

@@ -225,7 +225,7 @@ func unknownCommand(c *call, name string) error {
 	return &usageError{path: c.words, text: text, code: 125}
 }
 
-// nearest is the subcommand that name is likely meant for, or "".
+// nearest is the subcommand that the user likely meant with name, or "".
 func nearest(name string, c *command) string {
 	var known []string
 	for _, s := range c.sub {

@@ -18,8 +18,8 @@ import (
 	"github.com/proa-containers/proa/pkg/term"
 )
 
-// What a person at the terminal is asked, and what is awaited from standard
-// input. A signal ends the waiting: the reads return the error of ctx.
+// Questions to the person at the terminal, and reads from standard input. A signal ends a
+// read: it returns the error of ctx.
 
 // stdin is standard input for a command that itself reads it.
 func (a *app) stdin(ctx context.Context) io.Reader { return term.Interruptible(ctx, a.std.In) }
@@ -32,7 +32,7 @@ func (a *app) keyboard() *os.File {
 	return nil
 }
 
-// maxAnswer bounds a line that somebody types.
+// maxAnswer bounds the length of an answer.
 const maxAnswer = 64 << 10
 
 // answer prints a question and reads a line. The end of the input is io.EOF
@@ -55,7 +55,7 @@ func (a *app) answer(in *bufio.Reader, question string) (string, error) {
 }
 
 // confirm asks a yes or no question: "y" and "yes" mean yes. Input that ends
-// without an answer means no; whoever forgot --force in a script is told.
+// without an answer means no, with a notice: a script may lack --force.
 func (a *app) confirm(ctx context.Context, force bool, warning string) (bool, error) {
 	if force {
 		return true, nil

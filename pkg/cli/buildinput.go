@@ -89,7 +89,7 @@ func (o *buildFlags) contextOf(a *app, args []string) (string, error) {
 	return ".", nil
 }
 
-// readsOnce says whether an input of the flags is a pipe, such as the shell makes of <(...).
+// readsOnce reports whether an input of the flags is a pipe, such as the shell's <(...).
 func (o *buildFlags) readsOnce(a *app) bool {
 	return slices.ContainsFunc(o.argFiles, func(file string) bool {
 		path, err := a.abs(file)

@@ -9,7 +9,7 @@ import (
 	"github.com/proa-containers/proa/libpod/lifecycle"
 )
 
-// suggestions are what a word may become.
+// suggestions are the completions of a word.
 type suggestions struct {
 	words  []string // "WORD" or "WORD<tab>description"; the printer keeps those that fit
 	files  string   // "files" or "dirs" where these fit as well

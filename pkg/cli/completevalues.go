@@ -185,7 +185,7 @@ func behind(prefix string, list []string) []string {
 	return out
 }
 
-// What there is. Completion is silent about errors: the command will tell them.
+// The objects that exist. Completion is silent about errors: the command will report them.
 
 func (a *app) containerWords(ctx context.Context, acts func(lifecycle.State) bool) []string {
 	e, err := a.engine(ctx)

@@ -142,7 +142,7 @@ func (o *loginFlags) ask(ctx context.Context, a *app, e Engine) error {
 	return o.converse(ctx, a, tty)
 }
 
-// converse asks the person at the terminal for what is missing.
+// converse asks the person at the terminal for the missing credentials.
 func (o *loginFlags) converse(ctx context.Context, a *app, tty *os.File) (err error) {
 	in := bufio.NewReader(term.Interruptible(ctx, tty))
 	if o.Username == "" {

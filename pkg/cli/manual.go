@@ -11,9 +11,9 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-// What the manual says beyond --help.
+// The parts of the manual that --help lacks.
 
-// environment variables that Proa reads.
+// environmentTable lists the environment variables that Proa reads.
 var environmentTable = []spec.Option{
 	{Name: "BUILDKIT_PROGRESS", About: `The default of "proa build --progress".`},
 	{Name: "CONTAINERS_POLICY_JSON", About: "The signature policy to use."},
@@ -55,7 +55,7 @@ var filesTable = []spec.Option{
 	{Name: "/etc/containers/certs.d", About: "Certificates of registries."},
 }
 
-// exitStatuses are those of a command.
+// exitStatuses are the exit statuses of a command.
 func exitStatuses(c *command) []spec.Option {
 	switch {
 	case c.exits != nil:

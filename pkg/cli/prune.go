@@ -99,8 +99,7 @@ func (o *pruneFlags) containers(ctx context.Context, a *app) error {
 	return err
 }
 
-// told reports that err is none, or was printed for each object: the others
-// were removed.
+// told reports whether err is nil or was printed for each object already.
 func told(err error) bool {
 	var exit *errs.ExitError
 	return err == nil || errors.As(err, &exit)

@@ -51,8 +51,8 @@ func ensurePrivate(p string, uid int, own []string) (real, notice string, err er
 	return real, notice, err
 }
 
-// notMade says why p could not be made. Of a link that leads nowhere the kernel only says
-// that the file exists.
+// notMade explains why p could not be made. For a link that leads nowhere the kernel says
+// only that the file exists.
 func notMade(p string, err error) error {
 	var at *os.PathError
 	if errors.As(err, &at) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dirwatch waits for changes in directories: inotify where that is to
-// be had, a look now and then where not.
+// Package dirwatch waits for changes in directories: with inotify if the kernel gives an
+// instance, else by polling.
 package dirwatch
 
 import (

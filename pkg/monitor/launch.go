@@ -257,7 +257,7 @@ func (h *Handle) Attach(r AttachRequest) (*Attachment, error) {
 	c.runDir = h.runDir
 	a, err := c.Attach(r)
 	if errs.Is(err, errs.State) {
-		// It died before it could listen: its answer, if any, tells why.
+		// It died before it listened; its answer, if there is one, tells why.
 		if _, rerr := h.Ready(context.Background()); rerr != nil {
 			return nil, rerr
 		}

@@ -2,9 +2,9 @@
 
 package names
 
-// Nearest is the candidate that name is most likely a slip of the finger for, or
-// "": one letter is other, missing, too many or swapped with the next; in names
-// of five letters and more two.
+// Nearest is the candidate of which name is most likely a misspelling, or "". A misspelling
+// has one letter that is wrong, missing, extra or swapped with the next; from five letters
+// on, two.
 func Nearest(name string, candidates []string) string {
 	best, least := "", 3
 	for _, c := range candidates {

@@ -4,10 +4,10 @@ package spec
 
 import "github.com/proa-containers/proa/pkg/errs"
 
-// MaxID is the highest id of a user or group: to the kernel the next one means none.
+// MaxID is the highest id of a user or group: the kernel takes the next one for "none".
 const MaxID int64 = 1<<32 - 2
 
-// CheckOwner refuses the owner of an archive's entry that no file can have. The format has
+// CheckOwner refuses owners in an archive that no file can have. The format has
 // room for larger numbers, and the kernel would take the low 32 bits: root, for 4294967296.
 func CheckOwner(uid, gid int) error {
 	for _, id := range []int{uid, gid} {

@@ -31,12 +31,12 @@ func OptionNames(list []Option) string {
 	return strings.Join(names, ", ")
 }
 
-// UnknownFilter is the refusal of a filter that is not one of the list.
+// UnknownFilter is the error for a filter that is not in the list.
 func UnknownFilter(name string, list []Option) error {
 	return invalid("filters are "+OptionNames(list), "invalid filter '%s'", name)
 }
 
-// SomeOptions are those of the list with these names.
+// SomeOptions picks the options with these names from the list.
 func SomeOptions(list []Option, names ...string) []Option {
 	var some []Option
 	for _, o := range list {

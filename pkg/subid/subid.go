@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package subid reads /etc/subuid and /etc/subgid, and is the one place that says how
-// to get more subordinate ids: with a range that is nobody else's.
+// Package subid reads /etc/subuid and /etc/subgid, and writes the hint how to get more
+// subordinate ids, with a range that no other user has.
 package subid
 
 import (
@@ -22,11 +22,11 @@ const EnvUID = "_CONTAINERS_ROOTLESS_UID"
 // Usual is the size of a range that useradd gives.
 const Usual = 65536
 
-// Hint says how the calling user gets more subordinate ids.
+// Hint tells the calling user how to get more subordinate ids.
 func Hint() string { return HintFor(0, 0) }
 
-// HintFor says how the calling user, whose namespace has the ids below have, comes to
-// the id want.
+// HintFor tells the calling user, whose namespace has the ids below have, how to get the
+// id want.
 func HintFor(have, want int64) string {
 	size := (max(want+1-have, 1) + Usual - 1) / Usual * Usual
 	start := FreeStart()

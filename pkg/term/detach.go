@@ -18,7 +18,7 @@ var ErrDetached error = errs.New(errs.Canceled, "read escape sequence")
 
 // ParseKeys turns the value of --detach-keys into bytes. It is a list, by
 // commas, of single characters and ctrl-X with X a letter or one of @ [ \ ] ^ _.
-// Empty stands for no keys: nothing detaches.
+// Empty means no keys: nothing detaches.
 func ParseKeys(s string) ([]byte, error) {
 	if s == "" {
 		return nil, nil

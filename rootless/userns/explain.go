@@ -89,8 +89,8 @@ func limitHint(zero []string) string {
 	return "namespaces are switched off here: sudo sysctl -w " + strings.Join(settings, " ") + " (and put it into /etc/sysctl.d/99-proa.conf)"
 }
 
-// ExplainLimits adds to the failure of a start, which nobody could explain, the kinds
-// of namespaces that are switched off. They cannot be seen from inside of the
+// ExplainLimits adds the kinds of namespaces that are switched off to an unexplained
+// failure of a start. They cannot be seen from inside of the
 // user's namespace, where the runtime makes its own.
 func ExplainLimits(err error) error {
 	switch errs.KindOf(err) {

@@ -88,7 +88,7 @@ func NamedFiles(own []*os.File, texts ...string) []*os.File {
 	return files
 }
 
-// CloseFiles closes what NamedFiles has opened.
+// CloseFiles closes the files of NamedFiles.
 func CloseFiles(files []*os.File) {
 	for _, f := range files {
 		f.Close() // of nil it does nothing

@@ -65,7 +65,7 @@ func AddCredentials(sys *types.SystemContext, named reference.Named) error {
 	return err
 }
 
-// authFile is one of the files that the library reads without being asked to.
+// authFile is one of the files of credentials that the library reads by default.
 type authFile struct {
 	path   string
 	legacy bool // of Docker before 1.7

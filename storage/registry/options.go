@@ -68,8 +68,8 @@ func (r RemoteOptions) further() int {
 	return *r.Retry
 }
 
-// mayPass says that err is worth a further attempt. Where nobody listens, that is said at once,
-// unless the user asked for attempts: a registry that is being started, perhaps.
+// mayPass reports whether err is worth a further attempt. A refused connection is not, unless the
+// user asked for attempts, perhaps because the registry is just starting.
 func (r RemoteOptions) mayPass(err error) bool {
 	asked := r.Retry != nil || r.RetryDelay > 0
 	return Transient(err) || asked && errors.Is(err, syscall.ECONNREFUSED)

@@ -56,10 +56,9 @@ func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
 	return p, nil
 }
 
-// trustLoopback lets a registry on this machine, of which registries.conf says
-// nothing, have a certificate of its own or none at all, as Docker does: the
-// library then tries HTTPS first and HTTP after it. What the caller asked for
-// holds, and certificates that were given are to be checked against.
+// trustLoopback accepts any certificate, and HTTP, from a registry on loopback that
+// registries.conf does not name, as Docker does: the library tries HTTPS first. The caller's
+// own choice wins, and with certificates from the caller the registry's is verified.
 func trustLoopback(sys *types.SystemContext, named reference.Named) error {
 	asked := sys.DockerInsecureSkipTLSVerify != types.OptionalBoolUndefined || sys.DockerCertPath != ""
 	if asked || !onLoopback(reference.Domain(named)) {
@@ -72,7 +71,7 @@ func trustLoopback(sys *types.SystemContext, named reference.Named) error {
 	return errs.Wrap(err, "read", "registries.conf")
 }
 
-// onLoopback tells a registry, as HOST or HOST:PORT, that only this machine reaches.
+// onLoopback reports whether only this machine reaches a registry, HOST or HOST:PORT.
 func onLoopback(registry string) bool {
 	host := registry
 	if h, _, err := net.SplitHostPort(registry); err == nil {

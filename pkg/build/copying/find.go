@@ -198,7 +198,7 @@ func localItems(r *files.Root, f files.Filter, src string, s *Sources) ([]item, 
 	return items, nil
 }
 
-// notFound is the error for a source that names nothing.
+// notFound is the error for a source that does not exist.
 func (s *Sources) notFound(src string) error {
 	shown := redact.URL(src)
 	if s.Where == "" {

@@ -14,9 +14,8 @@ import (
 
 // podman's RUN --mount has words that BuildKit's parser does not know.
 
-// relabels takes the words for SELinux out of the --mount flags below node: z, Z and relabel=. They
-// are of no effect, as they are for the volumes of containers. Others of podman's are refused with
-// what to write instead.
+// relabels removes the SELinux words z, Z and relabel= from the --mount flags below node. They have
+// no effect, as with the volumes of containers. It refuses podman's other words, with a hint.
 func relabels(node *parser.Node) error {
 	for _, n := range node.Children {
 		for i, flag := range n.Flags {
@@ -52,7 +51,7 @@ func isRelabel(field string) bool {
 	return false
 }
 
-// podmanWord refuses a field that only podman knows.
+// podmanWord is the refusal of a field that only podman knows.
 func podmanWord(field string) error {
 	key, value, _ := strings.Cut(field, "=")
 	switch key {

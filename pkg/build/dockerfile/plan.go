@@ -113,8 +113,8 @@ var builtinArgs = map[string]string{
 	"BUILDKIT_SYNTAX":                 "the Dockerfile is read by the parser that is built in",
 }
 
-// warnBuiltin tells of arguments of BuildKit that change nothing here. Those that an ARG names are
-// the Dockerfile's own besides.
+// warnBuiltin warns of BuildKit's arguments that have no effect here, unless an ARG names them: then
+// the Dockerfile uses them itself.
 func (p *Plan) warnBuiltin(o *Options) {
 	for _, name := range slices.Sorted(maps.Keys(o.Args)) {
 		v, given := o.Arg(name)
@@ -225,7 +225,7 @@ func (p *Plan) unusedArgs(meta []instructions.ArgCommand, o *Options) {
 	}
 }
 
-// linter is what "# check=" asks for, or instead of it the argument BUILDKIT_DOCKERFILE_CHECK.
+// linter reads the argument BUILDKIT_DOCKERFILE_CHECK, else the line "# check=".
 func (p *Plan) linter(text []byte, o *Options) (*linter.Linter, error) {
 	opt, _, _, _ := parser.ParseDirective("check", text)
 	where := "check directive"

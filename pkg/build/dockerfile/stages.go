@@ -82,7 +82,7 @@ func (p *Plan) platform(word string, lex *shell.Lex) (string, error) {
 	return spec.ParseAnyPlatform(value)
 }
 
-// Circular is the error for a stage that waits for itself.
+// Circular is the error for a stage that depends on itself.
 func Circular(st *Stage) error {
 	return errs.New(errs.Invalid, "circular dependency detected on stage: %s", st.label())
 }
@@ -209,7 +209,7 @@ func Trigger(text string) ([]instructions.Command, error) {
 	return cmds, nil
 }
 
-// Needs says whether st waits for another stage, or for itself, be it through others.
+// Needs reports whether st depends on another stage or on itself, directly or not.
 func (st *Stage) Needs(other *Stage) bool {
 	seen := map[*Stage]bool{}
 	var search func(*Stage) bool

@@ -125,7 +125,7 @@ func (c *Copier) copyOne(src *Root, e *Entry, dest string) error {
 	return nil
 }
 
-// linkTo makes dest another name of a copy, unless that has been replaced.
+// linkTo links dest to an earlier copy, unless something has replaced that copy.
 func (c *Copier) linkTo(first linked, dest string) (done bool, err error) {
 	fd, err := c.Root.Open(first.path, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
@@ -149,7 +149,7 @@ func (c *Copier) linkTo(first linked, dest string) (done bool, err error) {
 	return true, linkFD(fd, dir, base, first.path)
 }
 
-// copyNew copies what is no directory to a file of its own.
+// copyNew copies anything but a directory to a new file.
 func (c *Copier) copyNew(src *Root, e *Entry, dest string) error {
 	switch e.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -255,7 +255,7 @@ func (c *Copier) MakeMissing(e *Entry, dest string) error {
 	return c.makeDir(e, dest)
 }
 
-// MakeDest makes the directory that something goes into whose time is t.
+// MakeDest makes the directory for a copy with the time t.
 func (c *Copier) MakeDest(dest string, t time.Time) error {
 	fd, err := c.Root.MkdirAll(dest, c.newDirs(unix.NsecToTimespec(t.UnixNano())))
 	if err != nil {

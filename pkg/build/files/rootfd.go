@@ -135,11 +135,11 @@ func fdPath(fd int) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
-// NewDirs says what the directories get that are made.
+// NewDirs holds the attributes of new directories.
 type NewDirs struct {
 	Mode  uint32
 	Owner Owner
-	made  func(path string) // is told each of them; may be nil
+	made  func(path string) // called for each new one; may be nil
 }
 
 // MkdirAll makes name and its parents inside the root. Links are followed; where one

@@ -42,7 +42,7 @@ type Filter struct {
 // Dir is a directory, whatever its name is.
 type Dir struct{ dev, ino uint64 }
 
-// FindDir is the directory of that name; nil where there is none.
+// FindDir returns the directory of that name, or nil if there is none.
 func FindDir(name string) *Dir {
 	var st unix.Stat_t
 	if err := unix.Stat(name, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -139,7 +139,7 @@ func (w *Walker) CanReinclude() bool {
 		w.Filter.Exclude != nil && w.Filter.Exclude.Exclusions()
 }
 
-// namesBelow says whether a "!" pattern of the ignore file begins with the directory p.
+// namesBelow reports whether a "!" pattern of the ignore file begins with the directory p.
 func (w *Walker) namesBelow(p string) bool {
 	for _, one := range w.Filter.Ignore.Patterns() {
 		if one.Exclusion() && strings.HasPrefix(one.String()+"/", p+"/") {

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// gate waits for the word to go and becomes the command that follows it. When the word
-// comes, the kernel knows already that the command ends with this process; where this
-// process died before, there is an end of file instead.
+// gate waits for a line on descriptor 3, then becomes the command. This process writes the
+// line once the kernel is told to end the command with it. If this process died before,
+// gate reads an end of file and exits.
 const gate = `read -r go <&3 && exec 3<&- && exec "$0" "$@"`
 
 // runTied runs a command that ends with this process, however that dies, and so does
@@ -21,8 +21,8 @@ const gate = `read -r go <&3 && exec 3<&- && exec "$0" "$@"`
 //
 // The command is process 1 of a pid namespace of its own, with whose end the kernel kills
 // the rest, and the kernel kills it when the thread that started it is gone: this one,
-// which waits for it. Who may make no such namespace (a check runs as the user, not as
-// root of the user's namespace) has only git itself ended so.
+// which waits for it. Without the right to make such a namespace (a check runs as the user,
+// not as root of the user's namespace) only git itself ends.
 func runTied(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

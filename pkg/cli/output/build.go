@@ -41,13 +41,13 @@ type BuildPlain struct {
 	tally  tally
 }
 
-// tally is what the last line of a build says.
+// tally counts the steps for the last line of a build.
 type tally struct {
 	started      time.Time
 	steps, known int
 }
 
-// add counts an event of a stage. A FROM line is no step that could be known.
+// add counts an event of a stage. It skips FROM lines, which the cache never holds.
 func (t *tally) add(e build.StepEvent, s build.StageInfo) {
 	if e.Trigger || e.Number == s.First {
 		return
@@ -60,7 +60,7 @@ func (t *tally) add(e build.StepEvent, s build.StageInfo) {
 	}
 }
 
-// cached says how much of it was known, if anything.
+// cached says how many steps came from the cache, if any did.
 func (t *tally) cached() string {
 	if t.known == 0 {
 		return ""
@@ -392,7 +392,7 @@ type ttyStep struct {
 }
 
 const (
-	// told is how long a step takes that is worth the words.
+	// told is the duration from which a step's time is printed.
 	told = 100 * time.Millisecond
 	// tailBytes is how much of a failed command's output is shown.
 	tailBytes = 16 << 10

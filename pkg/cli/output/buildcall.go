@@ -43,7 +43,7 @@ func BuildTargets(r *build.Result) string {
 	return columns(rows...)
 }
 
-// BuildOutline says what the target takes: arguments, secrets, agents.
+// BuildOutline lists the arguments, secrets and agents of the target.
 func BuildOutline(r *build.Result) string {
 	o := r.Outline
 	var parts []string

@@ -10,7 +10,7 @@ import (
 	"github.com/proa-containers/proa/pkg/build"
 )
 
-// BuildQuiet says nothing of a build but what a step printed that failed.
+// BuildQuiet prints only the output of a step that failed.
 type BuildQuiet struct {
 	mu      sync.Mutex
 	out     io.Writer

@@ -106,8 +106,8 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 	return fs, nil
 }
 
-// mountNothing mounts an empty directory at target. The root file system is mounted of it,
-// and over it: an overlay wants a lower directory.
+// mountNothing mounts an empty directory at target, for images without layers: an overlay
+// needs a lower directory.
 func mountNothing(target string) error {
 	err := unix.Mount("tmpfs", target, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "size=4k,mode=755")
 	return errs.Wrap(err, "mount an empty directory at", target)

@@ -45,8 +45,8 @@ func OpenRoot(p string) (*os.File, error) {
 	return os.OpenFile(p, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// readerIn is a file's content, and nothing for a file that is not there: many
-// images have no passwd.
+// readerIn reads a file's content. A missing file counts as empty: many images have no
+// passwd.
 func readerIn(root *os.File, name string) io.ReadCloser {
 	f, err := openIn(root, name)
 	if err != nil {

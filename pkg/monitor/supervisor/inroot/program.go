@@ -37,8 +37,8 @@ func (a *Attempt) ExplainRefusal() error {
 		"begin the script with #!/bin/sh")
 }
 
-// unknown is what is left: a file that is being written, too many arguments, a
-// security module.
+// unknown is the error for other causes: a file that is being written, too many arguments,
+// a security module.
 func (a *Attempt) unknown() error {
 	return refusal(errs.CannotInvoke, a.Name, "the kernel refused it for the reason that stands in the container's output", "")
 }
@@ -68,7 +68,7 @@ func (a *Attempt) explainScript(script []byte) error {
 	return a.unknown()
 }
 
-// program says what is wrong with another program.
+// program explains what is wrong with any other program.
 func (a *Attempt) program(name string) error {
 	other := *a
 	other.Name = name
