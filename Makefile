@@ -30,7 +30,7 @@ help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/proa and bin/proa-monitor
-	@mkdir -p bin
+	@mkdir -p bin; [ -e bin/proa ] || echo "The first build takes some minutes."
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/proa ./cmd/proa
 	hack/build-monitor bin/proa-monitor '$(LDFLAGS)'
 

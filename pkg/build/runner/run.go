@@ -87,11 +87,20 @@ func (h *Host) Do(ctx context.Context, s *Step) error {
 	return s.failed(code)
 }
 
-// failed is the error of a command that returned non-zero. Docker's sentence
-// is kept for those who match it.
+// interactive is the command for a person in the place of a step with this shell: bash where the
+// image has it, since the sh of many images has neither history nor arrow keys.
+func interactive(shell string) []string {
+	if shell != "/bin/sh" {
+		return []string{shell} // the Dockerfile chose it
+	}
+	return []string{shell, "-c", "if [ -x /bin/bash ]; then exec /bin/bash; fi; exec /bin/sh"}
+}
+
+// failed is the error of a command that returned non-zero. Programs match its text,
+// which is Docker's.
 func (s *Step) failed(code int) error {
 	err := errs.New(errs.Invalid, "The command '%s' returned a non-zero code: %d", strings.Join(s.Container.Process.Args, " "), code) //nolint:staticcheck // Docker's sentence
 	c := s.Container
-	c.Process.Args = []string{s.Shell}
+	c.Process.Args = interactive(s.Shell)
 	return &Failed{err: err, top: s.Below, step: engine.RunStep{Architecture: s.Image.Architecture, Config: s.Image.Config, Container: c}}
 }

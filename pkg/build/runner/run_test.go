@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -334,5 +335,22 @@ func TestLockedCachesInOneOrder(t *testing.T) {
 	}
 	if len(e.shown) != 1 {
 		t.Errorf("a step ran without its lock: %v", e.shown)
+	}
+}
+
+// TestInteractive runs the command for a person as the shells of a step do.
+func TestInteractive(t *testing.T) {
+	if got := interactive("/bin/dash"); len(got) != 1 || got[0] != "/bin/dash" {
+		t.Errorf("another shell than the Dockerfile's: %q", got)
+	}
+	want := "sh"
+	if _, err := os.Stat("/bin/bash"); err == nil {
+		want = "bash"
+	}
+	line := interactive("/bin/sh")
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Stdin = strings.NewReader("echo ${BASH_VERSION:+ba}sh\n")
+	if out, err := cmd.Output(); err != nil || strings.TrimSpace(string(out)) != want {
+		t.Errorf("got %q, %v; want %s", out, err, want)
 	}
 }
