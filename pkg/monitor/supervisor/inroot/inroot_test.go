@@ -3,6 +3,8 @@
 package inroot
 
 import (
+	"encoding/binary"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -176,4 +178,47 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %v (%v)", name, err, errs.KindOf(err))
 		}
 	}
+}
+
+// FuzzRefusal: whatever a program's file begins with, it does not bring the monitor
+// down, and there is something to say.
+func FuzzRefusal(f *testing.F) {
+	elf := func(at uint64, size, n uint16) []byte {
+		b := make([]byte, 200)
+		copy(b, "\x7fELF\x02\x01")
+		for arch, name := range machines {
+			if name == runtime.GOARCH {
+				binary.LittleEndian.PutUint16(b[18:], arch)
+			}
+		}
+		binary.LittleEndian.PutUint64(b[32:], at)
+		binary.LittleEndian.PutUint16(b[54:], size)
+		binary.LittleEndian.PutUint16(b[56:], n)
+		b[64] = 3 // PT_INTERP at 64
+		binary.LittleEndian.PutUint64(b[72:], 150)
+		binary.LittleEndian.PutUint64(b[96:], 10)
+		return b
+	}
+	f.Add(elf(64, 56, 1))
+	f.Add(elf(math.MaxUint64, 56, 1)) // at+size wraps around
+	f.Add(elf(math.MaxUint64-8, 0xffff, 0xffff))
+	f.Add(elf(1<<63, 56, 3))
+	f.Add([]byte("\x7fELF"))
+	f.Add([]byte("#!"))
+	f.Add([]byte("#!/bin/sh\r\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "p"), text, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		root, err := OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		a := Attempt{Finder: Finder{Root: root}, Name: "/p", Dir: "/", User: Identity{UID: os.Getuid()}, Override: true}
+		if err := a.ExplainRefusal(); err == nil {
+			t.Error("no reason")
+		}
+	})
 }

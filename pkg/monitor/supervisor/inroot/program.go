@@ -108,13 +108,15 @@ func elfLoader(head []byte, order binary.ByteOrder) string {
 		return ""
 	}
 	at, size, n := order.Uint64(head[32:]), uint64(order.Uint16(head[54:])), uint64(order.Uint16(head[56:]))
-	for ; n > 0 && size >= 56 && at+size <= uint64(len(head)); n, at = n-1, at+size {
+	// All numbers are the image's: a sum of two may wrap around.
+	end := uint64(len(head))
+	for ; n > 0 && size >= 56 && at <= end && size <= end-at; n, at = n-1, at+size {
 		h := head[at:]
 		if order.Uint32(h) != 3 { // PT_INTERP
 			continue
 		}
 		off, length := order.Uint64(h[8:]), order.Uint64(h[32:])
-		if off < uint64(len(head)) && length < uint64(len(head))-off {
+		if off < end && length < end-off {
 			name, _, _ := bytes.Cut(head[off:off+length], []byte{0})
 			return string(name)
 		}
