@@ -226,7 +226,7 @@ func runInside(ctx context.Context, args []string) error {
 // SIGTERM. Who loses patience ends the front end, and the kernel this process.
 func holdSignals() (stop func()) {
 	held := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE} {
 		if !signal.Ignored(s) {
 			signal.Notify(held, s)
 		}

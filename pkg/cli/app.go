@@ -262,10 +262,10 @@ func (a *app) report(ctx context.Context, err error) int {
 		return exit.Code
 	}
 	if errors.Is(err, context.Canceled) {
-		// Who pressed Ctrl-C knows why it ended, but the terminal has written "^C"
-		// where the prompt is to come.
+		// Whoever pressed Ctrl-C or Ctrl-\ knows why it ended, but the terminal has
+		// written "^C" where the prompt is to come.
 		status := signalStatus(ctx)
-		if status == 130 && output.IsTerminal(a.std.Err) {
+		if (status == 130 || status == 131) && output.IsTerminal(a.std.Err) {
 			a.out.Hint("")
 		}
 		return status

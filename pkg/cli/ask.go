@@ -8,9 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -91,37 +89,17 @@ func (a *app) secret(in *bufio.Reader, tty *os.File, question string) (string, e
 	return text, err
 }
 
-// hideInput stops the terminal from showing what is typed until show is called,
-// or until Ctrl-\ ends the process: no context sees that signal.
+// hideInput stops the terminal from showing what is typed until show is called.
 func hideInput(tty *os.File) (show func(), err error) {
 	fd := int(tty.Fd())
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return nil, err
 	}
-	quit := make(chan os.Signal, 1)
-	if !signal.Ignored(syscall.SIGQUIT) {
-		signal.Notify(quit, syscall.SIGQUIT)
-	}
 	hidden := *t
 	hidden.Lflag &^= unix.ECHO
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
-		signal.Stop(quit)
 		return nil, err
 	}
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-quit:
-			_ = unix.IoctlSetTermios(fd, unix.TCSETS, t)
-			signal.Reset(syscall.SIGQUIT)
-			_ = unix.Kill(os.Getpid(), unix.SIGQUIT)
-		case <-done:
-		}
-	}()
-	return func() {
-		signal.Stop(quit)
-		close(done)
-		_ = unix.IoctlSetTermios(fd, unix.TCSETS, t)
-	}, nil
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, t) }, nil
 }

@@ -38,10 +38,11 @@ func UntilSignal() (context.Context, func()) {
 const sameSignal = time.Second
 
 // endSignals are those that end a command, but for what nohup or a shell made
-// it ignore: asking for a signal would end that.
+// it ignore: asking for a signal would end that. For SIGQUIT, Ctrl-\, Go would
+// print the stacks of the program.
 func endSignals() []os.Signal {
 	var list []os.Signal
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
 			list = append(list, s)
 		}
@@ -50,7 +51,7 @@ func endSignals() []os.Signal {
 }
 
 // signalStatus is the status of a command that a signal ended: 130 for Ctrl-C,
-// 143 for SIGTERM.
+// 131 for Ctrl-\, 143 for SIGTERM.
 func signalStatus(ctx context.Context) int {
 	var exit *errs.ExitError
 	if errors.As(context.Cause(ctx), &exit) {
