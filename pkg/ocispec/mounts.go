@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -218,7 +219,7 @@ func (b *builder) userMountConfig(m spec.Mount) (*configs.Mount, error) {
 		return nil, errs.WithHint(errs.New(errs.Invalid, "cannot mount on %q: it is inside /proc", target), "choose a target outside of /proc")
 	}
 	if m.Type == spec.MountTmpfs {
-		return tmpfsMount(m, target)
+		return b.tmpfsMount(m, target)
 	}
 	return b.bindMount(m, target)
 }
@@ -230,7 +231,7 @@ var procMountAllowed = map[string]bool{
 	"/proc/uptime": true, "/proc/loadavg": true, "/proc/slabinfo": true,
 }
 
-func tmpfsMount(m spec.Mount, target string) (*configs.Mount, error) {
+func (b *builder) tmpfsMount(m spec.Mount, target string) (*configs.Mount, error) {
 	c := &configs.Mount{Device: "tmpfs", Source: "tmpfs", Destination: target, Flags: nosuidNoexecNodev}
 	var data []string
 	if m.TmpfsSize > 0 {
@@ -240,6 +241,13 @@ func tmpfsMount(m spec.Mount, target string) (*configs.Mount, error) {
 		data = append(data, fmt.Sprintf("mode=%o", m.TmpfsMode))
 	}
 	for _, o := range m.Options {
+		// The kernel says "invalid argument" of an id that the namespace lacks.
+		key, val, _ := strings.Cut(o, "=")
+		id, _ := strconv.ParseInt(val, 10, 64)
+		if key == "uid" && !b.uidMapped(id) || key == "gid" && !b.gidMapped(id) {
+			return nil, errs.WithHint(errs.New(errs.Unsupported, "the tmpfs on %s cannot belong to %s %s: the user namespace has no such id",
+				m.Target, key, val), "%s", b.in.Host.moreIDs())
+		}
 		if !applyFlag(c, o) {
 			data = append(data, o)
 		}

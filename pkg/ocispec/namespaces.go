@@ -4,6 +4,7 @@ package ocispec
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -225,23 +226,20 @@ func idCount(m []spec.IDMap) int64 {
 	return n
 }
 
-// gidMapped reports whether gid exists in the container's user namespace.
-func (b *builder) gidMapped(gid int64) bool {
+// uidMapped and gidMapped report whether an id exists in the container's user namespace.
+func (b *builder) uidMapped(id int64) bool {
+	return b.mapped(b.cfg.UIDMappings, b.in.Host.UIDs, id)
+}
+
+func (b *builder) gidMapped(id int64) bool {
+	return b.mapped(b.cfg.GIDMappings, b.in.Host.GIDs, id)
+}
+
+func (b *builder) mapped(own []configs.IDMap, user []spec.IDMap, id int64) bool {
 	if b.nested {
-		for _, m := range b.cfg.GIDMappings {
-			if gid >= m.ContainerID && gid < m.ContainerID+m.Size {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(own, func(m configs.IDMap) bool { return id >= m.ContainerID && id < m.ContainerID+m.Size })
 	}
-	if len(b.in.Host.GIDs) == 0 {
-		return true
-	}
-	for _, m := range b.in.Host.GIDs {
-		if gid >= int64(m.Inside) && gid < int64(m.Inside)+int64(m.Count) {
-			return true
-		}
-	}
-	return false
+	return len(user) == 0 || slices.ContainsFunc(user, func(m spec.IDMap) bool {
+		return id >= int64(m.Inside) && id < int64(m.Inside)+int64(m.Count)
+	})
 }

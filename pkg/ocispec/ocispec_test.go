@@ -471,6 +471,9 @@ func TestRefused(t *testing.T) {
 		"ulimit": {func(in *Input) {
 			in.Spec.Resources.Ulimits = []spec.Ulimit{{Name: "nofile", Soft: 1, Hard: 1 << 30}}
 		}, "--ulimit nofile: your hard limit is 1048576, and only root can raise it"},
+		"tmpfs owner": {func(in *Input) {
+			in.Mounts = append(in.Mounts, spec.Mount{Type: spec.MountTmpfs, Target: "/t", Options: []string{"uid=5", "gid=500000"}})
+		}, "the tmpfs on /t cannot belong to gid 500000: the user namespace has no such id"},
 		"ulimit name":     {func(in *Input) { in.Spec.Resources.Ulimits = []spec.Ulimit{{Name: "x"}} }, "invalid ulimit type: x"},
 		"net sysctl":      {func(in *Input) { hostModes(in); sysctl(in, "net.core.somaxconn") }, `sysctl "net.core.somaxconn" not allowed in host network namespace`},
 		"ipc sysctl":      {func(in *Input) { hostModes(in); sysctl(in, "kernel.sem") }, `sysctl "kernel.sem" is not allowed in the hosts ipc namespace`},

@@ -3,8 +3,10 @@
 package spec
 
 import (
+	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -196,7 +198,10 @@ func (m *Mount) addTmpfsOption(o string) error {
 		"diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime":
 		m.Options = append(m.Options, key)
 	case "size":
-		if strings.HasSuffix(val, "%") {
+		if percent, ok := strings.CutSuffix(val, "%"); ok {
+			if _, err := strconv.ParseUint(percent, 10, 32); err != nil {
+				return invalid("write a size such as 64m, or a part of the memory such as 50%", "invalid value for size: %s", val)
+			}
 			m.Options = append(m.Options, o)
 			return nil
 		}
@@ -211,7 +216,24 @@ func (m *Mount) addTmpfsOption(o string) error {
 			return invalid("write an octal mode such as 1777", "invalid value for mode: %s", val)
 		}
 		m.TmpfsMode = uint32(n)
-	case "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge":
+	case "uid", "gid":
+		if n, err := strconv.ParseUint(val, 10, 32); err != nil || int64(n) > MaxID {
+			return invalid(fmt.Sprintf("write a number from 0 to %d: names are not looked up here", MaxID),
+				"invalid value for %s: %s", key, val)
+		}
+		m.Options = append(m.Options, o)
+	case "nr_inodes", "nr_blocks":
+		n, err := ParseSize(val)
+		if err != nil {
+			return invalid("write a number such as 10000 or 10k", "invalid value for %s: %s", key, val)
+		}
+		m.Options = append(m.Options, fmt.Sprintf("%s=%d", key, n))
+	case "huge":
+		if words := []string{"never", "always", "within_size", "advise"}; !slices.Contains(words, val) {
+			return invalid("write huge="+strings.Join(words, ", "), "invalid value for huge: %s", val)
+		}
+		m.Options = append(m.Options, o)
+	case "mpol":
 		if !has || val == "" {
 			return invalid("write "+key+"=VALUE", "invalid tmpfs option %q", o)
 		}
