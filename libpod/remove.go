@@ -179,9 +179,9 @@ func (e *Engine) obliterate(ctx context.Context, row *state.Container, volumes b
 	if err := failpoint.Hit(FailpointRemoveData); err != nil {
 		return err
 	}
-	var drop []string
+	var drop, shared []string
 	if volumes {
-		if drop, err = e.dropVolumes(ctx, db, row.ID); err != nil {
+		if drop, shared, err = e.dropVolumes(ctx, db, row.ID); err != nil {
 			return err
 		}
 	}
@@ -189,24 +189,40 @@ func (e *Engine) obliterate(ctx context.Context, row *state.Container, volumes b
 	if err != nil {
 		return err
 	}
-	return failpoint.Hit(FailpointRemoveDeleted)
+	if err := failpoint.Hit(FailpointRemoveDeleted); err != nil {
+		return err
+	}
+	for _, name := range shared {
+		// The others may have been removed at the same time, each for the other's
+		// sake without the volume. It is free now, or somebody still uses it.
+		err := e.VolumeRemove(ctx, name, true)
+		if err != nil && !errs.Is(err, errs.InUse) && !errs.Is(err, errs.State) {
+			return err
+		}
+	}
+	return nil
 }
 
 // dropVolumes removes the directories of the anonymous volumes that only this
-// container uses, and returns their names.
-func (e *Engine) dropVolumes(ctx context.Context, db *state.DB, id string) (names []string, err error) {
+// container uses, and returns their names, and the names of those that others
+// use as well.
+func (e *Engine) dropVolumes(ctx context.Context, db *state.DB, id string) (names, shared []string, err error) {
 	list, err := db.ContainerVolumes(id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, v := range list {
-		if !v.Anonymous || len(v.Users) > 1 {
+		switch {
+		case !v.Anonymous:
+			continue
+		case len(v.Users) > 1:
+			shared = append(shared, v.Name)
 			continue
 		}
 		if err := e.removeTree(ctx, filepath.Join(e.dirs.Volumes(), v.Name)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		names = append(names, v.Name)
 	}
-	return names, nil
+	return names, shared, nil
 }
