@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -154,5 +155,21 @@ Anonymous:             0 kB
 `
 	if got := cleanRanges(smaps); len(got) != 1 || got[0] != (addrRange{0x400000, 0x500000}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestBelow: the numbers of processes are used again, also while the list is read.
+func TestBelow(t *testing.T) {
+	procs := map[int]proc{
+		1: {0, 1, false}, 10: {1, 50, false}, 11: {10, 51, false}, 12: {11, 52, false}, 13: {10, 60, true},
+		20: {1, 40, false}, 21: {20, 70, false}, // beside it
+		30: {11, 30, false},                      // its parent's number was another process's
+		40: {41, 80, false}, 41: {40, 80, false}, // never to be seen
+	}
+	if got, want := below(procs, 10, 50), (map[int]uint64{11: 51, 12: 52}); !maps.Equal(got, want) {
+		t.Errorf("below 10: %v", got)
+	}
+	if got := below(procs, 10, 49); len(got) > 0 {
+		t.Errorf("below a process that is gone: %v", got)
 	}
 }

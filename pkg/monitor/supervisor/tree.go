@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -82,9 +83,12 @@ const reapTime = time.Second
 // the process, or with reaps lets it wait for them, after which it ends. It is
 // stopped meanwhile: the others are found by it.
 func killTree(top *process, reaps bool) {
-	top.signalExactly(unix.SIGSTOP)
+	start := (hostView{}).startTime(top.pid)
+	if top.signalExactly(unix.SIGSTOP) != nil {
+		return // it has ended just now, and another process may have its number
+	}
 	for range 100 { // processes that are starting others are found at the next look
-		all := descendants(top.pid)
+		all := descendants(top.pid, start)
 		if len(all) == 0 {
 			break
 		}
@@ -94,21 +98,23 @@ func killTree(top *process, reaps bool) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	if reaps {
-		top.signalExactly(unix.SIGCONT)
+		_ = top.signalExactly(unix.SIGCONT)
 		top.await(reapTime)
 	}
-	top.signalExactly(unix.SIGKILL)
+	_ = top.signalExactly(unix.SIGKILL)
 }
 
 // signalExactly sends a signal to the process, and to no later one with its number.
-func (p *process) signalExactly(sig unix.Signal) {
+func (p *process) signalExactly(sig unix.Signal) error {
 	if p.pidfd == nil {
-		_ = p.p.Signal(sig)
-		return
+		return p.p.Signal(sig)
 	}
-	if raw, err := p.pidfd.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
+	raw, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return err
 	}
+	cerr := raw.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
+	return errors.Join(cerr, err)
 }
 
 // await waits for the end of the process, without taking its status.
@@ -130,16 +136,12 @@ func (p *process) await(limit time.Duration) {
 	})
 }
 
-// descendants are the living processes below top, with their start times.
-func descendants(top int) map[int]uint64 {
+// descendants are the living processes below top, which began at start, with their
+// start times.
+func descendants(top int, start uint64) map[int]uint64 {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
-	}
-	type proc struct {
-		parent int
-		start  uint64
-		dead   bool
 	}
 	procs := map[int]proc{}
 	for _, e := range entries {
@@ -155,16 +157,36 @@ func descendants(top int) map[int]uint64 {
 		start, _ := strconv.ParseUint(f[19], 10, 64)
 		procs[pid] = proc{parent, start, f[0] == "Z" || f[0] == "X"}
 	}
+	return below(procs, top, start)
+}
+
+// proc is a process at the time when it was looked at.
+type proc struct {
+	parent int
+	start  uint64
+	dead   bool
+}
+
+// below finds the living processes below top. The list was read while processes came
+// and went, so that a number in it may stand for two of them. Hence the start times: a
+// parent is never younger than its child.
+func below(procs map[int]proc, top int, start uint64) map[int]uint64 {
 	found := map[int]uint64{}
+	if t, ok := procs[top]; !ok || t.start != start {
+		return found // something in the container has killed it
+	}
 	for pid, p := range procs {
-		if p.dead || pid == top {
-			continue
-		}
-		for up, n := p.parent, 0; up > 0 && n < len(procs); up, n = procs[up].parent, n+1 {
-			if up == top {
+		child := p
+		for range len(procs) {
+			up, ok := procs[child.parent]
+			if p.dead || !ok || up.start > child.start {
+				break
+			}
+			if child.parent == top {
 				found[pid] = p.start
 				break
 			}
+			child = up
 		}
 	}
 	return found
