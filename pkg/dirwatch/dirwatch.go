@@ -61,8 +61,9 @@ func (w *Watcher) Wait(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = w.f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
+	// First the deadline: set after the look at ctx it could replace that of its end.
+	_ = w.f.SetReadDeadline(time.Now().Add(w.every))
 	if ctx.Err() == nil {
-		_ = w.f.SetReadDeadline(time.Now().Add(w.every))
 		var buf [4096]byte
 		_, _ = w.f.Read(buf[:])
 	}
