@@ -16,7 +16,7 @@ type suggestions struct {
 	prefix string   // what stands before them in the word: "--pull="
 }
 
-// suggester knows the values of a flag or an argument. cur is what is there already.
+// suggester lists the values of a flag or an argument. cur is the beginning of the word.
 type suggester func(ctx context.Context, a *app, cur string) suggestions
 
 // complete lists what cur, the word behind before, may become.

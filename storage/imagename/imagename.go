@@ -90,7 +90,7 @@ func IsID(s string) (string, bool) {
 	return s, hexID.MatchString(s)
 }
 
-// Podman calls what is made here under NAME localhost/NAME, Docker and Proa store it as
+// Podman stores a local image NAME as localhost/NAME, Docker and Proa store it as
 // docker.io/library/NAME. So that both spellings find it, localhost/NAME is read as NAME
 // where no image has it as its own name. An image that a registry knows under NAME is
 // not meant: it came from there, or went there, and there it is another one's to change.

@@ -361,7 +361,7 @@ func cacheMode(m Mount) os.FileMode {
 
 // cachePath is the directory of a cache; of a private one, what their names begin
 // with. Caches of one id that differ in their owner, mode or first content are several: a
-// step must find the directory that it asks for, whoever came first.
+// step must find the directory that it asks for, in any order of the steps.
 func (ms *mountSet) cachePath(ctx context.Context, m Mount) (string, error) {
 	id := m.CacheID
 	if id == "" {
