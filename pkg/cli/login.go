@@ -63,6 +63,9 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.authFiles(&o.LoginOptions); err != nil {
 		return err
 	}
+	if err := checkCertDir(o.CertDir); err != nil {
+		return err
+	}
 	e, err := a.engine(ctx)
 	if err != nil {
 		return err
@@ -92,7 +95,7 @@ func (a *app) authFiles(o *libpod.LoginOptions) error {
 	if o.AuthFile != "" && o.CompatAuthFile != "" {
 		return errs.WithHint(errs.New(errs.Invalid, "--authfile and --compat-auth-file cannot be used together"), "omit one of the two")
 	}
-	return a.absolute(&o.AuthFile, &o.CompatAuthFile)
+	return a.absolute(&o.AuthFile, &o.CompatAuthFile, &o.CertDir)
 }
 
 func (o *loginFlags) print(a *app, e Engine) error {

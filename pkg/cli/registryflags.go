@@ -66,8 +66,8 @@ func parseDelay(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// options is what was given. A file of credentials that is not there is an error, also for a
-// command that turns out to need no registry.
+// options is what was given. A file of credentials or a directory of certificates that is not there
+// is an error, also for a command that turns out to need no registry.
 func (o *registryFlags) options(a *app) (libpod.RemoteOptions, error) {
 	if o.set.changed("tls-verify") {
 		o.TLSVerify = &o.tlsVerify
@@ -75,7 +75,22 @@ func (o *registryFlags) options(a *app) (libpod.RemoteOptions, error) {
 	if err := a.absolute(&o.AuthFile, &o.CertDir); err != nil {
 		return o.RemoteOptions, err
 	}
+	if err := checkCertDir(o.CertDir); err != nil {
+		return o.RemoteOptions, err
+	}
 	return o.RemoteOptions, checkAuthFile("authfile", o.AuthFile)
+}
+
+// checkCertDir wants the directory of --cert-dir to be there and readable: the library takes a
+// missing or closed one for an empty one, and would not show the certificate in it.
+func checkCertDir(path string) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := os.ReadDir(path); err != nil {
+		return errs.New(errs.KindOf(errs.OfFile(err)), "cannot read the directory of --cert-dir: %v", err)
+	}
+	return nil
 }
 
 // checkAuthFile wants the file that --flag names to be there and readable.
