@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -119,6 +120,7 @@ func Clone(ctx context.Context, arg, dir string, o CloneOptions) (string, error)
 	for _, scheme := range []string{"http://", "https://", "git://"} {
 		g.noTerminal = g.noTerminal || strings.HasPrefix(ref.repo, scheme)
 	}
+	g.useSSH()
 	if err := g.checkout(ref); err != nil {
 		return "", err
 	}
@@ -146,19 +148,27 @@ type gitClone struct {
 	account      *gitAccount
 	noTerminal   bool // nobody is asked for a password
 	noSSH        bool
+	env          []string // on top of the caller's
 }
 
-func (g *gitClone) git(args ...string) (string, error) {
-	cmd := exec.CommandContext(g.ctx, g.program, slices.Concat([]string{"-C", g.dir}, g.account.options(), args)...)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	cmd.Env = slices.Concat(slices.DeleteFunc(os.Environ(), isRepository), []string{"GIT_TERMINAL_PROMPT=0"}, g.account.env())
+// command is a git that was not started yet.
+func (g *gitClone) command(out, errOut io.Writer, args []string) *exec.Cmd {
+	all := slices.Concat([]string{"-C", g.dir}, g.account.options(), args)
+	cmd := exec.CommandContext(g.ctx, g.program, all...)
+	cmd.Stdout, cmd.Stderr = out, errOut
+	env := slices.DeleteFunc(os.Environ(), isRepository)
+	cmd.Env = slices.Concat(env, []string{"GIT_TERMINAL_PROMPT=0", "GIT_DEFAULT_HASH=sha1"}, g.env, g.account.env())
 	if g.noSSH { // for submodules, and for what the user's configuration makes of an address
 		cmd.Env = append(cmd.Env, "GIT_ALLOW_PROTOCOL=http:https:git")
 	}
 	g.endTogether(cmd)
+	return cmd
+}
+
+func (g *gitClone) git(args ...string) (string, error) {
+	var out, errOut bytes.Buffer
 	// A connection that ssh keeps for later may hold the pipes: git itself is done.
-	if err := runTied(cmd); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+	if err := runTied(func() *exec.Cmd { return g.command(&out, &errOut, args) }); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		if g.ctx.Err() != nil {
 			return "", g.ctx.Err() // what git said last is not the reason
 		}
@@ -166,6 +176,17 @@ func (g *gitClone) git(args ...string) (string, error) {
 		return "", &errs.Error{Op: "fetch", Kind: errs.Unavailable, Object: g.arg, Err: errs.New(errs.Unavailable, "git: %s", said)}
 	}
 	return strings.TrimSpace(out.String()), nil
+}
+
+// useSSH lets git use an ssh that works where it runs, unless the user has chosen one.
+func (g *gitClone) useSSH() {
+	command := sshCommand()
+	if command == "" || g.noSSH || os.Getenv("GIT_SSH_COMMAND") != "" || os.Getenv("GIT_SSH") != "" {
+		return
+	}
+	if _, err := g.git("config", "core.sshCommand"); err != nil { // there is none
+		g.env = append(g.env, "GIT_SSH_COMMAND="+command)
+	}
 }
 
 // endTogether lets a cancelled command take along the programs that it has started:
@@ -195,9 +216,9 @@ func isRepository(kv string) bool {
 	return false
 }
 
-// init makes an empty repository; format is that of its hashes.
-func (g *gitClone) init(repo, format string) error {
-	if _, err := g.git("init", "-q", "--object-format="+format); err != nil {
+// init makes an empty repository, whose hashes are as the options say.
+func (g *gitClone) init(repo string, options ...string) error {
+	if _, err := g.git(slices.Concat([]string{"init", "-q"}, options)...); err != nil {
 		return err
 	}
 	// What the address of a submodule may be relative to.
@@ -206,7 +227,7 @@ func (g *gitClone) init(repo, format string) error {
 }
 
 func (g *gitClone) checkout(ref gitRef) error {
-	if err := g.init(ref.repo, "sha1"); err != nil {
+	if err := g.init(ref.repo); err != nil {
 		return err
 	}
 	want, err := g.fetch(ref)
@@ -253,11 +274,17 @@ func (g *gitClone) fetch(ref gitRef) (string, error) {
 		return err
 	}
 	first := one()
-	if first != nil && g.hasLongHashes(ref.repo) {
-		if err := errors.Join(os.RemoveAll(filepath.Join(g.dir, ".git")), g.init(ref.repo, "sha256")); err != nil {
-			return "", err
+	if first != nil {
+		long, err := g.hasLongHashes(ref.repo)
+		if err != nil {
+			return "", first // nobody answers, or not to this user: he is not asked a third time
 		}
-		first = one()
+		if long {
+			if err := errors.Join(os.RemoveAll(filepath.Join(g.dir, ".git")), g.init(ref.repo, "--object-format=sha256")); err != nil {
+				return "", err
+			}
+			first = one()
+		}
 	}
 	if first == nil {
 		return "FETCH_HEAD", nil
@@ -275,8 +302,8 @@ func (g *gitClone) fetch(ref gitRef) (string, error) {
 
 // hasLongHashes says whether a repository has hashes of 256 bits. One of the usual kind
 // cannot fetch from it.
-func (g *gitClone) hasLongHashes(repo string) bool {
+func (g *gitClone) hasLongHashes(repo string) (bool, error) {
 	out, err := g.git("ls-remote", "-q", "--", repo, "HEAD")
 	hash, _, _ := strings.Cut(out, "\t")
-	return err == nil && len(hash) == 64
+	return len(hash) == 64, err
 }

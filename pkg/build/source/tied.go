@@ -3,11 +3,16 @@
 package source
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/subid"
 )
 
 // gate waits for a line on descriptor 3, then becomes the command. This process writes the
@@ -17,13 +22,13 @@ const gate = `read -r go <&3 && exec 3<&- && exec "$0" "$@"`
 
 // runTied runs a command that ends with this process, however that dies, and so does
 // everything that it has started: a git that waits for a silent server would go on for
-// ever, and the helper that does the waiting for it even without git.
+// ever, and the helper that does the waiting for it even without git. command makes the
+// command, anew for each attempt to start it.
 //
 // The command is process 1 of a pid namespace of its own, with whose end the kernel kills
 // the rest, and the kernel kills it when the thread that started it is gone: this one,
-// which waits for it. Without the right to make such a namespace (a check runs as the user,
-// not as root of the user's namespace) only git itself ends.
-func runTied(cmd *exec.Cmd) error {
+// which waits for it. Where no such namespace can be made, only git itself ends so.
+func runTied(command func() *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r, w, err := os.Pipe()
@@ -32,19 +37,53 @@ func runTied(cmd *exec.Cmd) error {
 	}
 	defer w.Close()
 	defer r.Close()
-	cmd.Args = slices.Concat([]string{"sh", "-c", gate, cmd.Path}, cmd.Args[1:])
-	cmd.Path = "/bin/sh"
-	cmd.ExtraFiles = []*os.File{r}
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	var cmd *exec.Cmd
+	for _, in := range namespaces() {
+		cmd = command()
+		cmd.Args = slices.Concat([]string{"sh", "-c", gate, cmd.Path}, cmd.Args[1:])
+		cmd.Path = "/bin/sh"
+		cmd.ExtraFiles = []*os.File{r}
+		if cmd.SysProcAttr == nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{}
+		}
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+		cmd.SysProcAttr.Cloneflags = in.flags
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = in.user, in.group
+		if err = cmd.Start(); !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EACCES) {
+			break
+		}
 	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
-	}
-	if err := cmd.Start(); err != nil {
+	if err != nil {
 		return err
 	}
 	_, _ = w.WriteString("go\n") // where it has ended already, Wait tells
 	return cmd.Wait()
+}
+
+// namespace is where a tied command runs.
+type namespace struct {
+	flags       uintptr
+	user, group []syscall.SysProcIDMap
+}
+
+// namespaces are those to try, the best one first. But for the real root, who needs none,
+// the first one is a user namespace too. Its only user has the number that the user has on
+// the host: ssh looks in /etc/passwd for the home directory of its user, where the keys and
+// the known hosts are, and does not ask HOME. As root of the user's namespace it would take
+// those of the host's root.
+func namespaces() []namespace {
+	host, here := subid.HostUID(), os.Geteuid()
+	own := namespace{
+		flags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
+		user:  []syscall.SysProcIDMap{{ContainerID: host, HostID: here, Size: 1}},
+		group: []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}},
+	}
+	pid := namespace{flags: syscall.CLONE_NEWPID}
+	switch {
+	case here != 0:
+		return []namespace{own, {}}
+	case host == here:
+		return []namespace{pid, {}}
+	}
+	return []namespace{own, pid, {}}
 }
