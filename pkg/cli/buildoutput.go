@@ -62,6 +62,8 @@ func (r *buildOutputFlags) register(f *flagSet, o *build.Options) {
 	f.boolean(&r.push, "push", "", "Push the image to its registry after the build")
 	parsed(f, &r.load, "load", "", "", "Keep the image in the local store (always so where one is made)", parseLoad).isBool = true
 	r.remote.register(f)
+	f.named["cert-dir"].usage = "Directory with certificates of registries, and of servers that files and repositories come from"
+	f.named["tls-verify"].usage = "Require valid certificates of registries and other servers (default: unless a registry is on loopback)"
 	r.remote.registerRetry(f)
 	r.remote.registerDecrypt(f)
 	for _, n := range []string{"attest", "provenance", "sbom"} {

@@ -56,7 +56,7 @@ func (items *Items) repository(ctx context.Context, src string, s *Sources, tmp 
 		return nil, err
 	}
 	items.onClose(func() { _ = rmtree.Remove(dir) })
-	o := source.CloneOptions{KeepGit: s.KeepGit != nil && *s.KeepGit, Checksum: s.Checksum, NoSSH: !s.SSH}
+	o := source.CloneOptions{KeepGit: s.KeepGit != nil && *s.KeepGit, Checksum: s.Checksum, Web: s.Web, NoSSH: !s.SSH}
 	top, err := source.Clone(ctx, src, dir, o)
 	if err != nil {
 		return nil, err

@@ -92,6 +92,7 @@ func refName(kind, name string) string {
 type CloneOptions struct {
 	KeepGit  bool
 	Checksum string // where not empty, the commit that it must be
+	Web      *Web   // nil: servers are reached in git's own way
 	// NoSSH: a Dockerfile names the repository, and the user has not lent it the keys of
 	// ssh. Neither the repository nor its submodules are asked for with them.
 	NoSSH bool
@@ -115,7 +116,15 @@ func Clone(ctx context.Context, arg, dir string, o CloneOptions) (string, error)
 	if err != nil {
 		return "", errs.WithHint(errs.New(errs.Unsupported, "a git context needs the git program"), "apt-get install git")
 	}
-	g := &gitClone{ctx: ctx, program: program, arg: redact.URL(arg), dir: dir, noSSH: o.NoSSH}
+	aside, err := os.MkdirTemp(filepath.Dir(dir), "git-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(aside)
+	g := &gitClone{ctx: ctx, program: program, arg: redact.URL(arg), dir: dir, noSSH: o.NoSSH, web: o.Web}
+	if g.env, err = o.Web.gitEnv(aside); err != nil {
+		return "", err
+	}
 	ref.repo, g.account = cutAccount(ref.repo)
 	for _, scheme := range []string{"http://", "https://", "git://"} {
 		g.noTerminal = g.noTerminal || strings.HasPrefix(ref.repo, scheme)
@@ -148,15 +157,18 @@ type gitClone struct {
 	account      *gitAccount
 	noTerminal   bool // nobody is asked for a password
 	noSSH        bool
+	web          *Web
 	env          []string // on top of the caller's
 }
 
 // command is a git that was not started yet.
 func (g *gitClone) command(out, errOut io.Writer, args []string) *exec.Cmd {
-	all := slices.Concat([]string{"-C", g.dir}, g.account.options(), args)
+	all := slices.Concat([]string{"-C", g.dir}, g.account.options(), g.web.gitOptions(), args)
 	cmd := exec.CommandContext(g.ctx, g.program, all...)
 	cmd.Stdout, cmd.Stderr = out, errOut
-	env := slices.DeleteFunc(os.Environ(), isRepository)
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return isRepository(kv) || g.web != nil && strings.HasPrefix(kv, "GIT_SSL_NO_VERIFY=")
+	})
 	cmd.Env = slices.Concat(env, []string{"GIT_TERMINAL_PROMPT=0", "GIT_DEFAULT_HASH=sha1"}, g.env, g.account.env())
 	if g.noSSH { // for submodules, and for what the user's configuration makes of an address
 		cmd.Env = append(cmd.Env, "GIT_ALLOW_PROTOCOL=http:https:git")

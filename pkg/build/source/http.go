@@ -22,7 +22,11 @@ import (
 var silence = 30 * time.Second
 
 // Web is how servers are reached that have files for a build. Nil is the usual way.
-type Web struct{ client *http.Client }
+type Web struct {
+	client  *http.Client
+	certDir string
+	verify  *bool
+}
 
 // NewWeb trusts the authorities of certDir as well, and shows its certificates to servers that
 // ask for one, as with registries. verify may say that no certificate is looked at.
@@ -37,7 +41,7 @@ func NewWeb(certDir string, verify *bool) (*Web, error) {
 			return nil, errs.New(errs.Invalid, "cannot read the certificates: %v", err)
 		}
 	}
-	return &Web{&http.Client{Transport: transport}}, nil
+	return &Web{&http.Client{Transport: transport}, certDir, verify}, nil
 }
 
 func (w *Web) do(req *http.Request) (*http.Response, error) {

@@ -135,7 +135,7 @@ func (src Source) Open(ctx context.Context, web *Web, tmp string) (*Tree, error)
 	case src.URL != "":
 		t.inline, err = web.fetchContext(ctx, src.URL, dir)
 	case src.Git != "":
-		t.Root, err = Clone(ctx, src.Git, dir, CloneOptions{KeepGit: src.KeepGit})
+		t.Root, err = Clone(ctx, src.Git, dir, CloneOptions{KeepGit: src.KeepGit, Web: web})
 	}
 	if err != nil {
 		return nil, errsJoinClose(err, t.Close)
