@@ -32,6 +32,8 @@ var environmentTable = []spec.Option{
 	{Name: "PROA_RUN_DIR", About: "The directory of locks and sockets, as --run-dir."},
 	{Name: "REGISTRY_AUTH_FILE", About: "The file with the credentials of registries, as --authfile."},
 	{Name: "SHELL", About: `What "proa unshare" runs without a command.`},
+	{Name: "GIT_SSH_COMMAND, GIT_SSH", About: `The ssh that git uses for the repositories of "proa build".`},
+	{Name: "GIT_SSL_CAINFO", About: `The authorities that "proa build --cert-dir" adds to for repositories, instead of the system's.`},
 	{Name: "SOURCE_DATE_EPOCH", About: `The default of "proa build --source-date-epoch".`},
 	{Name: "SSH_AUTH_SOCK", About: `The agent that "proa build --ssh default" hands on.`},
 	{Name: "SUDO_USER", About: `The user who called sudo: "sudo proa ps" says that the list is root's.`},
