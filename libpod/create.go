@@ -49,7 +49,7 @@ func (e *Engine) Create(ctx context.Context, c *spec.Container, o CreateOptions)
 	// Nothing is started: build the configuration only to refuse now what
 	// `start` would refuse later.
 	if err := e.checkSpec(ctx, d); err != nil {
-		return "", err
+		return "", errors.Join(err, e.abandon(ctx, d))
 	}
 	if err := e.reserve(ctx, d); err != nil {
 		return "", errors.Join(err, e.abandon(ctx, d))
