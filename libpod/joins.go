@@ -24,6 +24,11 @@ func (e *Engine) resolveJoins(ctx context.Context, d *draft) error {
 			if err != nil {
 				return err
 			}
+			if mode == &sec.IpcMode {
+				if err := e.checkShareable(c); err != nil {
+					return err
+				}
+			}
 			*mode = "container:" + c.ID
 		}
 	}
@@ -33,6 +38,25 @@ func (e *Engine) resolveJoins(ctx context.Context, d *draft) error {
 			return err
 		}
 		net.Container = c.ID
+	}
+	return nil
+}
+
+// checkShareable refuses what Docker refuses: a container's IPC namespace is its own
+// unless it was made with --ipc shareable, or shares another one itself.
+func (e *Engine) checkShareable(c *container) error {
+	db, err := e.db()
+	if err != nil {
+		return err
+	}
+	body, err := db.Body(c.ID)
+	if err != nil {
+		return err
+	}
+	switch body.Spec.Security.IpcMode {
+	case "", "private", "none":
+		return errs.WithHint(errs.New(errs.State, "cannot join the IPC namespace of container %s: non-shareable IPC", c.Name),
+			"make that container with --ipc shareable")
 	}
 	return nil
 }
@@ -63,6 +87,8 @@ func (e *Engine) joinable(ctx context.Context, ref string) (*monitor.Status, err
 type joined struct {
 	ocispec.Join
 	netRun string // runtime directory of the container whose network is shared
+	// shm is the mount namespace that has the /dev/shm to share; empty: none.
+	shm string
 	// outside: the monitor must stay in the host's pid namespace. A process
 	// can enter a pid namespace only below its own, and another container's
 	// is below another monitor's.
@@ -90,11 +116,18 @@ func (e *Engine) joins(ctx context.Context, c *spec.Container) (*joined, error) 
 			j.close()
 			return nil, err
 		}
-		if w.kind == "ipc" {
-			e.notice("--ipc=container shares semaphores, message queues and System V memory, but not /dev/shm")
+		ns := "/proc/" + itoa(st.PID) + "/ns/"
+		if sameNamespace(ns+w.kind, "/proc/self/ns/"+w.kind) {
+			*w.to = ocispec.HostNamespace
+			continue
 		}
-		*w.to = "/proc/" + itoa(st.PID) + "/ns/" + w.kind
-		if err := j.hand(w.to); err != nil {
+		*w.to = ns + w.kind
+		err = j.hand(w.to)
+		if err == nil && w.kind == "ipc" {
+			j.shm = ns + "mnt"
+			err = j.hand(&j.shm)
+		}
+		if err != nil {
 			j.close()
 			return nil, err
 		}
@@ -109,6 +142,15 @@ func (e *Engine) joins(ctx context.Context, c *spec.Container) (*joined, error) 
 		j.netRun = e.dirs.ContainerRun(c.Network.Container)
 	}
 	return j, nil
+}
+
+func sameNamespace(a, b string) bool {
+	x, err := os.Readlink(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Readlink(b)
+	return err == nil && x == y
 }
 
 // hand opens a namespace for a monitor that cannot see its path.

@@ -226,6 +226,11 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 		files.ContainerEnv = filepath.Join(files.Dir, "containerenv")
 		files.ContainerEnvText = containerEnv(id, b, host.Rootless)
 	}
+	var shm *monitor.SharedShm
+	if l.join.shm != "" {
+		shm = &monitor.SharedShm{Namespace: l.join.shm, Dir: filepath.Join(files.Dir, "shm")}
+		l.join.Shm = shm.Dir
+	}
 	out, err := ocispec.Build(&ocispec.Input{ID: id, Spec: b.Spec, Image: b.Image, Host: host, Mounts: mounts, Join: l.join.Join, AutoStart: autoStart(&b.Spec),
 		Files: ocispec.Files{Hostname: files.Hostname, Hosts: files.Hosts, ResolvConf: files.ResolvConf, ContainerEnv: files.ContainerEnv}})
 	if err != nil {
@@ -243,7 +248,7 @@ func (e *Engine) build(ctx context.Context, id string, b *state.Body, l *launchi
 		return nil, nil, err
 	}
 	cfg := &monitor.Config{ID: id, DataDir: e.dirs.Container(id), RunDir: run, Rootfs: b.Rootfs, Container: out.Config,
-		Process: monitor.Process(out.Process), Network: plan, Volumes: fill, Files: files}
+		Process: monitor.Process(out.Process), Network: plan, Volumes: fill, Files: files, Shm: shm}
 	cfg.Localtime = b.Spec.Process.Localtime
 	if out.Kept {
 		cfg.Account = account(out, mounts)

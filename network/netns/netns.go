@@ -23,7 +23,7 @@ import (
 // stay in their namespace and work from everywhere.
 func Do(fn func(i int) error, ns ...*os.File) error {
 	done := make(chan error, 1)
-	onThread(func() {
+	OnThread(func() {
 		done <- func() error {
 			for i, f := range ns {
 				if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -43,7 +43,7 @@ func Do(fn func(i int) error, ns ...*os.File) error {
 func New() (*os.File, error) {
 	var f *os.File
 	done := make(chan error, 1)
-	onThread(func() {
+	OnThread(func() {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("cannot make a network namespace: %w", err)
 			return
@@ -55,10 +55,10 @@ func New() (*os.File, error) {
 	return f, <-done
 }
 
-// onThread runs fn on a thread of its own, which ends with it. The process's
+// OnThread runs fn on a thread of its own, which ends with it. The process's
 // first thread is never used: Go cannot end it, and everybody who looks at
 // /proc/PID would take its namespace for the process's.
-func onThread(fn func()) {
+func OnThread(fn func()) {
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		if unix.Gettid() != unix.Getpid() {
@@ -106,7 +106,7 @@ func (w *Worker) Do(fn func() error) error {
 		w.queue = make(chan func(), 64)
 		ready := make(chan error, 1)
 		q := w.queue
-		onThread(func() { w.run(q, ready) })
+		OnThread(func() { w.run(q, ready) })
 		if err := <-ready; err != nil {
 			w.queue = nil
 			w.mu.Unlock()

@@ -191,7 +191,7 @@ func (c *createFlags) registerSecurity(f *flagSet) {
 		p           *string
 		name, usage string
 	}{
-		{&s.PidMode, "pid", "PID namespace to use: host, container:NAME"}, {&s.IpcMode, "ipc", "IPC mode to use: host, private, shareable, none, container:NAME"},
+		{&s.PidMode, "pid", "PID namespace to use: host, container:NAME"}, {&s.IpcMode, "ipc", "IPC mode to use: host, private, shareable, none, container:NAME (of a shareable one)"},
 		{&s.UtsMode, "uts", "UTS namespace to use: host, private"}, {&s.CgroupnsMode, "cgroupns", "Cgroup namespace to use: host, private"},
 	} {
 		parsed(f, m.p, m.name, "", "string", m.usage, func(v string) (string, error) { return spec.ParseNamespaceMode(m.name, v) }).

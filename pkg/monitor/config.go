@@ -31,6 +31,8 @@ type Config struct {
 	Network   spec.NetworkPlan `json:"network"`
 	Volumes   []VolumeMount    `json:"volumes,omitempty"`
 	Files     Files            `json:"files"`
+	// Shm is the /dev/shm of another container, which this one shares; nil: it has its own.
+	Shm *SharedShm `json:"shm,omitempty"`
 	// Localtime is a file of the host that becomes the container's /etc/localtime.
 	Localtime string `json:"localtime,omitempty"`
 	// Account is the user's own in the container's passwd and group files, where
@@ -73,6 +75,13 @@ type Process struct {
 	Rows, Cols     uint16   `json:",omitempty"`
 	OpenStdin      bool     `json:"openStdin,omitempty"`
 	StdinOnce      bool     `json:"stdinOnce,omitempty"`
+}
+
+// SharedShm is where the monitor finds another container's /dev/shm, and where it
+// mounts it before it is mounted into its own container.
+type SharedShm struct {
+	Namespace string `json:"namespace"` // path of the other container's mount namespace
+	Dir       string `json:"dir"`       // in Files.Dir
 }
 
 // Account is a line in passwd and one in group.

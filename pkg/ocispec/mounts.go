@@ -133,7 +133,7 @@ func (b *builder) cgroupV1Mounts() []*configs.Mount {
 }
 
 func (b *builder) mqueueMount() *configs.Mount {
-	if b.in.Spec.Security.IpcMode == "host" && b.isUserns() {
+	if b.hostIPC() && b.isUserns() {
 		if !b.in.Host.Mqueue {
 			return nil
 		}
@@ -149,7 +149,7 @@ func (b *builder) shmMount() *configs.Mount {
 	switch {
 	case mode == "none":
 		return nil
-	case mode == "host":
+	case b.hostIPC():
 		bind = "/dev/shm"
 	case strings.HasPrefix(mode, "container:") && b.in.Join.Shm != "":
 		bind = b.in.Join.Shm

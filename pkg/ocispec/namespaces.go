@@ -41,7 +41,7 @@ func (b *builder) pidns() error {
 	switch {
 	case mode == "" || mode == "private":
 		b.cfg.Namespaces.Add(configs.NEWPID, "")
-	case mode == "host":
+	case mode == "host", b.in.Join.PID == HostNamespace && strings.HasPrefix(mode, "container:"):
 		b.out.HostPID = true
 	default:
 		return b.join(configs.NEWPID, "pid", mode, b.in.Join.PID)
@@ -51,14 +51,21 @@ func (b *builder) pidns() error {
 
 func (b *builder) ipcns() error {
 	mode := b.in.Spec.Security.IpcMode
-	switch mode {
-	case "", "private", "shareable", "none":
+	switch {
+	case mode == "" || mode == "private" || mode == "shareable" || mode == "none":
 		b.cfg.Namespaces.Add(configs.NEWIPC, "")
-	case "host":
+	case b.hostIPC():
 	default:
 		return b.join(configs.NEWIPC, "ipc", mode, b.in.Join.IPC)
 	}
 	return nil
+}
+
+// hostIPC says that the container is in the host's IPC namespace, by its own wish
+// or by that of the container whose namespace it joins.
+func (b *builder) hostIPC() bool {
+	mode := b.in.Spec.Security.IpcMode
+	return mode == "host" || b.in.Join.IPC == HostNamespace && strings.HasPrefix(mode, "container:")
 }
 
 func (b *builder) utsns() error {
@@ -101,6 +108,10 @@ func (b *builder) cgroupns() error {
 func (b *builder) join(kind configs.NamespaceType, flag, mode, path string) error {
 	if !strings.HasPrefix(mode, "container:") {
 		return errs.WithHint(errs.New(errs.Invalid, "invalid %s namespace mode %q", flag, mode), "use host, private or container:NAME")
+	}
+	if b.nested { // the kernel does not let root of one mount what belongs to the other
+		return errs.WithHint(errs.New(errs.Unsupported, "--%s=%s and --userns=%s exclude each other: that container is in another user namespace",
+			flag, mode, b.in.Spec.Security.Userns), "leave out --userns")
 	}
 	if path == "" {
 		return errs.WithHint(errs.New(errs.Unsupported, "--%s=%s: that container's namespace cannot be entered", flag, mode),

@@ -43,7 +43,8 @@ type Files struct {
 	ContainerEnv string
 }
 
-// Join holds the namespaces of other containers.
+// Join holds the namespaces of other containers. One that is the host's is
+// HostNamespace: the monitor is in it already, and may not enter it.
 type Join struct {
 	PID, IPC, UTS string
 	// Network is the mode that the shared network namespace was made with.
@@ -51,6 +52,9 @@ type Join struct {
 	// Shm is the directory that holds the other container's /dev/shm.
 	Shm string
 }
+
+// HostNamespace stands in Join for the path of a namespace.
+const HostNamespace = "host"
 
 // Output is what the monitor needs. Config is complete but for Rootfs and the
 // path of the network namespace.

@@ -262,7 +262,7 @@ func (b *builder) checkSysctl(k string) error {
 	case strings.ContainsAny(k, "/\x00") || strings.Contains(k, ".."):
 		return refuse("write it with single dots", "sysctl '%s' is not allowed", k)
 	case slices.Contains(ipcSysctls, k) || strings.HasPrefix(k, "fs.mqueue."):
-		if b.in.Spec.Security.IpcMode == "host" {
+		if b.hostIPC() {
 			return refuse("leave out --ipc=host", "sysctl %q is not allowed in the hosts ipc namespace", k)
 		}
 	case strings.HasPrefix(k, "net."):

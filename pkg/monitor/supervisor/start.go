@@ -110,6 +110,11 @@ func (s *supervisor) mount() error {
 	if err := createFiles(s.cfg.Files, s.cfg.Network.Mode, zeroUID, zeroGID); err != nil {
 		return err
 	}
+	if s.cfg.Shm != nil {
+		if err := mountShm(s.cfg.Shm); err != nil {
+			return err
+		}
+	}
 	target, err := mountPoint(s.cfg), error(nil)
 	if len(s.cfg.Container.UIDMappings) > 0 {
 		if target, err = nestedMountPoint(s.cfg); err != nil {
