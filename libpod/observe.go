@@ -355,7 +355,27 @@ func readJSON(path string, v any) error {
 func dieEvent(c *state.Container, r lifecycle.Record) state.Event {
 	ev := containerEvent(c, "die")
 	ev.Time = r.FinishedAt
-	ev.Attributes["exitCode"] = strconv.Itoa(r.ExitCode)
+	ev.Attributes[attrExitCode] = strconv.Itoa(r.ExitCode)
+	return ev
+}
+
+// Attributes of events.
+const (
+	attrExitCode = "exitCode"
+	attrRun      = "run" // which start of the container it was
+)
+
+// destroyEvent tells how a container ended whose files are about to go: whoever
+// waits for it may look too late, and finds it here.
+func (e *Engine) destroyEvent(row *state.Container) state.Event {
+	ev := containerEvent(row, "destroy")
+	code, run, known := row.ExitCode, row.Run, row.Run == 0 || !row.FinishedAt.IsZero() && !row.FinishedAt.Before(row.StartedAt)
+	if x := readExit(e.dirs.Container(row.ID)); x != nil && lifecycle.Fresh(row.Record, observedExit(x)) {
+		code, run, known = x.Code, x.Run, true
+	}
+	if known {
+		ev.Attributes[attrExitCode], ev.Attributes[attrRun] = strconv.Itoa(code), strconv.Itoa(run)
+	}
 	return ev
 }
 

@@ -173,6 +173,7 @@ func (e *Engine) obliterate(ctx context.Context, row *state.Container, volumes b
 	if err != nil {
 		return err
 	}
+	gone := e.destroyEvent(row)
 	if err := e.removeTree(ctx, e.dirs.Container(row.ID)); err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (e *Engine) obliterate(ctx context.Context, row *state.Container, volumes b
 			return err
 		}
 	}
-	_, err = db.Delete(row.ID, drop, containerEvent(row, "destroy"))
+	_, err = db.Delete(row.ID, drop, gone)
 	if err != nil {
 		return err
 	}

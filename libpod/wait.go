@@ -5,6 +5,7 @@ package libpod
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,13 +117,38 @@ func (e *Engine) waitExit(ctx context.Context, c *container) (int, error) {
 		}
 		now, err := e.load(ctx, c.ID)
 		if errs.Is(err, errs.NotFound) {
-			return c.ExitCode, nil
+			if x, _ := e.removedEnd(c.ID); x != nil {
+				return x.code, nil
+			}
 		}
 		if err != nil {
 			return 0, err
 		}
 		c = now
 	}
+}
+
+// ended is the last end of a container that was removed.
+type ended struct{ code, run int }
+
+// removedEnd is how a container ended that was removed meanwhile, by its --rm or by
+// another command; nil where nobody saw it. What was read of it before may be older
+// than its end.
+func (e *Engine) removedEnd(id string) (*ended, error) {
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	ev, err := db.LastEvent("destroy", id)
+	if err != nil || ev == nil {
+		return nil, err
+	}
+	code, cerr := strconv.Atoi(ev.Attributes[attrExitCode])
+	run, rerr := strconv.Atoi(ev.Attributes[attrRun])
+	if cerr != nil || rerr != nil {
+		return nil, nil
+	}
+	return &ended{code, run}, nil
 }
 
 // nextExit waits for the next end of the container's process, restarts
@@ -137,6 +163,11 @@ func (e *Engine) nextExit(ctx context.Context, c *container) (int, error) {
 	for {
 		e.addWatch(w, c)
 		now, err := e.load(ctx, c.ID)
+		if errs.Is(err, errs.NotFound) {
+			if x, _ := e.removedEnd(c.ID); x != nil && x.run > ended {
+				return x.code, nil
+			}
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -55,3 +55,16 @@ func (d *DB) Events(since time.Time, after int64) (list []Event, last int64, err
 	})
 	return list, last, err
 }
+
+// LastEvent returns the latest event of an action on an object, nil where there is
+// none, or none any more.
+func (d *DB) LastEvent(action, actor string) (ev *Event, err error) {
+	err = d.read(func() error {
+		ev = nil
+		return d.query(func(v []driver.Value) error {
+			ev = &Event{Time: when(v[0]), Type: str(v[1]), Action: action, Actor: actor, Attributes: unpackMap(str(v[2]))}
+			return nil
+		}, "SELECT time, type, attributes FROM events WHERE action=? AND actor=? ORDER BY seq DESC LIMIT 1", action, actor)
+	})
+	return ev, err
+}

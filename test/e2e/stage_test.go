@@ -311,7 +311,7 @@ func (s *stage) runChild(t *testing.T, st set) error {
 	cmd.Dir = s.dir
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = []string{
-		"PATH=" + filepath.Join(s.dir, "bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=" + filepath.Join(s.dir, "bin") + ":" + filepath.Join(s.dir, "testdata/bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + a.home, "USER=" + a.name, "XDG_RUNTIME_DIR=" + a.run, "LANG=C.UTF-8", "TERM=xterm",
 		stageEnv + "=" + s.dir,
 	}
