@@ -202,15 +202,16 @@ func ok(c *monitor.Conn, r monitor.Reply) error {
 	return nil
 }
 
-// register makes c hear about the end. It fails after the end: the client then
-// finds it in exit.json.
-func (v *server) register(c *monitor.Conn, cl *client, next bool) (*watcher, error) {
+// register makes c hear about the end, which may come at once: accept answers the
+// request before. It fails after the end: the client then finds it in exit.json.
+func (v *server) register(c *monitor.Conn, cl *client, next bool, accept func()) (*watcher, error) {
 	w := &watcher{conn: c, client: cl, next: next, gone: make(chan struct{})}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.watchers == nil {
 		return nil, errs.New(errs.State, "container is not running")
 	}
+	accept() // the first frame of a connection: it finds room
 	v.watchers[w] = true
 	return w, nil
 }
@@ -223,12 +224,11 @@ func (v *server) unregister(w *watcher) {
 }
 
 func (v *server) watch(c *monitor.Conn, next bool, begin func()) error {
-	w, err := v.register(c, nil, next)
+	w, err := v.register(c, nil, next, func() { _ = ok(c, monitor.Reply{}) })
 	if err != nil {
 		return err
 	}
 	defer v.unregister(w)
-	_ = ok(c, monitor.Reply{})
 	begin()
 	for {
 		fr, err := c.Read(nil)
@@ -251,29 +251,28 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest, own bool) err
 		return errs.New(errs.Invalid, "attach without its options")
 	}
 	h, cl := v.s.hub, newClient(c, r, own)
-	w, err := v.register(c, cl, false)
-	if err != nil {
-		return err
-	}
-	defer v.unregister(w)
 	st := v.s.snapshot()
 	reply, err := json.Marshal(monitor.Reply{Status: &st})
 	if err != nil {
 		return err
 	}
-	h.resize(r.Rows, r.Cols)
-	cl.mu.Lock() // the reply comes before the first output
-	h.attach(cl)
-	err = cl.send(monitor.FrameReply, reply)
-	cl.mu.Unlock()
+	w, err := v.register(c, cl, false, func() {
+		h.resize(r.Rows, r.Cols)
+		cl.mu.Lock() // the reply comes before the first output
+		h.attach(cl)
+		_ = cl.send(monitor.FrameReply, reply)
+		cl.mu.Unlock()
+	})
+	if err != nil {
+		return err
+	}
+	defer v.unregister(w)
 	defer h.detach(cl)
 	if v.s.cfg.Tethered {
 		// Its first client is a build step's only reason to live.
 		defer func() { _ = v.s.kill(int(unix.SIGKILL)) }()
 	}
-	if err == nil {
-		v.readClient(&inbox{c: c}, r)
-	}
+	v.readClient(&inbox{c: c}, r)
 	if r.Stdin && v.s.cfg.Process.StdinOnce && v.started() {
 		h.closeInput()
 	}
