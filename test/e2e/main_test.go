@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -22,11 +24,23 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, `the end-to-end tests make users and network namespaces: run them with "hack/test e2e"`)
 		os.Exit(1)
 	}
+	withSignals()
 	code := m.Run()
 	if theStage != nil {
 		theStage.close()
 	}
 	os.Exit(code)
+}
+
+// withSignals takes back that SIGINT and SIGQUIT are ignored, which a shell asks of
+// a command in the background: what runs in the scripts would inherit that, and
+// Ctrl-C ended nothing. A program that is started has a caught signal's default.
+func withSignals() {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // TestUser runs testdata/user as an ordinary user with subordinate ids.

@@ -104,7 +104,7 @@ func startTerminal(ts *testscript.TestScript, argv []string) (*terminal, error) 
 func environ(ts *testscript.TestScript) []string {
 	var env []string
 	for _, k := range []string{"PROA_DATA_DIR", "PROA_RUN_DIR", "HOME", "USER", "XDG_RUNTIME_DIR", "PATH", "LANG", "TERM", "TZ",
-		"CONTAINERS_REGISTRIES_CONF", "PROA_FAILPOINT", "NO_COLOR"} {
+		"CONTAINERS_REGISTRIES_CONF", "DOCKER_CONFIG", "PROA_FAILPOINT", "NO_COLOR"} {
 		if v := ts.Getenv(k); v != "" {
 			env = append(env, k+"="+v)
 		}
