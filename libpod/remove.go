@@ -136,6 +136,9 @@ func (e *Engine) removeLocked(ctx context.Context, c *container, o RemoveOptions
 	if err := failpoint.Hit(FailpointRemoveLocked); err != nil {
 		return nil, err
 	}
+	if _, err := os.Lstat(filepath.Join(e.dirs.ContainerRun(c.ID), monitor.StatusFile)); err == nil {
+		e.clearDead(c.ID) // its monitor was killed after this command had seen it alive
+	}
 	return nil, e.destroy(ctx, row, o.Volumes || row.AutoRemove)
 }
 

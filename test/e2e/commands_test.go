@@ -187,7 +187,16 @@ func alive(pid int) bool {
 		return false
 	}
 	_, rest, _ := bytes.Cut(stat, []byte(") "))
-	return len(rest) > 0 && rest[0] != 'Z' && rest[0] != 'X'
+	if len(rest) == 0 || rest[0] == 'X' {
+		return false
+	}
+	if rest[0] != 'Z' {
+		return true
+	}
+	// While another thread is on its way out the process still has its files, and
+	// with them its locks.
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return len(threads) > 1
 }
 
 // monitorPID reads the monitor's status file, as HACKING.md tells.
