@@ -146,7 +146,11 @@ func (c *Copier) linkTo(first linked, dest string) (done bool, err error) {
 	if err := c.clear(dir, base, dest); err != nil {
 		return false, err
 	}
-	return true, linkFD(fd, dir, base, first.path)
+	err = linkFD(fd, dir, base, first.path)
+	if errors.Is(err, unix.EMLINK) {
+		return false, nil // the file system allows no more names: another copy begins
+	}
+	return true, err
 }
 
 // copyNew copies anything but a directory to a new file.
