@@ -50,7 +50,7 @@ type Host struct {
 	HardLimits   map[string]uint64 // by ulimit name
 	ThermalPaths []string          // thermal_throttle directories to mask
 	Devices      []HostDevice      // those asked for
-	MoreIDs      func() string     // says how the user gets subordinate ids; asked for in a refusal only
+	MoreIDs      func() string     `json:"-"` // says how the user gets subordinate ids; asked for in a refusal only
 	InitPath     string            // of a small init program; "": none found
 }
 

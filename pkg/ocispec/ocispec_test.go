@@ -146,7 +146,10 @@ func compareGolden(t *testing.T, name string, got []byte) {
 func TestInputUnchanged(t *testing.T) {
 	in := testInput()
 	everything(&in)
-	before, _ := json.Marshal(in)
+	before, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
 		if _, err := Build(&in); err != nil {
 			t.Fatal(err)

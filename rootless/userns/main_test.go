@@ -176,15 +176,6 @@ func begin(t *testing.T, n *Namespace, o Options, what string, args ...string) *
 	}
 }
 
-func (r *running) number(t *testing.T, key string) int {
-	t.Helper()
-	n, err := strconv.Atoi(r.lines[key])
-	if err != nil {
-		t.Fatalf("%s: %v in %v", key, err, r.lines)
-	}
-	return n
-}
-
 // gone waits until pid is dead; one that nobody has reaped yet is dead too.
 func gone(pid int) bool {
 	for range 500 {
