@@ -10,19 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaper waits for the orphans that pid 1 of a pid namespace inherits. It must
-// not take the status of a process that somebody here waits for: libcontainer
+// reaper waits for the orphans that the monitor inherits: as pid 1 of a pid
+// namespace, or with --pid host because it asked for them (see adopt). It must not take the status of a process that somebody here waits for: libcontainer
 // forks several short-lived helpers per start, so nothing is reaped while a
 // start is under way, and the processes that stay are known by pid.
 type reaper struct {
 	mu       sync.Mutex
 	inFlight int
 	known    map[int]bool
+	adopts   bool // orphans come to this process
 }
 
-// watch reaps until the program ends. Only pid 1 inherits orphans.
+// adopt makes sure that the orphans of the container come to this process. In a pid
+// namespace of its own they do. With --pid host they would go to the host's init,
+// where nothing would find them at the end.
+func (r *reaper) adopt() {
+	r.adopts = os.Getpid() == 1 || unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == nil
+}
+
+// watch reaps until the program ends.
 func (r *reaper) watch() {
-	if os.Getpid() != 1 {
+	if !r.adopts {
 		return
 	}
 	ch := make(chan os.Signal, 1)
@@ -65,7 +73,7 @@ func (r *reaper) forget(pid int) {
 }
 
 func (r *reaper) sweep() {
-	if os.Getpid() != 1 {
+	if !r.adopts {
 		return
 	}
 	for r.inFlight == 0 {

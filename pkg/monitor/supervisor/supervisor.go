@@ -86,6 +86,7 @@ func watch(o Options) error {
 		return err
 	}
 	s := &supervisor{o: o, in: in, host: hostView{in.proc}, stopped: make(chan struct{})}
+	s.reap.adopt()
 	go s.reap.watch()
 	go s.signals()
 	go warmUp()
@@ -180,6 +181,7 @@ func (s *supervisor) ended(r *run) monitor.Exit {
 		}
 	}
 	s.mark(&e)
+	killStrays()
 	r.destroy()
 	return e
 }

@@ -104,6 +104,34 @@ func killTree(top *process, reaps bool) {
 	_ = top.signalExactly(unix.SIGKILL)
 }
 
+// killStrays kills what a container with --pid host leaves behind when its process 1
+// ends: no pid namespace ends with it, and there may be no control group. What the
+// monitor itself has started is in its own mount namespace.
+func killStrays() {
+	self := os.Getpid()
+	if self == 1 {
+		return
+	}
+	start := (hostView{}).startTime(self)
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return
+	}
+	for range 100 { // as in killTree
+		left := false
+		for pid, start := range descendants(self, start) {
+			if ns, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/mnt"); err == nil && ns != own {
+				killIfSame(pid, start)
+				left = true
+			}
+		}
+		if !left {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
 // signalExactly sends a signal to the process, and to no later one with its number.
 func (p *process) signalExactly(sig unix.Signal) error {
 	if p.pidfd == nil {
