@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 	ucli "github.com/urfave/cli/v2"
@@ -334,7 +335,7 @@ const maxSideBySide = 50
 // them takes as long as the slowest, not the sum of their grace periods. do
 // returns what is to be printed after success, "" for nothing. The outcomes are
 // printed in the order of refs, each as soon as those before it are there.
-// Everything else is as in each.
+// Everything else is as in each. On return nothing is under way any more.
 func (a *app) sideBySide(refs []string, do func(ref string) (string, error)) error {
 	type outcome struct {
 		line string
@@ -344,17 +345,27 @@ func (a *app) sideBySide(refs []string, do func(ref string) (string, error)) err
 	for i := range outcomes {
 		outcomes[i] = make(chan outcome, 1)
 	}
-	go func() {
+	enough := make(chan struct{})
+	var working sync.WaitGroup
+	working.Go(func() {
 		slots := make(chan struct{}, maxSideBySide)
 		for i, ref := range refs {
-			slots <- struct{}{}
-			go func() {
+			select {
+			case slots <- struct{}{}:
+			case <-enough:
+				return
+			}
+			working.Go(func() {
 				line, err := do(ref)
 				outcomes[i] <- outcome{line, err}
 				<-slots
-			}()
+			})
 		}
-	}()
+	})
+	// An interrupt ends the loop below before all have answered. Nothing may go on
+	// when the command closes what they work with.
+	defer working.Wait()
+	defer close(enough)
 	next := 0
 	return a.each(refs, func(string) error {
 		o := <-outcomes[next]
