@@ -281,11 +281,7 @@ func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions, stdout, std
 	if err != nil {
 		return err
 	}
-	db, err := e.db()
-	if err != nil {
-		return err
-	}
-	body, err := db.Body(c.ID)
+	body, err := e.body(c.ID)
 	if err != nil {
 		return err
 	}

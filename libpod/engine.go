@@ -114,3 +114,12 @@ func (e *Engine) progress(w io.Writer) storage.Progress {
 	}
 	return e.newProgress(w)
 }
+
+// body reads what was asked for when a container was made.
+func (e *Engine) body(id string) (*state.Body, error) {
+	db, err := e.db()
+	if err != nil {
+		return nil, err
+	}
+	return db.Body(id)
+}

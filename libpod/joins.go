@@ -45,11 +45,7 @@ func (e *Engine) resolveJoins(ctx context.Context, d *draft) error {
 // checkShareable refuses what Docker refuses: a container's IPC namespace is its own
 // unless it was made with --ipc shareable, or shares another one itself.
 func (e *Engine) checkShareable(c *container) error {
-	db, err := e.db()
-	if err != nil {
-		return err
-	}
-	body, err := db.Body(c.ID)
+	body, err := e.body(c.ID)
 	if err != nil {
 		return err
 	}

@@ -315,11 +315,7 @@ func (e *Engine) Attach(ctx context.Context, ref string, s Streams) error {
 	if c.State == lifecycle.Paused {
 		return errs.WithHint(errs.New(errs.State, "You cannot attach to a paused container, unpause it first"), "proa unpause %s", c.Name)
 	}
-	db, err := e.db()
-	if err != nil {
-		return err
-	}
-	body, err := db.Body(c.ID)
+	body, err := e.body(c.ID)
 	if err != nil {
 		return err
 	}

@@ -219,11 +219,7 @@ func (e *Engine) waitRemoved(ctx context.Context, c *container) (code int, err e
 }
 
 func (e *Engine) waitHealth(ctx context.Context, c *container, status string) error {
-	db, err := e.db()
-	if err != nil {
-		return err
-	}
-	body, err := db.Body(c.ID)
+	body, err := e.body(c.ID)
 	if err != nil {
 		return err
 	}
