@@ -4,8 +4,6 @@ package libpod
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -325,11 +323,7 @@ func (e *Engine) RunStep(ctx context.Context, s Step) (code int, err error) {
 			return 0, err
 		}
 	}
-	raw := make([]byte, idLength/2)
-	if _, err := rand.Read(raw); err != nil {
-		return 0, err
-	}
-	id := hex.EncodeToString(raw)
+	id := newID()
 	run := e.dirs.ContainerRun(id)
 	lock, err := monitor.LockNew(monitor.Paths{Run: run})
 	if err != nil {

@@ -261,18 +261,22 @@ func (e *Engine) lockImages(ctx context.Context, how int) (*os.File, error) {
 	}
 }
 
-// fill works out the record of a container from the request and the image.
-func (e *Engine) fill(ctx context.Context, d *draft) error {
-	c := &d.body.Spec
-	d.body.Image = d.image.Config
+// newID makes up a container's id.
+func newID() string {
 	raw := make([]byte, idLength/2)
-	if _, err := rand.Read(raw); err != nil {
-		return err
-	}
+	_, _ = rand.Read(raw) // never fails on Linux
 	id := hex.EncodeToString(raw)
 	if strings.Trim(id[:12], "0123456789") == "" {
 		id = "a" + id[1:] // twelve digits only would pass for a number
 	}
+	return id
+}
+
+// fill works out the record of a container from the request and the image.
+func (e *Engine) fill(ctx context.Context, d *draft) error {
+	c := &d.body.Spec
+	d.body.Image = d.image.Config
+	id := newID()
 	c.Name = strings.TrimPrefix(c.Name, "/")
 	if err := e.resolveMounts(ctx, d); err != nil {
 		return err

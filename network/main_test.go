@@ -115,7 +115,8 @@ func (w *world) plan(name string, bridges ...spec.BridgePlan) spec.NetworkPlan {
 	if len(bridges) == 0 {
 		bridges = []spec.BridgePlan{defaultBridge()}
 	}
-	id := fmt.Sprintf("%012x%052x", time.Now().UnixNano()&0xffffffffffff, w.names)
+	// Twelve digits only would pass for a number, so that no resolver asks for it.
+	id := fmt.Sprintf("a%011x%052x", time.Now().UnixNano()&0xfffffffffff, w.names)
 	return spec.NetworkPlan{Mode: spec.NetBridge, ID: id, Name: name, Hostname: id[:12], Bridges: bridges, StateDir: w.dir}
 }
 
