@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/term"
 )
 
@@ -326,7 +327,7 @@ func (e *Engine) settleExit(ctx context.Context, c *container, x *monitor.Exit) 
 // removeEnded removes a --rm container whose end is known. Others that see the
 // end do the same: who has the lock does it.
 func (e *Engine) removeEnded(ctx context.Context, row *state.Container) error {
-	lock, err := monitor.Lock(e.paths(row.ID))
+	lock, err := rundir.Lock(e.paths(row.ID))
 	if errs.Is(err, errs.State) {
 		return waitUnlocked(ctx, e.paths(row.ID))
 	}

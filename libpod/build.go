@@ -19,7 +19,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/userns"
 	"github.com/proa-containers/proa/storage"
@@ -325,7 +325,7 @@ func (e *Engine) RunStep(ctx context.Context, s Step) (code int, err error) {
 	}
 	id := newID()
 	run := e.dirs.ContainerRun(id)
-	lock, err := monitor.LockNew(monitor.Paths{Run: run})
+	lock, err := rundir.LockNew(rundir.Paths{Run: run})
 	if err != nil {
 		return 0, err
 	}

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
-	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/rootless/cgroup"
 )
 
@@ -43,7 +43,7 @@ func (e *Engine) prepareCgroup(ctx context.Context, id string, l *launching) (p 
 		return cgroup.Place{V2: p.V2, Reason: err.Error()}, "", nil
 	}
 	if p.Kind == cgroup.Direct {
-		file := filepath.Join(e.dirs.ContainerRun(id), monitor.CgroupFile)
+		file := filepath.Join(e.dirs.ContainerRun(id), rundir.CgroupFile)
 		err = atomicfile.Write(file, []byte(base), 0o600, atomicfile.Volatile)
 	}
 	return p, base, err
@@ -51,7 +51,7 @@ func (e *Engine) prepareCgroup(ctx context.Context, id string, l *launching) (p 
 
 // clearCgroup removes what a killed monitor left in the cgroup tree.
 func (e *Engine) clearCgroup(id string) {
-	base, err := os.ReadFile(filepath.Join(e.dirs.ContainerRun(id), monitor.CgroupFile))
+	base, err := os.ReadFile(filepath.Join(e.dirs.ContainerRun(id), rundir.CgroupFile))
 	if err != nil {
 		return
 	}

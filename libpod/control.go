@@ -13,6 +13,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/logs/read"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/cgroup"
 )
@@ -77,9 +78,9 @@ func (t *turn) wait(ctx context.Context) error {
 }
 
 // waitUnlocked waits until nobody holds the locks of a container.
-func waitUnlocked(ctx context.Context, p monitor.Paths) error {
+func waitUnlocked(ctx context.Context, p rundir.Paths) error {
 	var t turn
-	for monitor.Alive(p) {
+	for rundir.Alive(p) {
 		if err := t.wait(ctx); err != nil {
 			return err
 		}
@@ -291,7 +292,7 @@ func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions, stdout, std
 		return err
 	}
 	paths := e.paths(c.ID)
-	err = read.Read(ctx, read.Source{Driver: l.Driver, Path: path, Alive: func() bool { return monitor.Alive(paths) }},
+	err = read.Read(ctx, read.Source{Driver: l.Driver, Path: path, Alive: func() bool { return rundir.Alive(paths) }},
 		read.Options{Tail: o.Tail, Since: o.Since, Until: o.Until, Stdout: stdout != nil, Stderr: stderr != nil, Follow: o.Follow}, p.Emit)
 	if o.Follow && ctx.Err() != nil {
 		return nil // Ctrl-C is how one leaves

@@ -25,6 +25,7 @@ import (
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/names"
 	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage"
 )
@@ -70,7 +71,7 @@ type draft struct {
 	body    state.Body
 	image   *storage.Image
 	volumes []*state.Volume
-	lock    *monitor.Hold
+	lock    *rundir.Hold
 	images  *os.File // shared lock against rmi, until the record names the image
 	// reserved says that there is a record.
 	reserved bool
@@ -107,7 +108,7 @@ func (e *Engine) draft(ctx context.Context, c *spec.Container, pull PullOptions)
 		return nil, err
 	}
 	var err error
-	if d.lock, err = monitor.LockNew(e.paths(d.row.ID)); err != nil {
+	if d.lock, err = rundir.LockNew(e.paths(d.row.ID)); err != nil {
 		d.close()
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func (e *Engine) joins(ctx context.Context, c *spec.Container) (*joined, error) 
 			j.close()
 			return nil, err
 		}
-		j.Network = st.Attachment.OwnMode()
+		j.Network = st.Attachment.Mode
 		j.netRun = e.dirs.ContainerRun(c.Network.Container)
 	}
 	return j, nil

@@ -31,6 +31,7 @@ import (
 	"github.com/proa-containers/proa/pkg/logs/logopt"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/pkg/version"
 	"github.com/proa-containers/proa/rootless/userns"
@@ -53,7 +54,7 @@ type launching struct {
 
 // launch starts a monitor for the container whose locks are given, and returns as
 // soon as the process exists. After an error there is nothing to release.
-func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, hold *monitor.Hold, attach bool) (
+func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, hold *rundir.Hold, attach bool) (
 	*launching, error) {
 	l := &launching{e: e, id: id}
 	var err error
@@ -549,6 +550,6 @@ func (e *Engine) failedStart(row *state.Container, root *spec.Rootfs, cause erro
 // clearRun removes what a start that came to nothing left: the runtime
 // directory, whose lock the caller holds, and the exit file.
 func (e *Engine) clearRun(id string) error {
-	_ = os.Remove(filepath.Join(e.dirs.Container(id), monitor.ExitFile))
+	_ = os.Remove(filepath.Join(e.dirs.Container(id), rundir.ExitFile))
 	return os.RemoveAll(e.dirs.ContainerRun(id))
 }

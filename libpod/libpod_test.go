@@ -19,8 +19,8 @@ import (
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
-	"github.com/proa-containers/proa/rootless/userns"
 )
 
 // testEngine is an engine in directories of its own, which collects notices.
@@ -86,8 +86,8 @@ func TestKilledMonitorIsToldOnce(t *testing.T) {
 	e, notices := testEngine(t)
 	c := stored(t, e, "web", running, nil)
 	run := e.dirs.ContainerRun(c.ID)
-	write(t, filepath.Join(run, monitor.LockFile), "")
-	write(t, filepath.Join(run, monitor.StatusFile), `{"state":"running","startedAt":"1970-01-01T00:16:40Z"}`)
+	write(t, filepath.Join(run, rundir.LockFile), "")
+	write(t, filepath.Join(run, rundir.StatusFile), `{"state":"running","startedAt":"1970-01-01T00:16:40Z"}`)
 	lease := filepath.Join(e.dirs.Net(), "bridge", "172.17.0.2@"+c.ID)
 	write(t, lease, "{}")
 	for range 2 {
@@ -115,10 +115,10 @@ func TestHalfMadeContainersVanish(t *testing.T) {
 	made := stored(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
 	removed := stored(t, e, "gone", lifecycle.Record{State: lifecycle.Removing}, nil)
 	ended := stored(t, e, "rm", running, func(c *state.Container) { c.AutoRemove = true })
-	write(t, filepath.Join(e.dirs.Container(ended.ID), monitor.ExitFile), `{"code":3,"startedAt":"1970-01-01T00:16:40Z","finishedAt":"1970-01-01T01:00:00Z"}`)
+	write(t, filepath.Join(e.dirs.Container(ended.ID), rundir.ExitFile), `{"code":3,"startedAt":"1970-01-01T00:16:40Z","finishedAt":"1970-01-01T01:00:00Z"}`)
 	stray := strings.Repeat("ab", 32)
-	write(t, filepath.Join(e.dirs.ContainerRun(stray), monitor.LockFile), "")
-	write(t, filepath.Join(e.dirs.Container(stray), monitor.LockFile), "")
+	write(t, filepath.Join(e.dirs.ContainerRun(stray), rundir.LockFile), "")
+	write(t, filepath.Join(e.dirs.Container(stray), rundir.LockFile), "")
 	list, err := e.List(t.Context(), ListOptions{All: true})
 	if err != nil || len(list) != 0 {
 		t.Fatalf("list: %v %v", list, err)
@@ -140,8 +140,8 @@ func TestHalfMadeContainersVanish(t *testing.T) {
 func TestLostDatabase(t *testing.T) {
 	e, notices := testEngine(t)
 	id := strings.Repeat("ab", 32)
-	write(t, filepath.Join(e.dirs.ContainerRun(id), monitor.LockFile), "")
-	write(t, filepath.Join(e.dirs.ContainerRun(id), monitor.StatusFile), `{"state":"running"}`)
+	write(t, filepath.Join(e.dirs.ContainerRun(id), rundir.LockFile), "")
+	write(t, filepath.Join(e.dirs.ContainerRun(id), rundir.StatusFile), `{"state":"running"}`)
 	write(t, filepath.Join(e.dirs.Container(id), "upper", "x"), "mine")
 	write(t, filepath.Join(e.volumeData("kept"), "y"), "mine too")
 	for range 2 {
@@ -160,7 +160,7 @@ func TestLostDatabase(t *testing.T) {
 		t.Fatalf("found %+v %+v, %v", volumes, containers, err)
 	}
 	// One that runs is left alone.
-	lock, err := monitor.Lock(e.paths(id))
+	lock, err := rundir.Lock(e.paths(id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestLostDatabase(t *testing.T) {
 	lock.Close()
 	// One that was only begun has nothing to keep.
 	begun := strings.Repeat("cd", 32)
-	write(t, filepath.Join(e.dirs.Container(begun), monitor.LockFile), "")
+	write(t, filepath.Join(e.dirs.Container(begun), rundir.LockFile), "")
 	e.removeUnmade()
 	if _, err := os.Lstat(e.dirs.Container(begun)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("begun and left: %v", err)
@@ -206,12 +206,12 @@ func TestLostDatabase(t *testing.T) {
 // directory gone, its process is what shows that it lives.
 func TestMonitorWithoutLock(t *testing.T) {
 	e, notices := testEngine(t)
-	start, err := userns.StartTime(os.Getpid())
+	start, err := rundir.StartTime(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := running
-	r.Place = e.here(&monitor.Status{MonitorPID: os.Getpid(), MonitorStart: start})
+	r.Place = e.here(&monitor.Status{Head: rundir.Head{MonitorPID: os.Getpid(), MonitorStart: start}})
 	c := stored(t, e, "old", r, nil)
 	if got, err := e.load(t.Context(), "old"); err != nil || !got.running() || len(*notices) != 0 {
 		t.Fatalf("%+v %v %q", got, err, *notices)
@@ -223,7 +223,7 @@ func TestMonitorWithoutLock(t *testing.T) {
 		t.Errorf("start of a running one: %v", err)
 	}
 	// One that could have been locked, and is not, is dead.
-	write(t, filepath.Join(e.dirs.Container(c.ID), monitor.LockFile), "")
+	write(t, filepath.Join(e.dirs.Container(c.ID), rundir.LockFile), "")
 	if got, err := e.load(t.Context(), "old"); err != nil || got.State != lifecycle.Exited || got.ExitCode != 137 {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -296,12 +296,12 @@ func TestClearedMeanwhile(t *testing.T) {
 	e, _ := testEngine(t)
 	c := stored(t, e, "web", lifecycle.Record{State: lifecycle.Exited, ExitCode: 137, StartedAt: running.StartedAt, FinishedAt: time.Unix(2000, 0)}, nil)
 	run := e.dirs.ContainerRun(c.ID)
-	lock, err := monitor.Lock(e.paths(c.ID))
+	lock, err := rundir.Lock(e.paths(c.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	write(t, filepath.Join(run, monitor.StatusFile), `{"state":"running","startedAt":"1970-01-01T00:16:40Z","monitorPid":999999999,"monitorStart":1}`)
+	write(t, filepath.Join(run, rundir.StatusFile), `{"state":"running","startedAt":"1970-01-01T00:16:40Z","monitorPid":999999999,"monitorStart":1}`)
 	got, err := e.load(t.Context(), "web")
 	if err != nil || got.State != lifecycle.Exited {
 		t.Errorf("%+v %v", got, err)
@@ -311,7 +311,7 @@ func TestClearedMeanwhile(t *testing.T) {
 func TestOneAtWorkIsLeftAlone(t *testing.T) {
 	e, _ := testEngine(t)
 	c := stored(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)
-	lock, err := monitor.Lock(e.paths(c.ID))
+	lock, err := rundir.Lock(e.paths(c.ID))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // A database that was set aside, or lost its tail with the power, leaves
@@ -80,7 +81,7 @@ func (e *Engine) findLost() (volumes, containers []lost, err error) {
 			continue
 		}
 		l := lost{name: id, path: p}
-		if monitor.Alive(e.paths(id)) {
+		if rundir.Alive(e.paths(id)) {
 			if l.monitor = readStatus(e.dirs.ContainerRun(id)); l.monitor == nil {
 				l.monitor = &monitor.Status{}
 			}
@@ -94,7 +95,7 @@ func (e *Engine) findLost() (volumes, containers []lost, err error) {
 // its lock: it was made, and its record never was.
 func holdsNothing(dir string) bool {
 	entries, err := os.ReadDir(dir)
-	return err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == monitor.LockFile)
+	return err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == rundir.LockFile)
 }
 
 // subdirs are the names of the directories in dir, which need not exist.
@@ -168,7 +169,7 @@ func (e *Engine) removeUnmade() {
 		if len(id) != idLength || !holdsNothing(p.Data) {
 			continue
 		}
-		hold, err := monitor.Lock(p)
+		hold, err := rundir.Lock(p)
 		if err != nil {
 			continue // it is being made
 		}
@@ -202,7 +203,7 @@ func (e *Engine) adopt(name string) error {
 
 // keepFiles makes a volume of what a container left, and returns its name.
 func (e *Engine) keepFiles(l lost) (name string, err error) {
-	lock, err := monitor.Lock(e.paths(l.name))
+	lock, err := rundir.Lock(e.paths(l.name))
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +217,7 @@ func (e *Engine) keepFiles(l lost) (name string, err error) {
 	if err := os.Rename(l.path, e.volumeData(name)); err != nil {
 		return "", errs.Wrap(err, "move the files of container", l.name)
 	}
-	_ = os.Remove(filepath.Join(e.volumeData(name), monitor.LockFile))
+	_ = os.Remove(filepath.Join(e.volumeData(name), rundir.LockFile))
 	if err := e.adopt(name); err != nil {
 		return "", err
 	}

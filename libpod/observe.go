@@ -4,7 +4,6 @@ package libpod
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -22,7 +21,7 @@ import (
 	"github.com/proa-containers/proa/pkg/hostid"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/names"
-	"github.com/proa-containers/proa/rootless/userns"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // container is a record that has been reconciled with what is there.
@@ -97,7 +96,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 	if act == 0 {
 		return c, nil
 	}
-	if act&lifecycle.Clear != 0 && !monitor.Alive(e.paths(c.ID)) {
+	if act&lifecycle.Clear != 0 && !rundir.Alive(e.paths(c.ID)) {
 		e.clearDead(c.ID)
 	}
 	if act&lifecycle.Notify != 0 {
@@ -120,7 +119,7 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 		return kept, err
 	}
 	if act&lifecycle.Clear != 0 {
-		if _, err := monitor.Clear(e.paths(c.ID)); err != nil {
+		if _, err := rundir.Clear(e.paths(c.ID)); err != nil {
 			return nil, err
 		}
 	}
@@ -130,14 +129,14 @@ func (e *Engine) reconcile(ctx context.Context, row *state.Container) (*containe
 // lastLog is the first line of a dead monitor's own crash, "" where something
 // else killed it. The whole text is kept in the data directory.
 func (e *Engine) lastLog(id string) string {
-	text, err := os.ReadFile(filepath.Join(e.dirs.ContainerRun(id), monitor.LogFile))
+	text, err := os.ReadFile(filepath.Join(e.dirs.ContainerRun(id), rundir.LogFile))
 	if err != nil {
 		return ""
 	}
 	for line := range strings.Lines(string(text)) {
 		for _, mark := range []string{"panic: ", "fatal error: ", "runtime: "} {
 			if strings.HasPrefix(line, mark) {
-				_ = atomicfile.Write(filepath.Join(e.dirs.Container(id), monitor.LogFile), text, 0o600, atomicfile.Volatile)
+				_ = atomicfile.Write(filepath.Join(e.dirs.Container(id), rundir.LogFile), text, 0o600, atomicfile.Volatile)
 				return strings.TrimSpace(line)
 			}
 		}
@@ -196,7 +195,7 @@ func (e *Engine) save(ctx context.Context, c *container, next lifecycle.Record, 
 // discard ends what a --rm or a dead creator left. It returns the container
 // where that stays after all, or where somebody else is at it.
 func (e *Engine) discard(ctx context.Context, c *container) (*container, error) {
-	lock, err := monitor.Lock(e.paths(c.ID))
+	lock, err := rundir.Lock(e.paths(c.ID))
 	if errs.Is(err, errs.State) {
 		return c, nil
 	}
@@ -248,7 +247,7 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 		// The status before the lock: a monitor that is gone between the two
 		// is then taken for dead, never a dead one's status for a live one's.
 		st = readStatus(c.run)
-		o.Locked = !ours && monitor.Locked(c.run)
+		o.Locked = !ours && rundir.Locked(c.run)
 		if !o.Locked {
 			_, err := os.Lstat(c.run)
 			o.RunDir = err == nil
@@ -257,14 +256,14 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 	if !o.Locked {
 		c.host = elsewhere(row)
 		o.Elsewhere = c.host != ""
-		if !ours && monitor.Locked(e.dirs.Container(row.ID)) {
+		if !ours && rundir.Locked(e.dirs.Container(row.ID)) {
 			// Alive, and not where this process would look.
 			if run := e.reach(row); run != "" || row.State.Live() {
 				c.run = run
 			} // else a command that starts or removes it, and has the other lock in a moment
 			st = readStatus(c.run)
 			// Once more: it may have ended meanwhile.
-			o.Locked = monitor.Alive(e.paths(row.ID))
+			o.Locked = rundir.Alive(e.paths(row.ID))
 		}
 	}
 	if o.Locked && st != nil && !row.State.Live() && !wroteIt(st) {
@@ -289,7 +288,7 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 	}
 	if c.exit = readExit(e.dirs.Container(row.ID)); c.exit != nil {
 		o.Exit = observedExit(c.exit)
-	} else if !ours && row.State.Live() && (monitor.Alive(e.paths(row.ID)) || e.runsWithoutLock(row)) {
+	} else if !ours && row.State.Live() && (rundir.Alive(e.paths(row.ID)) || e.runsWithoutLock(row)) {
 		// Somebody has begun to remove it since the look at the locks, or its
 		// monitor could not take the one that is left: that it left no word
 		// proves nothing.
@@ -303,8 +302,7 @@ func (e *Engine) look(row *state.Container, ours bool) (*container, lifecycle.Ob
 
 // wroteIt reports whether the monitor that a status speaks of is there.
 func wroteIt(st *monitor.Status) bool {
-	start, err := userns.StartTime(st.MonitorPID)
-	return err == nil && start == st.MonitorStart
+	return st.Monitor().Alive()
 }
 
 func observedExit(x *monitor.Exit) *lifecycle.Exit {
@@ -312,15 +310,15 @@ func observedExit(x *monitor.Exit) *lifecycle.Exit {
 		Error: x.Error, RestartCount: x.RestartCount, StoppedByUser: x.StoppedByUser, Run: x.Run}
 }
 
-func liveState(s monitor.State) lifecycle.State {
+func liveState(s rundir.State) lifecycle.State {
 	switch s {
-	case monitor.StateRunning:
+	case rundir.StateRunning:
 		return lifecycle.Running
-	case monitor.StatePaused:
+	case rundir.StatePaused:
 		return lifecycle.Paused
-	case monitor.StateRestarting:
+	case rundir.StateRestarting:
 		return lifecycle.Restarting
-	case monitor.StateExited:
+	case rundir.StateExited:
 		return lifecycle.Exited
 	}
 	return lifecycle.Creating
@@ -330,7 +328,7 @@ func liveState(s monitor.State) lifecycle.State {
 // (run is empty).
 func readStatus(run string) *monitor.Status {
 	st := &monitor.Status{}
-	if run == "" || readJSON(filepath.Join(run, monitor.StatusFile), st) != nil {
+	if run == "" || rundir.ReadStatus(run, st) != nil {
 		return nil
 	}
 	return st
@@ -338,18 +336,10 @@ func readStatus(run string) *monitor.Status {
 
 func readExit(data string) *monitor.Exit {
 	x := &monitor.Exit{}
-	if readJSON(filepath.Join(data, monitor.ExitFile), x) != nil {
+	if rundir.ReadExit(data, x) != nil {
 		return nil
 	}
 	return x
-}
-
-func readJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(b, v)
 }
 
 func dieEvent(c *state.Container, r lifecycle.Record) state.Event {
@@ -393,7 +383,7 @@ func (e *Engine) clearStrays(ctx context.Context, ids []string) error {
 		return err
 	}
 	for _, id := range ids {
-		lock, err := monitor.Lock(e.paths(id))
+		lock, err := rundir.Lock(e.paths(id))
 		if errs.Is(err, errs.State) {
 			continue // somebody is at work
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/hostid"
 	"github.com/proa-containers/proa/pkg/monitor"
-	"github.com/proa-containers/proa/rootless/userns"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // place is where a container is started or removed. A data directory may be
@@ -48,8 +48,8 @@ func placeOf(r *lifecycle.Record) (p place, known bool) {
 }
 
 // paths are the directories of a container.
-func (e *Engine) paths(id string) monitor.Paths {
-	return monitor.Paths{Run: e.dirs.ContainerRun(id), Data: e.dirs.Container(id)}
+func (e *Engine) paths(id string) rundir.Paths {
+	return rundir.Paths{Run: e.dirs.ContainerRun(id), Data: e.dirs.Container(id)}
 }
 
 // elsewhere returns the name of the other host where a record is under way, ""
@@ -107,11 +107,10 @@ func (c *container) unseen(run string) error {
 // locks. Its runtime directory, where the other lock was, is gone.
 func (e *Engine) runsWithoutLock(row *state.Container) bool {
 	p, known := placeOf(&row.Record)
-	if !known || p.PID == 0 || !p.Host.SameBoot(hostid.Self()) || monitor.Lockable(e.dirs.Container(row.ID)) {
+	if !known || p.PID == 0 || !p.Host.SameBoot(hostid.Self()) || rundir.Lockable(e.dirs.Container(row.ID)) {
 		return false
 	}
-	start, err := userns.StartTime(p.PID)
-	return err == nil && start == p.Start
+	return rundir.Process{PID: p.PID, Start: p.Start}.Alive()
 }
 
 // reach finds the runtime directory of a live monitor that does not hold the
@@ -128,7 +127,7 @@ func (e *Engine) reach(row *state.Container) string {
 		return ""
 	}
 	defer unix.Close(fd)
-	if start, err := userns.StartTime(p.PID); err != nil || start != p.Start {
+	if !(rundir.Process{PID: p.PID, Start: p.Start}).Alive() {
 		return ""
 	}
 	own := e.paths(row.ID)
@@ -140,15 +139,15 @@ func (e *Engine) reach(row *state.Container) string {
 	begin := time.Now()
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
 		for _, dir := range places {
-			if monitor.Locked(dir) {
+			if rundir.Locked(dir) {
 				return dir
 			}
 		}
-		if !monitor.Locked(own.Data) || time.Since(begin) > patience {
+		if !rundir.Locked(own.Data) || time.Since(begin) > patience {
 			return ""
 		}
 		if wait == time.Millisecond {
-			_ = unix.PidfdSendSignal(fd, monitor.SignalRestore, nil, 0)
+			_ = unix.PidfdSendSignal(fd, rundir.SignalRestore, nil, 0)
 		}
 		time.Sleep(wait)
 	}
@@ -186,7 +185,7 @@ func (e *Engine) ForgetHost(ctx context.Context, host string) (names []string, e
 }
 
 func (e *Engine) forget(ctx context.Context, row *state.Container) error {
-	hold, err := monitor.Lock(e.paths(row.ID))
+	hold, err := rundir.Lock(e.paths(row.ID))
 	if errs.Is(err, errs.State) {
 		return errs.New(errs.State, "container %q is alive: somebody holds its lock", row.Name)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // RemoveOptions say what may be destroyed with a container.
@@ -47,7 +48,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 				return err
 			}
 		}
-		lock, err := monitor.Lock(e.paths(c.ID))
+		lock, err := rundir.Lock(e.paths(c.ID))
 		if errs.Is(err, errs.State) {
 			// Another command is at work on it, or its monitor is about to go.
 			if err := t.wait(ctx); err != nil {
@@ -136,7 +137,7 @@ func (e *Engine) removeLocked(ctx context.Context, c *container, o RemoveOptions
 	if err := failpoint.Hit(FailpointRemoveLocked); err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(filepath.Join(e.dirs.ContainerRun(c.ID), monitor.StatusFile)); err == nil {
+	if _, err := os.Lstat(filepath.Join(e.dirs.ContainerRun(c.ID), rundir.StatusFile)); err == nil {
 		e.clearDead(c.ID) // its monitor was killed after this command had seen it alive
 	}
 	return nil, e.destroy(ctx, row, o.Volumes || row.AutoRemove)

@@ -14,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -196,7 +197,7 @@ func (e *Engine) startLoaded(ctx context.Context, c *container, ref string, o St
 		if _, err := lifecycle.Next(c.State, lifecycle.EvStart); err != nil && !c.locked {
 			return monitor.RemovalBegun(c.Name)
 		}
-		lock, err := monitor.Lock(e.paths(c.ID))
+		lock, err := rundir.Lock(e.paths(c.ID))
 		if errs.Is(err, errs.State) {
 			// Another command starts or removes it, or its monitor is about to go.
 			if err := t.wait(ctx); err != nil {
@@ -215,7 +216,7 @@ func (e *Engine) startLoaded(ctx context.Context, c *container, ref string, o St
 }
 
 // startLocked starts a container whose locks are held; it closes them.
-func (e *Engine) startLocked(ctx context.Context, c *container, ref string, lock *monitor.Hold, o StartOptions) error {
+func (e *Engine) startLocked(ctx context.Context, c *container, ref string, lock *rundir.Hold, o StartOptions) error {
 	defer lock.Close()
 	db, err := e.db()
 	if err != nil {

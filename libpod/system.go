@@ -17,7 +17,7 @@ import (
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/logs"
-	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/version"
 	"github.com/proa-containers/proa/rootless/userns"
 )
@@ -270,7 +270,7 @@ func (e *Engine) Leaks(_ context.Context) (list []string, err error) {
 		return nil, err
 	}
 	for _, id := range ids {
-		if !monitor.Alive(e.paths(id)) {
+		if !rundir.Alive(e.paths(id)) {
 			list = append(list, fmt.Sprintf("runtime directory %s has no live monitor", e.dirs.ContainerRun(id)))
 		}
 	}

@@ -126,7 +126,7 @@ func (a *Attached) warn(s string) {
 
 // Attach sets plan up. ns is the container's network namespace, which belongs
 // to the monitor's user namespace; it stays the caller's, and must stay open
-// until Close. With the modes host and container ns is not touched and may be
+// until Close. With the mode host ns is not touched and may be
 // nil. On an error nothing is left. The connection outlives ctx.
 func Attach(ctx context.Context, plan spec.NetworkPlan, ns *os.File, env Env) (*Attached, error) {
 	a := &Attached{att: spec.Attachment{Mode: plan.Mode}}
@@ -145,8 +145,6 @@ func (a *Attached) attach(ctx context.Context, plan spec.NetworkPlan, ns *os.Fil
 	switch plan.Mode {
 	case spec.NetHost:
 		return a.host(env)
-	case spec.NetContainer:
-		return a.container(plan)
 	case spec.NetNone:
 		return netns.Do(func(int) error { return loopback() }, ns)
 	case spec.NetBridge, "":

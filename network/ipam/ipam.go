@@ -9,7 +9,6 @@ package ipam
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/filelock"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // Record is the content of a lease.
@@ -357,15 +357,4 @@ func read(path string) (Record, error) {
 }
 
 // alive asks the kernel whether the monitor holds its lock.
-func (r Record) alive() bool { return Alive(r.RunDir) }
-
-// Alive reports whether a monitor holds the lock of runDir.
-func Alive(runDir string) bool {
-	f, err := os.Open(filepath.Join(runDir, "lock"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	return errors.Is(err, unix.EWOULDBLOCK)
-}
+func (r Record) alive() bool { return rundir.Locked(r.RunDir) }

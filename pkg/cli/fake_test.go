@@ -17,6 +17,7 @@ import (
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -131,7 +132,7 @@ func (f *fakeEngine) Inspect(_ context.Context, ref string) (*libpod.Details, er
 		Spec: spec.Container{Image: "nginx:alpine", Process: spec.Process{Env: []string{"A=2"}, Attach: []string{"stdout"}},
 			Network: spec.Network{Ports: []spec.Port{{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}}}},
 		Mounts: []libpod.MountPoint{{Type: spec.MountVolume, Name: "data", Source: "/vol/data/_data", Destination: "/data", Driver: "local", RW: true}},
-		Status: &monitor.Status{State: monitor.StateRunning, PID: 4711, StartedAt: started, Attachment: spec.Attachment{
+		Status: &monitor.Status{Head: rundir.Head{State: rundir.StateRunning, PID: 4711}, StartedAt: started, Attachment: spec.Attachment{
 			Mode: spec.NetBridge, Ports: []spec.Port{{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}},
 			Interfaces: []spec.Interface{{Name: "eth0", Network: "bridge", MAC: "02:42:ac:11:00:02", Addrs: []netip.Prefix{netip.MustParsePrefix("172.17.0.2/16")},
 				Gateways: []netip.Addr{netip.MustParseAddr("172.17.0.1")}}},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // Client is a connection to a live monitor. A connection carries one request:
@@ -58,7 +59,7 @@ func connect(fd int, runDir string) error {
 	}
 	defer unix.Close(dir)
 	for {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: filepath.Join("/proc/self/fd", strconv.Itoa(dir), SocketFile)})
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: filepath.Join("/proc/self/fd", strconv.Itoa(dir), rundir.SocketFile)})
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}

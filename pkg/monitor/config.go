@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -126,26 +127,10 @@ type Files struct {
 	ExtraHosts       []spec.HostEntry `json:"extraHosts,omitempty"`
 }
 
-// State is what a live monitor is doing.
-type State string
-
-const (
-	StateCreating   State = "creating" // setting up; the process has not started
-	StateRunning    State = "running"
-	StatePaused     State = "paused"
-	StateRestarting State = "restarting" // waiting to start the process again
-	StateExited     State = "exited"     // the process is gone, the monitor about to be
-)
-
 // Status is RunDir/status.json: replaced atomically by the monitor at each
 // change, meaningful only while the monitor holds RunDir/lock.
 type Status struct {
-	State        State           `json:"state"`
-	MonitorPID   int             `json:"monitorPid"`    // in the host's pid namespace
-	MonitorStart uint64          `json:"monitorStart"`  // start time, field 22 of /proc/PID/stat
-	PID          int             `json:"pid,omitempty"` // of the container's process, in the host's pid namespace
-	PIDStart     uint64          `json:"pidStart,omitempty"`
-	InnerPID     int             `json:"innerPid,omitempty"` // the same process as the monitor sees it
+	rundir.Head
 	StartedAt    time.Time       `json:"startedAt,omitzero"`
 	FinishedAt   time.Time       `json:"finishedAt,omitzero"` // of the previous run, with StateRestarting
 	ExitCode     int             `json:"exitCode,omitempty"`  // of the previous run
@@ -153,7 +138,6 @@ type Status struct {
 	RestartCount int             `json:"restartCount,omitempty"`
 	Run          int             `json:"run,omitempty"`       // Config.Run
 	PidsLimit    int64           `json:"pidsLimit,omitempty"` // in force; 0: none was set
-	NetnsFD      int             `json:"netnsFd,omitempty"`   // descriptor number in the monitor: /proc/MonitorPID/fd/N
 	Attachment   spec.Attachment `json:"attachment"`
 	Health       *HealthStatus   `json:"health,omitempty"`
 	Warnings     []string        `json:"warnings,omitempty"`

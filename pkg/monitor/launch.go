@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // The launch, seen from both sides:
@@ -50,7 +51,7 @@ type LaunchOptions struct {
 	RunDir string
 	// Hold is what Lock returned; the monitor inherits it. Launch does not close
 	// it: the caller does, after Launch.
-	Hold *Hold
+	Hold *rundir.Hold
 	// Start starts the command inside the user's namespaces and returns at
 	// once; ready waits until the monitor is there and tells its pid as the
 	// caller sees it, which need not be the child's. It fits the Start and
@@ -200,7 +201,7 @@ func (h *Handle) command(program string, o LaunchOptions) (*exec.Cmd, []*os.File
 	}
 	// What the monitor says beside its answer (a crash, above all) is kept
 	// where Ready, or a person, finds it.
-	if h.log, err = os.OpenFile(filepath.Join(o.RunDir, LogFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+	if h.log, err = os.OpenFile(filepath.Join(o.RunDir, rundir.LogFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
 		return nil, theirs, err
 	}
 	cmd.Stdout, cmd.Stderr = h.log, h.log

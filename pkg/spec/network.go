@@ -102,9 +102,7 @@ type BridgePlan struct {
 // Attachment is what a container got: written to the monitor's status file and
 // shown by inspect, ps and port.
 type Attachment struct {
-	Mode NetworkMode `json:"mode"`
-	// Shared is, with NetContainer, the mode that the namespace was made with.
-	Shared     NetworkMode `json:"shared,omitempty"`
+	Mode       NetworkMode `json:"mode"`
 	Interfaces []Interface `json:"interfaces,omitempty"`
 	Ports      []Port      `json:"ports,omitempty"` // with the host ports chosen
 	// Nameservers and Search are what the container's resolv.conf says.
@@ -112,15 +110,6 @@ type Attachment struct {
 	Search      []string     `json:"search,omitempty"`
 	// HostGateway is the address at which the container reaches the host.
 	HostGateway netip.Addr `json:"hostGateway,omitzero"`
-}
-
-// OwnMode is the mode that the container's network namespace was made with;
-// NetContainer: it is not known.
-func (a *Attachment) OwnMode() NetworkMode {
-	if a.Shared != "" {
-		return a.Shared
-	}
-	return a.Mode
 }
 
 // Interface is one network interface of a container.

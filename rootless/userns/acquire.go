@@ -3,7 +3,6 @@
 package userns
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // How fifty first commands end up in one namespace: whoever looks for it holds
@@ -32,12 +32,6 @@ const (
 	lockName    = "userns.lock"
 	pointerName = "userns.json"
 )
-
-// holder names a process in the namespace.
-type holder struct {
-	PID   int    `json:"pid"`
-	Start uint64 `json:"start"`
-}
 
 // Namespace is the calling user's namespace: one to join, one to make with the
 // first process started, or (for real root) none at all.
@@ -162,7 +156,7 @@ func (n *Namespace) find() bool {
 		return true
 	}
 	found := false
-	eachMonitor(n.runDir, func(h holder) bool {
+	eachMonitor(n.runDir, func(h rundir.Process) bool {
 		if found = n.open(h); found {
 			// Best effort: it only spares the next command the search.
 			_ = writePointer(n.runDir, h)
@@ -174,7 +168,7 @@ func (n *Namespace) find() bool {
 
 // open takes h's user namespace if that process is still the one meant and is
 // in another user namespace than we are.
-func (n *Namespace) open(h holder) bool {
+func (n *Namespace) open(h rundir.Process) bool {
 	ns, mapping, err := openHolder(h)
 	if err != nil {
 		return false
@@ -183,7 +177,7 @@ func (n *Namespace) open(h holder) bool {
 	return true
 }
 
-func openHolder(h holder) (*os.File, Mapping, error) {
+func openHolder(h rundir.Process) (*os.File, Mapping, error) {
 	var m Mapping
 	if h.PID <= 0 {
 		return nil, m, errors.New("no process")
@@ -199,7 +193,7 @@ func openHolder(h holder) (*os.File, Mapping, error) {
 	if err != nil {
 		return nil, m, err
 	}
-	if start, err := parseStart(stat); err != nil || start != h.Start {
+	if start, err := rundir.ParseStart(stat); err != nil || start != h.Start {
 		return nil, m, fmt.Errorf("process %d is not the one that was meant", h.PID)
 	}
 	uids, err := readAt(dir, "uid_map")
@@ -252,21 +246,7 @@ func sameAsOurs(fd int) bool {
 	return theirs.Ino == ours.Ino && theirs.Dev == ours.Dev
 }
 
-// parseStart finds field 22; the command name in field 2 may hold anything,
-// blanks and parentheses included.
-func parseStart(stat []byte) (uint64, error) {
-	i := bytes.LastIndexByte(stat, ')')
-	if i < 0 {
-		return 0, errors.New("unexpected format of /proc/PID/stat")
-	}
-	f := bytes.Fields(stat[i+1:])
-	if len(f) < 20 {
-		return 0, errors.New("unexpected format of /proc/PID/stat")
-	}
-	return strconv.ParseUint(string(f[19]), 10, 64)
-}
-
-func readPointer(runDir string) (h holder, err error) {
+func readPointer(runDir string) (h rundir.Process, err error) {
 	data, err := os.ReadFile(filepath.Join(runDir, pointerName))
 	if err != nil {
 		return h, err
@@ -275,7 +255,7 @@ func readPointer(runDir string) (h holder, err error) {
 }
 
 // writePointer replaces the file by a rename: readers hold the lock shared.
-func writePointer(runDir string, h holder) error {
+func writePointer(runDir string, h rundir.Process) error {
 	data, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -289,22 +269,14 @@ func writePointer(runDir string, h holder) error {
 
 // eachMonitor calls f with every process that a status file under runDir/c
 // names, dead or alive, until f returns false.
-func eachMonitor(runDir string, f func(holder) bool) {
+func eachMonitor(runDir string, f func(rundir.Process) bool) {
 	dir := filepath.Join(runDir, "c")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		data, err := os.ReadFile(filepath.Join(dir, e.Name(), "status.json"))
-		if err != nil {
-			continue
-		}
-		var s struct {
-			MonitorPID   int    `json:"monitorPid"`
-			MonitorStart uint64 `json:"monitorStart"`
-		}
-		if json.Unmarshal(data, &s) == nil && !f(holder{s.MonitorPID, s.MonitorStart}) {
+		if head, err := rundir.ReadHead(filepath.Join(dir, e.Name())); err == nil && !f(head.Monitor()) {
 			return
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -251,11 +252,11 @@ func (n *Namespace) unlock() {
 // publish lets others find the namespace that pid is the first process of, and
 // joins it for further Starts. The caller holds n.mu.
 func (n *Namespace) publish(pid int) error {
-	start, err := StartTime(pid)
+	start, err := rundir.StartTime(pid)
 	if err != nil {
 		return errs.Wrap(err, "find the process just started", "")
 	}
-	h := holder{pid, start}
+	h := rundir.Process{PID: pid, Start: start}
 	mapping := n.mapping
 	ns, _, err := openHolder(h)
 	if err != nil {

@@ -53,16 +53,6 @@ func rootlessUID() int {
 	return uid
 }
 
-// StartTime is field 22 of /proc/PID/stat, in clock ticks since boot. A pid
-// and its start time name one process for as long as the machine is up.
-func StartTime(pid int) (uint64, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	return parseStart(data)
-}
-
 // Current is the mapping of the namespace that this process is in.
 func Current() (Mapping, error) {
 	uids, err := readMap("/proc/self/uid_map")

@@ -121,18 +121,6 @@ func TestNoRangesWarningNamesTheFix(t *testing.T) {
 	}
 }
 
-func TestParseStart(t *testing.T) {
-	line := "42 (a b) c) S 1 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 777 1000 1"
-	if got, err := parseStart([]byte(line)); err != nil || got != 777 {
-		t.Errorf("got %d, %v, want 777", got, err)
-	}
-	for _, bad := range []string{"", "42 (x", "42 (x) S 1", "42 (x) S 1 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 y"} {
-		if _, err := parseStart([]byte(bad)); err == nil {
-			t.Errorf("%q: no error", bad)
-		}
-	}
-}
-
 // FuzzParseSubids: whatever stands in the file, the map is one that the kernel
 // takes: ascending inside, no host id twice, own id first.
 func FuzzParseSubids(f *testing.F) {

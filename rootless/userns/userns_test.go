@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -370,11 +371,11 @@ func TestFindThroughStatusFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	r := begin(t, acquire(t, dir), Options{NewPID: true}, "tell")
-	start, err := StartTime(r.pid)
+	start, err := rundir.StartTime(r.pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writePointer(dir, holder{r.pid, 12345}); err != nil { // as if the pid had been given to another
+	if err := writePointer(dir, rundir.Process{PID: r.pid, Start: 12345}); err != nil { // as if the pid had been given to another
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "c", "dead"), 0o700); err != nil {
@@ -385,7 +386,7 @@ func TestFindThroughStatusFile(t *testing.T) {
 	}
 	status := fmt.Sprintf(`{"state":"running","monitorPid":%d,"monitorStart":%d}`, r.pid, start)
 	for name, text := range map[string]string{"dead": `{"monitorPid":1,"monitorStart":1}`, "live": status} {
-		if err := os.WriteFile(filepath.Join(dir, "c", name, "status.json"), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "c", name, rundir.StatusFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -41,7 +41,7 @@ const (
 var groups = []group{
 	{"pkg/errs", leaf}, {"pkg/dirs", leaf}, {"pkg/atomicfile", leaf}, {"pkg/ballast", leaf}, {"pkg/failpoint", leaf}, {"pkg/term", leaf}, {"pkg/version", leaf},
 	{"pkg/names", leaf}, {"pkg/rmtree", leaf}, {"pkg/initprog", leaf},
-	{"pkg/filelock", leaf}, {"pkg/redact", leaf}, {"pkg/hostid", leaf}, {"pkg/overlay", leaf}, {"pkg/sparse", leaf}, {"pkg/treesize", leaf},
+	{"pkg/filelock", leaf}, {"pkg/redact", leaf}, {"pkg/hostid", leaf}, {"pkg/rundir", leaf}, {"pkg/overlay", leaf}, {"pkg/sparse", leaf}, {"pkg/treesize", leaf},
 	{"pkg/dirwatch", leaf}, {"pkg/subid", leaf},
 	// What the user asked for and what follows from it: pure, so that it can
 	// be tested without a machine.

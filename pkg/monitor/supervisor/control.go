@@ -12,6 +12,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 var errNotRunning = errs.New(errs.State, "container is not running")
@@ -24,7 +25,7 @@ func (s *supervisor) kill(sig int) error {
 	}
 	r := s.current()
 	if r == nil {
-		if s.snapshot().State == monitor.StateRestarting {
+		if s.snapshot().State == rundir.StateRestarting {
 			s.noRestart(true)
 			return nil
 		}
@@ -67,7 +68,7 @@ func (s *supervisor) freeze(on bool) error {
 	if r == nil {
 		return errNotRunning
 	}
-	paused := s.snapshot().State == monitor.StatePaused
+	paused := s.snapshot().State == rundir.StatePaused
 	switch {
 	case on && paused:
 		return errs.New(errs.State, "container is already paused")
@@ -77,10 +78,10 @@ func (s *supervisor) freeze(on bool) error {
 		return errs.WithHint(errs.New(errs.Unsupported, "cannot pause: this container has no cgroup of its own to freeze"),
 			"let systemd delegate cgroups (version 2) to your user, then start the container again")
 	}
-	state := monitor.StateRunning
+	state := rundir.StateRunning
 	op := r.c.Resume
 	if on {
-		state, op = monitor.StatePaused, r.c.Pause
+		state, op = rundir.StatePaused, r.c.Pause
 	}
 	if err := op(); err != nil {
 		return errs.Wrap(err, "pause or resume container", s.cfg.Name)
@@ -104,10 +105,10 @@ func hasFreezer(c *libcontainer.Container) bool {
 
 // thaw lets a paused container hear a signal.
 func (s *supervisor) thaw(r *run) {
-	if s.snapshot().State != monitor.StatePaused {
+	if s.snapshot().State != rundir.StatePaused {
 		return
 	}
 	if r.c.Resume() == nil {
-		s.update(func(st *monitor.Status) { st.State = monitor.StateRunning })
+		s.update(func(st *monitor.Status) { st.State = rundir.StateRunning })
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -29,7 +30,7 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 	switch {
 	case run == nil:
 		return errNotRunning
-	case v.s.snapshot().State == monitor.StatePaused:
+	case v.s.snapshot().State == rundir.StatePaused:
 		return errs.New(errs.State, "container is paused, unpause it before exec")
 	}
 	p, err := v.s.startExec(run, r, fds, nil)

@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/ballast"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // The end, in this order, so that whoever looks at any moment sees something
@@ -36,7 +37,7 @@ func (s *supervisor) finish(e monitor.Exit) error {
 		durability = atomicfile.Volatile // it will not outlive the next moment
 	}
 	write := func() error {
-		return atomicfile.WriteJSON(filepath.Join(s.cfg.DataDir, monitor.ExitFile), &e, 0o600, durability)
+		return atomicfile.WriteJSON(filepath.Join(s.cfg.DataDir, rundir.ExitFile), &e, 0o600, durability)
 	}
 	// The container may have ended because it had filled the disk.
 	if werr := ballast.Retry(filepath.Dir(filepath.Dir(s.cfg.DataDir)), write); err == nil {
@@ -94,7 +95,7 @@ func (s *supervisor) removeLayer() {
 
 // leave removes the runtime directory and lets the locks go: from here on
 // everybody sees a container without a monitor. The lock file goes while it is
-// still held; monitor.Lock knows about that.
+// still held; rundir.Lock knows about that.
 func (s *supervisor) leave() {
 	s.runDir.mu.Lock()
 	defer s.runDir.mu.Unlock()
@@ -102,7 +103,7 @@ func (s *supervisor) leave() {
 	if s.server != nil {
 		s.server.close()
 	}
-	for _, name := range []string{monitor.SocketFile, monitor.StatusFile} {
+	for _, name := range []string{rundir.SocketFile, rundir.StatusFile} {
 		_ = os.Remove(filepath.Join(s.o.RunDir, name))
 	}
 	if s.cfg == nil {

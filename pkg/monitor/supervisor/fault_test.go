@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 var beforeReady = []string{
@@ -35,8 +35,8 @@ func TestKilledWhileStarting(t *testing.T) {
 			if !errs.Is(err, errs.Unavailable) {
 				t.Fatalf("%v", err)
 			}
-			eventually(t, "the lock is free", func() bool { return !monitor.Alive(b.paths()) })
-			if ok, err := monitor.Clear(b.paths()); !ok || err != nil {
+			eventually(t, "the lock is free", func() bool { return !rundir.Alive(b.paths()) })
+			if ok, err := rundir.Clear(b.paths()); !ok || err != nil {
 				t.Errorf("clear: %v %v", ok, err)
 			}
 			b.gone()
@@ -73,7 +73,7 @@ func TestKilledAtTheEnd(t *testing.T) {
 			b := newBox(t, []string{"sh", "-c", "exit 5"}, remove)
 			b.env = []string{"PROA_FAILPOINT=" + point + "=kill"}
 			b.mustStart()
-			eventually(t, "the lock is free", func() bool { return !monitor.Alive(b.paths()) })
+			eventually(t, "the lock is free", func() bool { return !rundir.Alive(b.paths()) })
 			e, err := b.exitFile()
 			if i == 0 {
 				if !errors.Is(err, os.ErrNotExist) {
@@ -82,7 +82,7 @@ func TestKilledAtTheEnd(t *testing.T) {
 			} else if err != nil || e.Code != 5 {
 				t.Errorf("%+v: %v", e, err)
 			}
-			if ok, err := monitor.Clear(b.paths()); !ok || err != nil {
+			if ok, err := rundir.Clear(b.paths()); !ok || err != nil {
 				t.Errorf("clear: %v %v", ok, err)
 			}
 		})

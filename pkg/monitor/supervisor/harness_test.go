@@ -21,6 +21,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/userns"
 )
@@ -111,7 +112,7 @@ func cleanTree(dir string) {
 }
 
 // paths are the container's directories.
-func (b *box) paths() monitor.Paths { return monitor.Paths{Run: b.cfg.RunDir, Data: b.cfg.DataDir} }
+func (b *box) paths() rundir.Paths { return rundir.Paths{Run: b.cfg.RunDir, Data: b.cfg.DataDir} }
 
 // box is one container under test.
 type box struct {
@@ -245,7 +246,7 @@ func (b *box) launch() error {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	lock, err := monitor.Lock(b.paths())
+	lock, err := rundir.Lock(b.paths())
 	if err != nil {
 		ns.Close()
 		return err
@@ -404,7 +405,7 @@ func (b *box) tryExec(r monitor.ExecRequest) (string, int, error) {
 
 func (b *box) exitFile() (monitor.Exit, error) {
 	var e monitor.Exit
-	data, err := os.ReadFile(filepath.Join(b.cfg.DataDir, monitor.ExitFile))
+	data, err := os.ReadFile(filepath.Join(b.cfg.DataDir, rundir.ExitFile))
 	if err != nil {
 		return e, err
 	}
@@ -414,7 +415,7 @@ func (b *box) exitFile() (monitor.Exit, error) {
 func (b *box) status() monitor.Status {
 	b.t.Helper()
 	var st monitor.Status
-	data, err := os.ReadFile(filepath.Join(b.cfg.RunDir, monitor.StatusFile))
+	data, err := os.ReadFile(filepath.Join(b.cfg.RunDir, rundir.StatusFile))
 	if err == nil {
 		err = json.Unmarshal(data, &st)
 	}
@@ -442,5 +443,5 @@ func (b *box) gone() {
 		return errors.Is(err, os.ErrNotExist)
 	})
 	// The locks go after the directory, in the same moment.
-	eventually(b.t, "the monitor no longer counts as alive", func() bool { return !monitor.Alive(b.paths()) })
+	eventually(b.t, "the monitor no longer counts as alive", func() bool { return !rundir.Alive(b.paths()) })
 }

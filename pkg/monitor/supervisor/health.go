@@ -13,6 +13,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/initprog"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -93,7 +94,7 @@ func (s *supervisor) watchHealth(r *run) {
 			return
 		case <-time.After(max(wait, healthRest*cost)):
 		}
-		if s.snapshot().State != monitor.StateRunning {
+		if s.snapshot().State != rundir.StateRunning {
 			continue // paused
 		}
 		var p monitor.HealthProbe

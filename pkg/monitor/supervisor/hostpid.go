@@ -3,12 +3,13 @@
 package supervisor
 
 import (
-	"bytes"
 	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // hostView is /proc as the front end sees it. The monitor is pid 1 of a pid
@@ -75,27 +76,13 @@ func (h hostView) nsPIDs(pid string) []string {
 	return nil
 }
 
-// startTime is field 22 of PID/stat, in clock ticks since boot; 0: unknown.
+// startTime is rundir.StartTime out there; 0: unknown.
 func (h hostView) startTime(pid int) uint64 {
 	if pid <= 0 {
 		return 0
 	}
-	f := statFields(h.read(strconv.Itoa(pid) + "/stat"))
-	if len(f) < 20 {
-		return 0
-	}
-	n, _ := strconv.ParseUint(f[19], 10, 64)
-	return n
-}
-
-// statFields are the fields of a stat file from the third on. The second is
-// the command in parentheses, and may hold anything.
-func statFields(data []byte) []string {
-	i := bytes.LastIndexByte(data, ')')
-	if i < 0 {
-		return nil
-	}
-	return strings.Fields(string(data[i+1:]))
+	start, _ := rundir.ParseStart(h.read(strconv.Itoa(pid) + "/stat"))
+	return start
 }
 
 func (h hostView) open(name string, flags int) (*os.File, error) {

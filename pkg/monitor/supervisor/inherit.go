@@ -16,13 +16,14 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // inherited are the descriptors that the front end handed over; see the
 // drawing in monitor/launch.go. Every one is close-on-exec from here on: the
 // container must not even see the lock.
 type inherited struct {
-	hold   monitor.Hold
+	hold   rundir.Hold
 	config *os.File
 	answer *os.File
 	proc   *os.File // /proc of the front end's pid namespace; may be nil

@@ -6,16 +6,13 @@ import (
 	"context"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
-
-	"encoding/json"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -142,15 +139,11 @@ func loopbackUp() error {
 // joinNetns opens the network namespace of another live container.
 func joinNetns(runDir string, host hostView) (*os.File, error) {
 	notRunning := errs.New(errs.State, "cannot join the network of a container that is not running")
-	if !monitor.Locked(runDir) {
+	if !rundir.Locked(runDir) {
 		return nil, notRunning
 	}
-	data, err := os.ReadFile(filepath.Join(runDir, monitor.StatusFile))
-	if err != nil {
-		return nil, notRunning
-	}
-	var st monitor.Status
-	if err := json.Unmarshal(data, &st); err != nil || st.MonitorPID == 0 ||
+	st, err := rundir.ReadHead(runDir)
+	if err != nil || st.MonitorPID == 0 ||
 		host.startTime(st.MonitorPID) != st.MonitorStart {
 		return nil, notRunning
 	}

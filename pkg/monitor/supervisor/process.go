@@ -21,6 +21,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // process is one process in the container, the main one or an exec'd one, with
@@ -182,7 +183,7 @@ func (p *process) signal(sig int) error {
 
 // executing says that the process, dead or alive, is libcontainer's init still.
 func (p *process) executing() bool {
-	f := statFields(hostView{}.read(strconv.Itoa(p.pid) + "/stat"))
+	f := rundir.StatFields(hostView{}.read(strconv.Itoa(p.pid) + "/stat"))
 	if len(f) < 7 {
 		return false
 	}

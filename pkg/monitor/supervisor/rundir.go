@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // The runtime directory can vanish under a live container: the last logout of
@@ -18,13 +19,13 @@ import (
 // in the data directory still says that the container lives; the monitor makes
 // the rest again: soon after the kernel has told it (dnotify, which unlike
 // inotify has no small number per user), and at once when a command asks for it
-// with monitor.SignalRestore.
+// with rundir.SignalRestore.
 
 // runDir is the state of the runtime directory.
 type runDir struct {
 	mu    sync.Mutex // held while it is made again, or removed
 	watch *os.File   // the directory, while the kernel tells about it
-	kept  []byte     // monitor.CgroupFile, which the front end has written
+	kept  []byte     // rundir.CgroupFile, which the front end has written
 	left  bool       // it is given up
 	again *time.Timer
 }
@@ -51,7 +52,7 @@ func (s *supervisor) watchRunDir() {
 	if s.runDir.watch != nil {
 		_ = s.runDir.watch.Close()
 	} else {
-		s.runDir.kept, _ = os.ReadFile(filepath.Join(s.o.RunDir, monitor.CgroupFile))
+		s.runDir.kept, _ = os.ReadFile(filepath.Join(s.o.RunDir, rundir.CgroupFile))
 	}
 	s.runDir.watch = dir
 	_, _ = unix.FcntlInt(dir.Fd(), unix.F_NOTIFY, dnDelete|dnMultishot)
@@ -74,7 +75,7 @@ func (s *supervisor) restoreRunDir() {
 	if s.runDir.left || s.snapshot().StartedAt.IsZero() || s.runDirWhole() {
 		return // no more, not yet, or no need
 	}
-	hold, err := monitor.Lock(monitor.Paths{Run: s.o.RunDir})
+	hold, err := rundir.Lock(rundir.Paths{Run: s.o.RunDir})
 	if err != nil {
 		return // somebody clears it away just now: the next look asks again
 	}
@@ -85,7 +86,7 @@ func (s *supervisor) restoreRunDir() {
 		r.Restore()
 	}
 	if s.runDir.kept != nil {
-		_ = os.WriteFile(filepath.Join(s.o.RunDir, monitor.CgroupFile), s.runDir.kept, 0o600)
+		_ = os.WriteFile(filepath.Join(s.o.RunDir, rundir.CgroupFile), s.runDir.kept, 0o600)
 	}
 	s.update(func(*monitor.Status) {}) // last: who sees it finds the rest
 	s.watchRunDir()
@@ -108,10 +109,10 @@ func (s *supervisor) runDirStayed(lock *os.File) bool {
 // runDirWhole reports that the lock in the runtime directory is the one that we
 // hold, and that socket and status are beside it.
 func (s *supervisor) runDirWhole() bool {
-	if !monitor.SameFile(s.in.hold.Run, filepath.Join(s.o.RunDir, monitor.LockFile)) {
+	if !rundir.SameFile(s.in.hold.Run, filepath.Join(s.o.RunDir, rundir.LockFile)) {
 		return false
 	}
-	for _, name := range []string{monitor.SocketFile, monitor.StatusFile} {
+	for _, name := range []string{rundir.SocketFile, rundir.StatusFile} {
 		if _, err := os.Lstat(filepath.Join(s.o.RunDir, name)); err != nil {
 			return false
 		}

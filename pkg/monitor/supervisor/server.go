@@ -15,6 +15,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // server answers on RunDir/sock.
@@ -60,12 +61,12 @@ func listen(runDir string) (*os.File, error) {
 		return nil, errs.Wrap(err, "open runtime directory", runDir)
 	}
 	defer unix.Close(dir)
-	_ = os.Remove(filepath.Join(runDir, monitor.SocketFile))
+	_ = os.Remove(filepath.Join(runDir, rundir.SocketFile))
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	name := filepath.Join("/proc/self/fd", strconv.Itoa(dir), monitor.SocketFile)
+	name := filepath.Join("/proc/self/fd", strconv.Itoa(dir), rundir.SocketFile)
 	err = unix.Bind(fd, &unix.SockaddrUnix{Name: name})
 	if err == nil {
 		err = unix.Listen(fd, 128)

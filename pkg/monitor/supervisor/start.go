@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor/volume"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // first sets everything up, starts the process and tells the front end. The
@@ -25,7 +26,7 @@ func (s *supervisor) first(ctx context.Context) (*run, error) {
 		return nil, s.tell(nil, err)
 	}
 	// A leftover of an earlier life would be taken for this one's end.
-	_ = os.Remove(filepath.Join(s.cfg.DataDir, monitor.ExitFile))
+	_ = os.Remove(filepath.Join(s.cfg.DataDir, rundir.ExitFile))
 	r, err := s.setUp(ctx)
 	if err != nil {
 		return nil, s.tell(nil, err)
@@ -58,7 +59,7 @@ func (s *supervisor) tell(st *monitor.Status, err error) error {
 func (s *supervisor) setUp(ctx context.Context) (*run, error) {
 	pid, start := s.host.self()
 	s.update(func(st *monitor.Status) {
-		st.State, st.MonitorPID, st.MonitorStart = monitor.StateCreating, pid, start
+		st.State, st.MonitorPID, st.MonitorStart = rundir.StateCreating, pid, start
 		st.RestartCount = s.cfg.RestartCount
 		if c := s.cfg.Container.Cgroups; c != nil && c.Resources != nil && c.Resources.PidsLimit != nil {
 			st.PidsLimit = *c.Resources.PidsLimit
@@ -213,7 +214,7 @@ func (s *supervisor) begin() (*run, error) {
 	late := s.late
 	s.mu.Unlock()
 	s.update(func(st *monitor.Status) {
-		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = monitor.StateRunning, r.pid, pid, start, r.started
+		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = rundir.StateRunning, r.pid, pid, start, r.started
 		if s.cfg.Health != nil { // it is there when the front end is told of the start
 			st.Health = &monitor.HealthStatus{Status: healthStarting}
 		}

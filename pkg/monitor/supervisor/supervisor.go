@@ -25,6 +25,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // Options are the mechanisms that the monitor's main brings along.
@@ -134,7 +135,7 @@ func (s *supervisor) supervise(r *run) monitor.Exit {
 			return e
 		}
 		s.update(func(st *monitor.Status) {
-			st.State, st.PID, st.PIDStart, st.InnerPID = monitor.StateRestarting, 0, 0, 0
+			st.State, st.PID, st.PIDStart, st.InnerPID = rundir.StateRestarting, 0, 0, 0
 			st.FinishedAt, st.ExitCode, st.OOMKilled, st.RestartCount = e.FinishedAt, e.Code, e.OOMKilled, b.count
 		})
 		s.server.announceRestart(e)
@@ -216,7 +217,7 @@ func (s *supervisor) update(change func(*monitor.Status)) monitor.Status {
 	defer s.mu.Unlock()
 	change(&s.status)
 	s.status.Run = s.cfg.Run
-	_ = atomicfile.WriteJSON(filepath.Join(s.o.RunDir, monitor.StatusFile), &s.status, 0o600, atomicfile.Volatile)
+	_ = atomicfile.WriteJSON(filepath.Join(s.o.RunDir, rundir.StatusFile), &s.status, 0o600, atomicfile.Volatile)
 	return s.status
 }
 
@@ -231,12 +232,12 @@ func (s *supervisor) snapshot() monitor.Status {
 // back.
 func (s *supervisor) signals() {
 	ch := make(chan os.Signal, 4)
-	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGIO, monitor.SignalRestore)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGIO, rundir.SignalRestore)
 	for sig := range ch {
 		switch sig {
 		case unix.SIGIO:
 			s.runDirChanged()
-		case monitor.SignalRestore:
+		case rundir.SignalRestore:
 			s.restoreRunDir()
 		default:
 			s.stop(0, nil, false)

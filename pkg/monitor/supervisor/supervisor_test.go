@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/ocispec"
+	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
@@ -89,7 +90,7 @@ func TestHealthFromTheStart(t *testing.T) {
 			cfg.Health = &spec.Health{Test: []string{"CMD", "true"}, Interval: time.Hour}
 		})
 		b.mustStart()
-		if st := b.status(); st.State != monitor.StateRunning || st.Health == nil || st.Health.Status != "starting" {
+		if st := b.status(); st.State != rundir.StateRunning || st.Health == nil || st.Health.Status != "starting" {
 			t.Errorf("status %+v, health %+v", st.State, st.Health)
 		}
 		b.h.Kill()
@@ -363,7 +364,7 @@ func TestRestartPolicies(t *testing.T) {
 		b := newBox(t, []string{"sh", "-c", "echo x"}, policy("always", 0), foreground)
 		b.mustStart()
 		eventually(t, "three runs", func() bool { return strings.Count(b.out.String(), "x") >= 3 })
-		eventually(t, "between two runs", func() bool { return b.status().State == monitor.StateRestarting })
+		eventually(t, "between two runs", func() bool { return b.status().State == rundir.StateRestarting })
 		if e, err := b.dial().Stop(ctx, 0, nil, false); err != nil || !e.StoppedByUser || e.RestartCount < 2 {
 			t.Errorf("%+v: %v", e, err)
 		}
@@ -380,7 +381,7 @@ func TestRestartPolicies(t *testing.T) {
 		}
 		eventually(t, "restarted", func() bool {
 			st := b.status()
-			return st.State == monitor.StateRunning && st.PID != first.PID && st.RestartCount == 1
+			return st.State == rundir.StateRunning && st.PID != first.PID && st.RestartCount == 1
 		})
 		if err := b.dial().Signal(ctx, 9); err != nil {
 			t.Fatal(err)
@@ -404,18 +405,18 @@ func TestMonitorKilled(t *testing.T) {
 		defer s.Close()
 	}
 	st := b.status()
-	if !alive(st.PID) || !alive(st.MonitorPID) || !monitor.Alive(b.paths()) {
+	if !alive(st.PID) || !alive(st.MonitorPID) || !rundir.Alive(b.paths()) {
 		t.Fatalf("not running: %+v", st)
 	}
 	if err := syscall.Kill(st.MonitorPID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the process dies", func() bool { return !alive(st.PID) })
-	eventually(t, "the lock is free", func() bool { return !monitor.Alive(b.paths()) })
+	eventually(t, "the lock is free", func() bool { return !rundir.Alive(b.paths()) })
 	if _, err := monitor.Dial(b.cfg.RunDir); !errs.Is(err, errs.State) {
 		t.Errorf("dial: %v", err)
 	}
-	if ok, err := monitor.Clear(b.paths()); !ok || err != nil {
+	if ok, err := rundir.Clear(b.paths()); !ok || err != nil {
 		t.Errorf("clear: %v %v", ok, err)
 	}
 	b.gone()
@@ -628,13 +629,13 @@ func TestLaunchCanceled(t *testing.T) {
 	if _, err := b.h.Ready(c); !errs.Is(err, errs.Timeout) {
 		t.Errorf("%v", err)
 	}
-	eventually(t, "the monitor dies", func() bool { return !monitor.Alive(b.paths()) })
+	eventually(t, "the monitor dies", func() bool { return !rundir.Alive(b.paths()) })
 }
 
 func TestSecondStartRefused(t *testing.T) {
 	b := newBox(t, []string{"sleep", "100"})
 	b.mustStart()
-	if _, err := monitor.Lock(b.paths()); !errs.Is(err, errs.State) {
+	if _, err := rundir.Lock(b.paths()); !errs.Is(err, errs.State) {
 		t.Errorf("%v", err)
 	}
 }

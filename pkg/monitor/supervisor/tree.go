@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/initprog"
+	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // A health check that runs into its timeout is killed with everything that it
@@ -177,7 +178,7 @@ func descendants(top int, start uint64) map[int]uint64 {
 		if err != nil {
 			continue
 		}
-		f := statFields(hostView{}.read(e.Name() + "/stat"))
+		f := rundir.StatFields(hostView{}.read(e.Name() + "/stat"))
 		if len(f) < 20 {
 			continue
 		}

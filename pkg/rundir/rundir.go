@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package monitor
+// Package rundir holds the two directories of a container: the names of the files
+// in them, the locks that say whether its monitor lives, and the head of the
+// monitor's status that others read.
+package rundir
 
 import (
 	"errors"

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package monitor
+package rundir
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -126,5 +127,55 @@ func TestLockNewWaits(t *testing.T) {
 			t.Error("what it holds is not seen")
 		}
 		_ = hold.Close()
+	}
+}
+
+func TestLock(t *testing.T) {
+	dir := Paths{Run: filepath.Join(t.TempDir(), "c", strings.Repeat("long", 30))}
+	if Alive(dir) {
+		t.Error("alive before it was born")
+	}
+	l, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Alive(dir) {
+		t.Error("not alive while locked")
+	}
+	if _, err := Lock(dir); !errs.Is(err, errs.State) {
+		t.Errorf("second lock: %v", err)
+	}
+	if ok, err := Clear(dir); ok || err != nil {
+		t.Errorf("cleared a live one: %v %v", ok, err)
+	}
+	l.Close()
+	if Alive(dir) {
+		t.Error("alive after the end")
+	}
+	if ok, err := Clear(dir); !ok || err != nil {
+		t.Errorf("clear: %v %v", ok, err)
+	}
+	if _, err := os.Lstat(dir.Run); !errors.Is(err, os.ErrNotExist) {
+		t.Error("still there")
+	}
+}
+
+// TestLockOfUnlinkedFile: the monitor removes the lock file while it holds the
+// lock; whoever had opened it by then must not believe to have locked.
+func TestLockOfUnlinkedFile(t *testing.T) {
+	dir := Paths{Run: filepath.Join(t.TempDir(), "c")}
+	first, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = os.RemoveAll(dir.Run)
+	second, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	first.Close()
+	if !Alive(dir) {
+		t.Error("the second lock does not count")
 	}
 }

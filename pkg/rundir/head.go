@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rundir
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+)
+
+// State is what a live monitor is doing.
+type State string
+
+const (
+	StateCreating   State = "creating" // setting up; the process has not started
+	StateRunning    State = "running"
+	StatePaused     State = "paused"
+	StateRestarting State = "restarting" // waiting to start the process again
+	StateExited     State = "exited"     // the process is gone, the monitor about to be
+)
+
+// Head is the part of StatusFile that other mechanisms read. The monitor embeds it
+// in its whole status. Pids are those of the host's pid namespace.
+type Head struct {
+	State        State  `json:"state"`
+	MonitorPID   int    `json:"monitorPid"`
+	MonitorStart uint64 `json:"monitorStart"`  // start time, field 22 of /proc/PID/stat
+	PID          int    `json:"pid,omitempty"` // of the container's process
+	PIDStart     uint64 `json:"pidStart,omitempty"`
+	InnerPID     int    `json:"innerPid,omitempty"` // the same process as the monitor sees it
+	NetnsFD      int    `json:"netnsFd,omitempty"`  // descriptor number in the monitor: /proc/MonitorPID/fd/N
+}
+
+// Monitor names the process that wrote the status.
+func (h Head) Monitor() Process { return Process{h.MonitorPID, h.MonitorStart} }
+
+// ReadHead reads the head of the status in a runtime directory.
+func ReadHead(runDir string) (Head, error) {
+	var h Head
+	return h, ReadStatus(runDir, &h)
+}
+
+// ReadStatus reads the status in a runtime directory into v: a Head, or what embeds
+// one. The monitor replaces the file whole, so a reader needs no lock.
+func ReadStatus(runDir string, v any) error { return readJSON(runDir, StatusFile, v) }
+
+// ReadExit reads the ExitFile in a data directory into v.
+func ReadExit(dataDir string, v any) error { return readJSON(dataDir, ExitFile, v) }
+
+func readJSON(dir, name string, v any) error {
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
