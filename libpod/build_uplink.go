@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/network/uplink"
-	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/rootless/userns"
 )
 
@@ -23,13 +23,6 @@ import (
 
 // uplinkSocketEnv names the socket to the copy inside.
 const uplinkSocketEnv = "PROA_BUILD_UPLINK"
-
-// uplinkAnswer is what the copy reads: empty when the uplink is there.
-type uplinkAnswer struct {
-	Kind    errs.Kind `json:"kind,omitempty"`
-	Message string    `json:"message,omitempty"`
-	Hint    string    `json:"hint,omitempty"`
-}
 
 // uplinkKeeper brings the uplink up when it is asked to, and holds it.
 type uplinkKeeper struct {
@@ -63,13 +56,11 @@ func (k *uplinkKeeper) serve(start func() error) {
 			c.Close() // abstract names have no permissions
 			continue
 		}
-		var a uplinkAnswer
+		var answer *wire.Error // null: the uplink is there
 		if k.hold == nil {
-			if err := start(); err != nil {
-				a = uplinkAnswer{errs.KindOf(err), err.Error(), errs.HintOf(err)}
-			}
+			answer = wire.New(start())
 		}
-		_ = json.NewEncoder(c).Encode(a) // the copy may be gone
+		_ = json.NewEncoder(c).Encode(answer) // the copy may be gone
 		c.Close()
 	}
 }
@@ -111,14 +102,9 @@ func askUplink(ctx context.Context) error {
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	var a uplinkAnswer
-	if err := json.NewDecoder(c).Decode(&a); err != nil {
+	var answer *wire.Error
+	if err := json.NewDecoder(c).Decode(&answer); err != nil {
 		return errors.Join(ctx.Err(), err)
 	}
-	if a.Message == "" {
-		return nil
-	}
-	e := errs.New(a.Kind, "%s", a.Message)
-	e.Hint = a.Hint
-	return e
+	return answer.Err()
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/proa-containers/proa/network/netstack"
 	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/rmtree"
 	"github.com/proa-containers/proa/pkg/term"
 	"github.com/proa-containers/proa/rootless/userns"
@@ -46,11 +46,11 @@ const (
 
 // insideReply is one message to the front end.
 type insideReply struct {
-	Line   *string            `json:"line,omitempty"`
-	Layer  *progress.Event    `json:"layer,omitempty"`
-	Result json.RawMessage    `json:"result,omitempty"`
-	Error  *monitor.WireError `json:"error,omitempty"`
-	Done   bool               `json:"done,omitempty"`
+	Line   *string         `json:"line,omitempty"`
+	Layer  *progress.Event `json:"layer,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  *wire.Error     `json:"error,omitempty"`
+	Done   bool            `json:"done,omitempty"`
 }
 
 // insideCall is one operation under way.
@@ -212,7 +212,7 @@ func runInside(ctx context.Context, args []string) error {
 		return &errs.ExitError{Code: statusBrokenPipe}
 	}
 	if err != nil {
-		return enc.Encode(insideReply{Error: monitor.NewWireError(err)})
+		return enc.Encode(insideReply{Error: wire.New(err)})
 	}
 	b, err := json.Marshal(v)
 	if err != nil {

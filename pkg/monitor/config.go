@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -173,9 +174,9 @@ type Exit struct {
 	Closed   string `json:"closed,omitempty"`
 	ClosedTo string `json:"closedTo,omitempty"`
 	// Refused says that the kernel did not execute the program, and why.
-	Refused      *WireError `json:"refused,omitempty"`
-	RestartCount int        `json:"restartCount,omitempty"`
-	Run          int        `json:"run,omitempty"` // Config.Run
+	Refused      *wire.Error `json:"refused,omitempty"`
+	RestartCount int         `json:"restartCount,omitempty"`
+	Run          int         `json:"run,omitempty"` // Config.Run
 	// StoppedByUser says that stop or kill ended it: unless-stopped and
 	// on-failure must not bring it back.
 	StoppedByUser bool `json:"stoppedByUser,omitempty"`

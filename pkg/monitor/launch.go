@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -87,8 +88,8 @@ type Handle struct {
 
 // launchReply is the one JSON value on the answer pipe.
 type launchReply struct {
-	Status *Status    `json:"status,omitempty"`
-	Error  *WireError `json:"error,omitempty"`
+	Status *Status     `json:"status,omitempty"`
+	Error  *wire.Error `json:"error,omitempty"`
 }
 
 // FindProgram finds proa-monitor: beside the running binary, in the libexec

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 )
 
 // The protocol on RunDir/sock. One connection carries one request:
@@ -152,29 +153,9 @@ type ExecRequest struct {
 
 // Reply answers a Request.
 type Reply struct {
-	Error  *WireError `json:"error,omitempty"`
-	Status *Status    `json:"status,omitempty"` // status and attach
-	PID    int        `json:"pid,omitempty"`    // exec: in the host's pid namespace, 0 if unknown
-}
-
-// WireError is an errs.Error on its way through a pipe.
-type WireError struct {
-	Kind    errs.Kind `json:"kind"`
-	Message string    `json:"message"`
-	Hint    string    `json:"hint,omitempty"`
-}
-
-// NewWireError flattens err; it returns nil for nil.
-func NewWireError(err error) *WireError {
-	if err == nil {
-		return nil
-	}
-	return &WireError{Kind: errs.KindOf(err), Message: err.Error(), Hint: errs.HintOf(err)}
-}
-
-// Err is the error as it was made on the other side.
-func (w *WireError) Err() error {
-	return &errs.Error{Kind: w.Kind, Err: errors.New(w.Message), Hint: w.Hint}
+	Error  *wire.Error `json:"error,omitempty"`
+	Status *Status     `json:"status,omitempty"` // status and attach
+	PID    int         `json:"pid,omitempty"`    // exec: in the host's pid namespace, 0 if unknown
 }
 
 // Frame is one decoded frame. The payload is valid until the next Read.

@@ -181,17 +181,6 @@ func FuzzConn(f *testing.F) {
 	})
 }
 
-func TestWireError(t *testing.T) {
-	if NewWireError(nil) != nil {
-		t.Error("nil is an error")
-	}
-	in := errs.WithHint(errs.New(errs.CommandMissing, "exec: %q: executable file not found in $PATH", "x"), "look again")
-	out := NewWireError(in).Err()
-	if errs.KindOf(out) != errs.CommandMissing || out.Error() != in.Error() || errs.HintOf(out) != "look again" {
-		t.Errorf("%v %v %q", errs.KindOf(out), out, errs.HintOf(out))
-	}
-}
-
 func TestDialNobody(t *testing.T) {
 	if _, err := Dial(filepath.Join(t.TempDir(), "c")); !errs.Is(err, errs.State) {
 		t.Errorf("dial: %v", err)

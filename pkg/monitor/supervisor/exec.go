@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
 	"github.com/proa-containers/proa/pkg/rundir"
@@ -55,7 +56,7 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 		if refusal != nil {
 			code = errs.ExitCode(refusal)
 		}
-		_ = c.WriteJSON(monitor.FrameExited, monitor.Exit{Code: code, Signal: signal, Refused: monitor.NewWireError(refusal)})
+		_ = c.WriteJSON(monitor.FrameExited, monitor.Exit{Code: code, Signal: signal, Refused: wire.New(refusal)})
 		// The reader below ends when the client has taken this in.
 	}()
 	detached := err == nil && followSession(c, p)

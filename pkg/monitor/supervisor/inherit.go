@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
@@ -88,9 +89,9 @@ func (in *inherited) frontEndGone() bool {
 func (in *inherited) reply(st *monitor.Status, err error) error {
 	defer in.answer.Close()
 	v := struct {
-		Status *monitor.Status    `json:"status,omitempty"`
-		Error  *monitor.WireError `json:"error,omitempty"`
-	}{st, monitor.NewWireError(err)}
+		Status *monitor.Status `json:"status,omitempty"`
+		Error  *wire.Error     `json:"error,omitempty"`
+	}{st, wire.New(err)}
 	werr := json.NewEncoder(in.answer).Encode(v)
 	if errors.Is(werr, syscall.EPIPE) {
 		return errs.New(errs.Canceled, "the front end has gone")

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
@@ -156,7 +157,7 @@ func (v *server) handle(c *monitor.Conn, private bool) {
 	defer v.s.stirred()
 	defer closeFiles(fds...)
 	if err := v.dispatch(c, &req, fds, private); err != nil {
-		_ = ok(c, monitor.Reply{Error: monitor.NewWireError(err)})
+		_ = ok(c, monitor.Reply{Error: wire.New(err)})
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/rundir"
@@ -171,7 +172,7 @@ func (s *supervisor) ended(r *run) monitor.Exit {
 	s.run = nil
 	s.mu.Unlock()
 	e := monitor.Exit{Code: r.code, Signal: r.signal, OOMKilled: r.oom, StartedAt: r.started, FinishedAt: time.Now().UTC(),
-		Run: s.cfg.Run, Refused: monitor.NewWireError(r.refusal)}
+		Run: s.cfg.Run, Refused: wire.New(r.refusal)}
 	if r.refusal != nil {
 		e.Error = r.refusal.Error()
 	}
