@@ -32,48 +32,28 @@ func (h hostView) self() (pid int, start uint64) {
 	return pid, h.startTime(pid)
 }
 
-// child translates the pid of a child of ours.
+// child translates the pid of a child of ours that nobody has reaped yet. The
+// kernel tells it with a pidfd, in the numbers of the /proc that is asked. A search
+// through task/*/children would miss it at times: a child belongs to the thread that
+// forked it, and moves to another one when that thread ends.
 func (h hostView) child(inner int) (pid int, start uint64) {
 	if h.dir == nil {
 		return inner, h.startTime(inner)
 	}
-	want := strconv.Itoa(inner)
-	for _, host := range h.children() {
-		ids := h.nsPIDs(host)
-		// One number per pid namespace, from that /proc's to the innermost:
-		// ours is the second, a container's own the third.
-		if len(ids) >= 2 && ids[1] == want || len(ids) == 1 && ids[0] == want {
-			pid, _ = strconv.Atoi(host)
+	fd, err := unix.PidfdOpen(inner, 0)
+	if err != nil {
+		return 0, 0
+	}
+	defer unix.Close(fd)
+	for line := range strings.Lines(string(h.read("self/fdinfo/" + strconv.Itoa(fd)))) {
+		if rest, ok := strings.CutPrefix(line, "Pid:"); ok {
+			if pid, err = strconv.Atoi(strings.TrimSpace(rest)); err != nil || pid <= 0 {
+				return 0, 0
+			}
 			return pid, h.startTime(pid)
 		}
 	}
 	return 0, 0
-}
-
-func (h hostView) children() []string {
-	// A child belongs to the thread that forked it.
-	self, _ := h.self()
-	base := strconv.Itoa(self) + "/task"
-	dir, err := h.open(base, unix.O_DIRECTORY)
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	tasks, _ := dir.Readdirnames(-1)
-	var all []string
-	for _, t := range tasks {
-		all = append(all, strings.Fields(string(h.read(base+"/"+t+"/children")))...)
-	}
-	return all
-}
-
-func (h hostView) nsPIDs(pid string) []string {
-	for _, line := range strings.Split(string(h.read(pid+"/status")), "\n") {
-		if rest, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			return strings.Fields(rest)
-		}
-	}
-	return nil
 }
 
 // startTime is rundir.StartTime out there; 0: unknown.
