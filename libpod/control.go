@@ -26,11 +26,24 @@ func (e *Engine) dial(c *container) (*monitor.Client, error) {
 	if c.run == "" {
 		return nil, c.unseen(e.dirs.Run)
 	}
+	if err := c.understood(); err != nil {
+		return nil, err
+	}
 	m, err := monitor.Dial(c.run)
 	if errs.Is(err, errs.State) {
 		return nil, notRunning(c.Container)
 	}
 	return m, err
+}
+
+// understood refuses a container whose monitor speaks another protocol than this
+// program: its answers would mean something else.
+func (c *container) understood() error {
+	if c.status == nil || c.status.Understood() {
+		return nil
+	}
+	return errs.WithHint(errs.New(errs.Unsupported, "container %s was started by another version of proa, which this one does not understand", c.Name),
+		"stop it with that version, or with \"kill %d\"; then: proa start %s", c.status.MonitorPID, c.Name)
 }
 
 func notRunning(c *state.Container) error {

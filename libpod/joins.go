@@ -66,6 +66,9 @@ func (e *Engine) joinable(ctx context.Context, ref string) (*monitor.Status, err
 	if err := c.away(); err != nil {
 		return nil, err
 	}
+	if err := c.understood(); err != nil {
+		return nil, err
+	}
 	if !c.running() || c.status == nil || c.status.PID == 0 {
 		return nil, errs.WithHint(errs.New(errs.State, "cannot join the namespaces of a non running container: %s", c.Name),
 			"proa start %s", c.Name)

@@ -308,6 +308,40 @@ func TestClearedMeanwhile(t *testing.T) {
 	}
 }
 
+// A monitor of another version goes on, and is not spoken to in the wrong language.
+func TestMonitorOfAnotherVersion(t *testing.T) {
+	e, notices := testEngine(t)
+	c := stored(t, e, "web", running, nil)
+	lock, err := rundir.Lock(e.paths(c.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	status := filepath.Join(e.dirs.ContainerRun(c.ID), rundir.StatusFile)
+	for protocol, want := range map[int]errs.Kind{
+		rundir.OldestProtocol: errs.State, // nobody listens in this test
+		rundir.Protocol:       errs.State,
+		rundir.Protocol + 1:   errs.Unsupported,
+	} {
+		write(t, status, fmt.Sprintf(`{"protocol":%d,"state":"running","monitorPid":4711}`, protocol))
+		if err := e.Pause(t.Context(), "web"); !errs.Is(err, want) {
+			t.Errorf("protocol %d: pause: %v", protocol, err)
+		} else if want == errs.Unsupported && !strings.Contains(errs.HintOf(err), `"kill 4711"; then: proa start web`) {
+			t.Errorf("hint %q", errs.HintOf(err))
+		}
+	}
+	write(t, status, fmt.Sprintf(`{"protocol":%d,"state":"running"}`, rundir.Protocol+1))
+	if err := e.Stop(t.Context(), "web", StopOptions{}); !errs.Is(err, errs.Unsupported) {
+		t.Errorf("stop: %v", err)
+	}
+	if err := e.Remove(t.Context(), "web", RemoveOptions{Force: true}); !errs.Is(err, errs.Unsupported) {
+		t.Errorf("rm -f: %v", err)
+	}
+	if got, err := e.load(t.Context(), "web"); err != nil || !got.running() || len(*notices) != 0 {
+		t.Errorf("it does not run any more: %+v %v %q", got, err, *notices)
+	}
+}
+
 func TestOneAtWorkIsLeftAlone(t *testing.T) {
 	e, _ := testEngine(t)
 	c := stored(t, e, "half", lifecycle.Record{State: lifecycle.Creating}, nil)

@@ -19,9 +19,21 @@ const (
 	StateExited     State = "exited"     // the process is gone, the monitor about to be
 )
 
+// Protocol numbers what monitor and front end say to each other: the socket's
+// requests and the meaning of the files. A container keeps the monitor that it was
+// started with, so after an update a front end meets monitors of an older program.
+// Raise it with a change that the other side would misunderstand, and
+// OldestProtocol when this program no longer understands the older ones. Fields that
+// the other side may ignore need no new number.
+const (
+	Protocol       = 1
+	OldestProtocol = 0 // monitors from before the number: they speak as 1 does
+)
+
 // Head is the part of StatusFile that other mechanisms read. The monitor embeds it
 // in its whole status. Pids are those of the host's pid namespace.
 type Head struct {
+	Protocol     int    `json:"protocol,omitempty"`
 	State        State  `json:"state"`
 	MonitorPID   int    `json:"monitorPid"`
 	MonitorStart uint64 `json:"monitorStart"`  // start time, field 22 of /proc/PID/stat
@@ -33,6 +45,9 @@ type Head struct {
 
 // Monitor names the process that wrote the status.
 func (h Head) Monitor() Process { return Process{h.MonitorPID, h.MonitorStart} }
+
+// Understood reports that this program speaks the monitor's protocol.
+func (h Head) Understood() bool { return OldestProtocol <= h.Protocol && h.Protocol <= Protocol }
 
 // ReadHead reads the head of the status in a runtime directory.
 func ReadHead(runDir string) (Head, error) {

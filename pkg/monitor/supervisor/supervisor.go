@@ -217,7 +217,7 @@ func (s *supervisor) update(change func(*monitor.Status)) monitor.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.status)
-	s.status.Run = s.cfg.Run
+	s.status.Protocol, s.status.Run = rundir.Protocol, s.cfg.Run
 	_ = atomicfile.WriteJSON(filepath.Join(s.o.RunDir, rundir.StatusFile), &s.status, 0o600, atomicfile.Volatile)
 	return s.status
 }
