@@ -86,13 +86,13 @@ func (c *Client) ask(ctx context.Context, r Request, fds ...*os.File) (Reply, []
 	err := c.c.WriteJSON(FrameRequest, r, fds...)
 	var got []*os.File
 	if err == nil {
-		got, err = c.c.expect(FrameReply, &reply)
+		got, err = c.c.Expect(FrameReply, &reply)
 	}
 	if err != nil {
 		return Reply{}, nil, c.failed(ctx, err)
 	}
 	if reply.Error != nil {
-		closeAll(got)
+		CloseFiles(got)
 		return Reply{}, nil, reply.Error.Err()
 	}
 	return reply, got, nil
@@ -117,7 +117,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	if r.Status == nil {
-		return Status{}, errFrame
+		return Status{}, ErrFrame
 	}
 	return *r.Status, nil
 }
@@ -188,7 +188,7 @@ func (c *Client) until(ctx context.Context, r Request, settles bool) (Exit, erro
 	stop := context.AfterFunc(ctx, func() { c.c.Close() })
 	defer stop()
 	var e Exit
-	if _, err := c.c.expect(FrameExited, &e); err != nil {
+	if _, err := c.c.Expect(FrameExited, &e); err != nil {
 		return Exit{}, c.failed(ctx, err)
 	}
 	if settles {
@@ -214,9 +214,9 @@ func (c *Client) Exec(ctx context.Context, r ExecRequest, stdio *[3]*os.File) (*
 	s := &Session{c: c, PID: reply.PID}
 	if r.TTY {
 		if len(got) != 1 {
-			closeAll(got)
+			CloseFiles(got)
 			c.Close()
-			return nil, errFrame
+			return nil, ErrFrame
 		}
 		s.Master = got[0]
 	}
@@ -241,7 +241,7 @@ func (s *Session) Wait(ctx context.Context) (int, error) {
 	stop := context.AfterFunc(ctx, func() { s.c.Close() })
 	defer stop()
 	var e Exit
-	if _, err := s.c.c.expect(FrameExited, &e); err != nil {
+	if _, err := s.c.c.Expect(FrameExited, &e); err != nil {
 		return 0, s.c.failed(ctx, err)
 	}
 	if e.Refused != nil {
@@ -257,7 +257,7 @@ func (s *Session) Detach() error { return s.c.c.Write(FrameDetach, nil) }
 // Close lets go of the process, which lives on unless it has a terminal that
 // goes with Master: it is hung up then. It closes Master.
 func (s *Session) Close() {
-	closeAll([]*os.File{s.Master})
+	CloseFiles([]*os.File{s.Master})
 	s.c.Close()
 }
 
@@ -304,7 +304,7 @@ func (a *Attachment) Copy(out, errw io.Writer) (Exit, error) {
 		case FrameExited:
 			var e Exit
 			if err := json.Unmarshal(fr.Payload, &e); err != nil {
-				return Exit{}, errFrame
+				return Exit{}, ErrFrame
 			}
 			if a.SettlesRecord {
 				_ = a.c.c.Write(FrameSettles, nil)
@@ -322,7 +322,7 @@ func (a *Attachment) ended(err error) error {
 	if a.left.Load() || errors.Is(err, os.ErrClosed) {
 		return errs.New(errs.Canceled, "detached")
 	}
-	if errors.Is(err, errFrame) {
+	if errors.Is(err, ErrFrame) {
 		return err
 	}
 	if c, err := Dial(a.c.runDir); err == nil {
@@ -345,7 +345,7 @@ func writeAll(w io.Writer, p []byte) error {
 func replyError(p []byte) error {
 	var r Reply
 	if err := json.Unmarshal(p, &r); err != nil {
-		return errFrame
+		return ErrFrame
 	}
 	if r.Error != nil {
 		return r.Error.Err()

@@ -16,6 +16,18 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
+// EnvFDs is the variable that tells the monitor its inherited descriptors.
+const EnvFDs = "PROA_MONITOR_FDS"
+
+// Program is the name of the monitor's binary.
+const Program = "proa-monitor"
+
+// LaunchReply is the one JSON value on the answer pipe.
+type LaunchReply struct {
+	Status *Status     `json:"status,omitempty"`
+	Error  *wire.Error `json:"error,omitempty"`
+}
+
 // Config is everything a monitor needs to know; the front end writes it once,
 // as JSON, to the launch pipe. All paths are absolute.
 type Config struct {

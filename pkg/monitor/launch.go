@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -39,12 +38,6 @@ import (
 // numbers ("lock=3,config=4,..."). Until it has answered, the monitor gives up
 // when the reader of the answer pipe has gone: a front end that dies in the
 // middle leaves nothing behind.
-
-// EnvFDs is the variable that tells the monitor its inherited descriptors.
-const EnvFDs = "PROA_MONITOR_FDS"
-
-// Program is the name of the monitor's binary.
-const Program = "proa-monitor"
 
 // LaunchOptions say how to start a monitor.
 type LaunchOptions struct {
@@ -82,14 +75,8 @@ type Handle struct {
 	stop    func() bool // ends the watch on the context
 
 	once  sync.Once
-	reply launchReply
+	reply LaunchReply
 	err   error
-}
-
-// launchReply is the one JSON value on the answer pipe.
-type launchReply struct {
-	Status *Status     `json:"status,omitempty"`
-	Error  *wire.Error `json:"error,omitempty"`
 }
 
 // FindProgram finds proa-monitor: beside the running binary, in the libexec
@@ -128,7 +115,7 @@ func Launch(ctx context.Context, o LaunchOptions) (*Handle, error) {
 	}
 	h := &Handle{runDir: o.RunDir}
 	cmd, theirs, err := h.command(program, o)
-	defer closeAll(theirs)
+	defer CloseFiles(theirs)
 	if err != nil {
 		h.Close()
 		return nil, errs.Wrap(err, "start monitor in", o.RunDir)
@@ -328,14 +315,6 @@ func (h *Handle) Close() {
 	if h.stop != nil {
 		h.stop()
 	}
-	closeAll([]*os.File{h.config, h.answer, h.attach, h.log})
+	CloseFiles([]*os.File{h.config, h.answer, h.attach, h.log})
 	h.config, h.attach = nil, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		if f != nil {
-			_ = f.Close()
-		}
-	}
 }

@@ -167,11 +167,12 @@ type Frame struct {
 
 // CloseFDs closes what came with the frame and was not taken.
 func (f *Frame) CloseFDs() {
-	closeAll(f.FDs)
+	CloseFiles(f.FDs)
 	f.FDs = nil
 }
 
-var errFrame = errs.New(errs.Corrupt, "malformed message")
+// ErrFrame says that the peer does not speak the protocol.
+var ErrFrame = errs.New(errs.Corrupt, "malformed message")
 
 // parseHeader checks a frame header and returns the payload's length.
 func parseHeader(h []byte) (FrameType, int, error) {
@@ -179,10 +180,10 @@ func parseHeader(h []byte) (FrameType, int, error) {
 	limit, ok := t.limit()
 	n := binary.BigEndian.Uint32(h[4:8])
 	if !ok || h[1] != 0 || h[2] != 0 || h[3] != 0 || int64(n) > int64(limit) {
-		return 0, 0, errFrame
+		return 0, 0, ErrFrame
 	}
 	if (t == FrameResize || t == FrameSignal) && n != 4 {
-		return 0, 0, errFrame
+		return 0, 0, ErrFrame
 	}
 	return t, int(n), nil
 }
@@ -256,7 +257,7 @@ func (c *Conn) Read(buf []byte) (Frame, error) {
 	t, n, err := parseHeader(c.hdr[:])
 	if err != nil || (len(fr.FDs) > 0 && t != FrameRequest && t != FrameReply) {
 		fr.CloseFDs()
-		return Frame{}, errFrame
+		return Frame{}, ErrFrame
 	}
 	if n > len(buf) {
 		buf = make([]byte, n)
@@ -301,7 +302,7 @@ func (c *Conn) readHeader(fr *Frame) error {
 			}
 		}
 		if flags&unix.MSG_CTRUNC != 0 || len(fr.FDs) > maxFDs {
-			return errFrame
+			return ErrFrame
 		}
 		if n == 0 {
 			if got == 0 {
@@ -317,7 +318,7 @@ func (c *Conn) readHeader(fr *Frame) error {
 func (fr *Frame) takeFDs(oob []byte) error {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return errFrame
+		return ErrFrame
 	}
 	for i := range msgs {
 		fds, err := unix.ParseUnixRights(&msgs[i])
@@ -467,19 +468,19 @@ func (c *Conn) WriteJSON(t FrameType, v any, fds ...*os.File) error {
 	return c.Write(t, data, fds...)
 }
 
-// expect reads one frame of type t into v; its descriptors go to the caller.
-func (c *Conn) expect(t FrameType, v any) ([]*os.File, error) {
+// Expect reads one frame of type t into v; its descriptors go to the caller.
+func (c *Conn) Expect(t FrameType, v any) ([]*os.File, error) {
 	fr, err := c.Read(nil)
 	if err != nil {
 		return nil, err
 	}
 	if fr.Type != t {
 		fr.CloseFDs()
-		return nil, fmt.Errorf("%w: type %q instead of %q", errFrame, fr.Type, t)
+		return nil, fmt.Errorf("%w: type %q instead of %q", ErrFrame, fr.Type, t)
 	}
 	if err := json.Unmarshal(fr.Payload, v); err != nil {
 		fr.CloseFDs()
-		return nil, fmt.Errorf("%w: %v", errFrame, err)
+		return nil, fmt.Errorf("%w: %v", ErrFrame, err)
 	}
 	return fr.FDs, nil
 }
@@ -488,7 +489,7 @@ func (c *Conn) expect(t FrameType, v any) ([]*os.File, error) {
 // descriptors.
 func (c *Conn) ReadRequest() (Request, []*os.File, error) {
 	var r Request
-	fds, err := c.expect(FrameRequest, &r)
+	fds, err := c.Expect(FrameRequest, &r)
 	return r, fds, err
 }
 
@@ -502,3 +503,12 @@ func SignalPayload(sig int) []byte { return binary.BigEndian.AppendUint32(nil, u
 
 // ParseSignal decodes the payload of FrameSignal.
 func ParseSignal(p []byte) int { return int(binary.BigEndian.Uint32(p)) }
+
+// CloseFiles closes files, nil or not.
+func CloseFiles(files []*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}

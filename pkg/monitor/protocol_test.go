@@ -101,7 +101,7 @@ func TestUnexpectedDescriptors(t *testing.T) {
 	defer r.Close()
 	_ = a.Write(FrameStdin, []byte("x"), w)
 	w.Close()
-	if _, err := b.Read(nil); !errors.Is(err, errFrame) {
+	if _, err := b.Read(nil); !errors.Is(err, ErrFrame) {
 		t.Errorf("%v", err)
 	}
 	if data, err := io.ReadAll(r); err != nil || len(data) != 0 {
@@ -162,7 +162,7 @@ func FuzzConn(f *testing.F) {
 		}
 		a.Close()
 		if _, fds, err := b.ReadRequest(); err == nil {
-			closeAll(fds)
+			CloseFiles(fds)
 		}
 		total := 0
 		for {

@@ -88,10 +88,7 @@ func (in *inherited) frontEndGone() bool {
 // gone.
 func (in *inherited) reply(st *monitor.Status, err error) error {
 	defer in.answer.Close()
-	v := struct {
-		Status *monitor.Status `json:"status,omitempty"`
-		Error  *wire.Error     `json:"error,omitempty"`
-	}{st, wire.New(err)}
+	v := monitor.LaunchReply{Status: st, Error: wire.New(err)}
 	werr := json.NewEncoder(in.answer).Encode(v)
 	if errors.Is(werr, syscall.EPIPE) {
 		return errs.New(errs.Canceled, "the front end has gone")
