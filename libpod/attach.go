@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/term"
 )
@@ -154,7 +155,7 @@ type copied struct {
 
 // feed copies the client's input. It begins when the process runs: before,
 // the monitor has nowhere to put it.
-func (n *session) feed(a *monitor.Attachment) {
+func (n *session) feed(a *client.Attachment) {
 	if n.in == nil {
 		return
 	}
@@ -182,7 +183,7 @@ const lastWords = 300 * time.Millisecond
 
 // pump copies output. The channel gets the outcome when the container has
 // ended, or the client has left.
-func (n *session) pump(a *monitor.Attachment) <-chan copied {
+func (n *session) pump(a *client.Attachment) <-chan copied {
 	ch := make(chan copied, 1)
 	out := n.s.Out
 	if out == nil && n.tty {
@@ -222,13 +223,13 @@ func (e *Engine) keepIDHint(r *copied) {
 }
 
 // attachWriter keeps io.Copy from closing over more than Write.
-type attachWriter struct{ a *monitor.Attachment }
+type attachWriter struct{ a *client.Attachment }
 
 func (w attachWriter) Write(p []byte) (int, error) { return w.a.Write(p) }
 
 // outcome waits for the end of an attached container and settles its record.
 // The result is what the command returns.
-func (e *Engine) outcome(ctx context.Context, c *container, n *session, a *monitor.Attachment, ch <-chan copied) error {
+func (e *Engine) outcome(ctx context.Context, c *container, n *session, a *client.Attachment, ch <-chan copied) error {
 	canceled := ctx.Done()
 	if n.s.SigProxy {
 		// The signal that ended the context was handed on: the container

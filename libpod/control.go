@@ -12,14 +12,14 @@ import (
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/logs/read"
-	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/cgroup"
 )
 
 // dial connects to a container's monitor.
-func (e *Engine) dial(c *container) (*monitor.Client, error) {
+func (e *Engine) dial(c *container) (*client.Client, error) {
 	if err := c.away(); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (e *Engine) dial(c *container) (*monitor.Client, error) {
 	if err := c.understood(); err != nil {
 		return nil, err
 	}
-	m, err := monitor.Dial(c.run)
+	m, err := client.Dial(c.run)
 	if errs.Is(err, errs.State) {
 		return nil, notRunning(c.Container)
 	}
@@ -223,7 +223,7 @@ func (e *Engine) Pause(ctx context.Context, ref string) error {
 	if c.State == lifecycle.Paused {
 		return errs.New(errs.State, "Container %s is already paused", c.ID)
 	}
-	return e.freeze(ctx, c, (*monitor.Client).Pause, "pause")
+	return e.freeze(ctx, c, (*client.Client).Pause, "pause")
 }
 
 // Unpause undoes Pause.
@@ -235,10 +235,10 @@ func (e *Engine) Unpause(ctx context.Context, ref string) error {
 	if c.State != lifecycle.Paused {
 		return errs.New(errs.State, "Container %s is not paused", c.ID)
 	}
-	return e.freeze(ctx, c, (*monitor.Client).Unpause, "unpause")
+	return e.freeze(ctx, c, (*client.Client).Unpause, "unpause")
 }
 
-func (e *Engine) freeze(ctx context.Context, c *container, do func(*monitor.Client, context.Context) error, action string) error {
+func (e *Engine) freeze(ctx context.Context, c *container, do func(*client.Client, context.Context) error, action string) error {
 	m, err := e.dial(c)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/term"
 )
 
@@ -70,7 +71,7 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions) error {
 }
 
 // execPeer is the process behind a session of exec.
-type execPeer struct{ s *monitor.Session }
+type execPeer struct{ s *client.Session }
 
 func (p execPeer) Signal(sig int) error { return p.s.Signal(sig) }
 
@@ -83,7 +84,7 @@ func (p execPeer) Resize(rows, cols uint16) error {
 
 // execTerminal speaks to the process over its terminal's master end, which the
 // monitor has handed over.
-func execTerminal(ctx context.Context, m *monitor.Client, r monitor.ExecRequest, n *session) error {
+func execTerminal(ctx context.Context, m *client.Client, r monitor.ExecRequest, n *session) error {
 	s, err := m.Exec(ctx, r, nil)
 	if err != nil {
 		return err
@@ -147,7 +148,7 @@ type execEnd struct {
 const drainTime = 300 * time.Millisecond
 
 // execPipes hands pipes to the process. The monitor is not in their way.
-func execPipes(ctx context.Context, m *monitor.Client, r monitor.ExecRequest, n *session) error {
+func execPipes(ctx context.Context, m *client.Client, r monitor.ExecRequest, n *session) error {
 	var theirs [3]*os.File
 	p := &pipes{}
 	defer p.close()

@@ -17,7 +17,7 @@ import (
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/overlay"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/storage"
@@ -107,7 +107,7 @@ func (e *Engine) pauseForCommit(ctx context.Context, c *container, must bool) (r
 		return nothing, &errs.Error{Op: "pause container", Kind: errs.KindOf(err), Object: c.Name, Err: err, Hint: "proa commit --pause=false " + c.Name}
 	}
 	return func() {
-		if m, err := monitor.Dial(c.run); err == nil {
+		if m, err := client.Dial(c.run); err == nil {
 			_ = m.Unpause(context.WithoutCancel(ctx))
 		}
 	}, nil

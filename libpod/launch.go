@@ -30,6 +30,7 @@ import (
 	"github.com/proa-containers/proa/pkg/logs"
 	"github.com/proa-containers/proa/pkg/logs/logopt"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -47,7 +48,7 @@ type launching struct {
 	id     string
 	join   *joined
 	ns     *userns.Namespace
-	handle *monitor.Handle
+	handle *client.Handle
 	net    chan error // the outcome of finding the uplink; nil: none is needed, or it is known
 	uplink *uplink.Hold
 }
@@ -65,7 +66,7 @@ func (e *Engine) launch(ctx context.Context, id string, c *spec.Container, hold 
 	if l.ns, err = e.namespace(ctx); err != nil {
 		return nil, err
 	}
-	l.handle, err = monitor.Launch(ctx, monitor.LaunchOptions{
+	l.handle, err = client.Launch(ctx, client.LaunchOptions{
 		RunDir: e.dirs.ContainerRun(id), Hold: hold, Attach: attach,
 		Start: l.startInside,
 		Env:   e.settleEnv(),
@@ -413,7 +414,7 @@ func logAttrs(id, name, imageID string, b *state.Body) (map[string]string, error
 // runs. The record is committed as running. attached, where not nil, is called
 // with the subscription before the process starts.
 func (e *Engine) begin(ctx context.Context, l *launching, row *state.Container, cfg *monitor.Config, attach *monitor.AttachRequest,
-	attached func(*monitor.Attachment)) error {
+	attached func(*client.Attachment)) error {
 	if err := l.waitUplink(); err != nil {
 		return l.cause(ctx, err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/proa-containers/proa/network/ipam"
 	"github.com/proa-containers/proa/network/uplink"
 	"github.com/proa-containers/proa/pkg/errs"
-	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/spec"
 	"github.com/proa-containers/proa/rootless/cgroup"
 	"github.com/proa-containers/proa/rootless/userns"
@@ -132,7 +132,7 @@ const netstackCommand = "__netstack"
 // holdUplink finds or starts the uplink and keeps it until the monitor has a
 // share of its own.
 func (e *Engine) holdUplink(ctx context.Context, ns *userns.Namespace) (*uplink.Hold, error) {
-	program, err := monitor.FindProgram()
+	program, err := client.FindProgram()
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -115,7 +116,7 @@ type foreground struct {
 	e  *Engine
 	c  *container
 	n  *session // nil: detached
-	a  *monitor.Attachment
+	a  *client.Attachment
 	ch <-chan copied
 }
 
@@ -128,7 +129,7 @@ func (e *Engine) start(ctx context.Context, row *state.Container, l *launching, 
 		return f, errors.Join(e.begin(ctx, l, row, cfg, nil, nil), ctx.Err())
 	}
 	cfg.Process.Rows, cfg.Process.Cols = n.size()
-	err := e.begin(ctx, l, row, cfg, n.request(), func(a *monitor.Attachment) {
+	err := e.begin(ctx, l, row, cfg, n.request(), func(a *client.Attachment) {
 		a.SettlesRecord = true
 		f.a = a
 		f.ch = n.pump(a)

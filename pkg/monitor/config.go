@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package monitor is how the front end and a container's monitor talk: the
-// configuration sent at launch, the files that the monitor leaves, the socket
-// protocol and its client. The supervisor itself is pkg/monitor/supervisor,
-// which only the proa-monitor binary links.
+// Package monitor has what front end and monitor say to each other, as values: the
+// configuration sent at launch, the content of the files that the monitor leaves,
+// and the socket's protocol with its framing. The front end's side is in client,
+// the monitor's own work in supervisor.
 package monitor
 
 import (

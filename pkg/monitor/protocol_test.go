@@ -7,12 +7,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/proa-containers/proa/pkg/errs"
 )
 
 // pair is two connected ends.
@@ -179,10 +176,4 @@ func FuzzConn(f *testing.F) {
 		a.Close()
 		b.Close()
 	})
-}
-
-func TestDialNobody(t *testing.T) {
-	if _, err := Dial(filepath.Join(t.TempDir(), "c")); !errs.Is(err, errs.State) {
-		t.Errorf("dial: %v", err)
-	}
 }

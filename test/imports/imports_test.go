@@ -46,9 +46,11 @@ var groups = []group{
 	// What the user asked for and what follows from it: pure, so that it can
 	// be tested without a machine.
 	{"pkg/spec", value}, {"pkg/ocispec", value}, {"libpod/lifecycle", value},
+	// What front end and monitor say to each other.
+	{"pkg/monitor", value},
 	// Each does one thing with the kernel or the disk. They share values, not
 	// calls: a test or another engine can take one without the rest.
-	{"storage", mechanism}, {"network", mechanism}, {"rootless", mechanism}, {"pkg/monitor", mechanism}, {"pkg/logs", mechanism}, {"libpod/state", mechanism},
+	{"storage", mechanism}, {"network", mechanism}, {"rootless", mechanism}, {"pkg/monitor/client", mechanism}, {"pkg/logs", mechanism}, {"libpod/state", mechanism},
 	// The two places that order mechanisms: libpod in the front end, the
 	// supervisor in the monitor's process.
 	{"libpod", engine}, {"pkg/monitor/supervisor", engine},
@@ -61,7 +63,6 @@ var groups = []group{
 // lenders are mechanism packages that another mechanism may use all the same.
 var lenders = map[string]string{
 	// Example: "network/netns": "reason".
-	"pkg/monitor": "its root package is the protocol, values that lifecycle and the supervisor share; the mechanism is the supervisor",
 }
 
 func groupOf(pkg string) (g group, ok bool) {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -120,8 +121,8 @@ type box struct {
 	base    string // PROA_RUN_DIR
 	cfg     *monitor.Config
 	env     []string
-	h       *monitor.Handle
-	att     *monitor.Attachment
+	h       *client.Handle
+	att     *client.Attachment
 	out     lockedBuffer
 	err     lockedBuffer
 	copied  chan struct{}
@@ -252,7 +253,7 @@ func (b *box) launch() error {
 		return err
 	}
 	defer lock.Close()
-	b.h, err = monitor.Launch(context.Background(), monitor.LaunchOptions{
+	b.h, err = client.Launch(context.Background(), client.LaunchOptions{
 		RunDir: b.cfg.RunDir, Hold: lock, Attach: b.cfg.WaitAttach, Program: program, Env: b.env,
 		Start: func(c *exec.Cmd) (func(context.Context) (int, error), error) {
 			child, err := ns.Start(c, userns.Options{NewPID: true})
@@ -362,9 +363,9 @@ func manyIDs(t testing.TB) {
 	}
 }
 
-func (b *box) dial() *monitor.Client {
+func (b *box) dial() *client.Client {
 	b.t.Helper()
-	c, err := monitor.Dial(b.cfg.RunDir)
+	c, err := client.Dial(b.cfg.RunDir)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/client"
 	"github.com/proa-containers/proa/pkg/ocispec"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -338,7 +339,7 @@ func TestStopAndKill(t *testing.T) {
 			}
 		}
 		b.gone()
-		if _, err := monitor.Dial(b.cfg.RunDir); !errs.Is(err, errs.State) {
+		if _, err := client.Dial(b.cfg.RunDir); !errs.Is(err, errs.State) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -413,7 +414,7 @@ func TestMonitorKilled(t *testing.T) {
 	}
 	eventually(t, "the process dies", func() bool { return !alive(st.PID) })
 	eventually(t, "the lock is free", func() bool { return !rundir.Alive(b.paths()) })
-	if _, err := monitor.Dial(b.cfg.RunDir); !errs.Is(err, errs.State) {
+	if _, err := client.Dial(b.cfg.RunDir); !errs.Is(err, errs.State) {
 		t.Errorf("dial: %v", err)
 	}
 	if ok, err := rundir.Clear(b.paths()); !ok || err != nil {

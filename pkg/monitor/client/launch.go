@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package monitor
+package client
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -75,7 +76,7 @@ type Handle struct {
 	stop    func() bool // ends the watch on the context
 
 	once  sync.Once
-	reply LaunchReply
+	reply monitor.LaunchReply
 	err   error
 }
 
@@ -85,18 +86,18 @@ func FindProgram() (string, error) {
 	if self, err := os.Executable(); err == nil {
 		dir := filepath.Dir(self)
 		for _, p := range []string{
-			filepath.Join(dir, Program),
-			filepath.Join(dir, "..", "libexec", "proa", Program),
-			filepath.Join(dir, "..", "lib", "proa", Program),
+			filepath.Join(dir, monitor.Program),
+			filepath.Join(dir, "..", "libexec", "proa", monitor.Program),
+			filepath.Join(dir, "..", "lib", "proa", monitor.Program),
 		} {
 			if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
 				return p, nil
 			}
 		}
 	}
-	p, err := exec.LookPath(Program)
+	p, err := exec.LookPath(monitor.Program)
 	if err != nil {
-		return "", errs.WithHint(errs.New(errs.Unsupported, "cannot find %s", Program),
+		return "", errs.WithHint(errs.New(errs.Unsupported, "cannot find %s", monitor.Program),
 			"install it beside proa: make install puts both into place")
 	}
 	return filepath.Abs(p)
@@ -115,7 +116,7 @@ func Launch(ctx context.Context, o LaunchOptions) (*Handle, error) {
 	}
 	h := &Handle{runDir: o.RunDir}
 	cmd, theirs, err := h.command(program, o)
-	defer CloseFiles(theirs)
+	defer monitor.CloseFiles(theirs)
 	if err != nil {
 		h.Close()
 		return nil, errs.Wrap(err, "start monitor in", o.RunDir)
@@ -196,7 +197,7 @@ func (h *Handle) command(program string, o LaunchOptions) (*exec.Cmd, []*os.File
 	cmd.Env = append(os.Environ(), o.Env...)
 	// One processor: the monitor waits for the kernel most of the time, and each
 	// further one costs 300 KB of caches in its runtime.
-	cmd.Env = append(cmd.Env, "GOMAXPROCS=1", EnvFDs+"="+strings.Join(names, ","))
+	cmd.Env = append(cmd.Env, "GOMAXPROCS=1", monitor.EnvFDs+"="+strings.Join(names, ","))
 	cmd.Dir = "/"
 	return cmd, theirs, nil
 }
@@ -214,7 +215,7 @@ func socketPair() (*os.File, *os.File, error) {
 func (h *Handle) PID(ctx context.Context) (int, error) { return h.entered(ctx) }
 
 // Send gives the monitor its configuration. It is called once.
-func (h *Handle) Send(c *Config) error {
+func (h *Handle) Send(c *monitor.Config) error {
 	if h.config == nil {
 		return errs.New(errs.Internal, "configuration sent twice")
 	}
@@ -234,7 +235,7 @@ func (h *Handle) Send(c *Config) error {
 
 // Attach subscribes to the process's streams over the private connection that
 // LaunchOptions.Attach asked for. Called before Ready it cannot miss a byte.
-func (h *Handle) Attach(r AttachRequest) (*Attachment, error) {
+func (h *Handle) Attach(r monitor.AttachRequest) (*Attachment, error) {
 	if h.attach == nil {
 		return nil, errs.New(errs.Internal, "attach without a connection")
 	}
@@ -257,21 +258,21 @@ func (h *Handle) Attach(r AttachRequest) (*Attachment, error) {
 // Ready waits until the container's process runs, or could not be started: the
 // error then has the kind, sentence and hint that the monitor gave it. A
 // monitor that dies without a word is an error of kind errs.Unavailable.
-func (h *Handle) Ready(ctx context.Context) (Status, error) {
+func (h *Handle) Ready(ctx context.Context) (monitor.Status, error) {
 	stop := context.AfterFunc(ctx, h.Kill)
 	defer stop()
 	h.once.Do(func() { h.readAnswer(ctx) })
 	if h.err != nil && ctx.Err() != nil {
-		return Status{}, errs.Wrap(ctx.Err(), "start container", "")
+		return monitor.Status{}, errs.Wrap(ctx.Err(), "start container", "")
 	}
 	if h.err != nil {
-		return Status{}, h.err
+		return monitor.Status{}, h.err
 	}
 	return *h.reply.Status, nil
 }
 
 func (h *Handle) readAnswer(ctx context.Context) {
-	err := json.NewDecoder(io.LimitReader(h.answer, MaxRequest)).Decode(&h.reply)
+	err := json.NewDecoder(io.LimitReader(h.answer, monitor.MaxRequest)).Decode(&h.reply)
 	if h.stop != nil {
 		h.stop()
 	}
@@ -315,6 +316,6 @@ func (h *Handle) Close() {
 	if h.stop != nil {
 		h.stop()
 	}
-	CloseFiles([]*os.File{h.config, h.answer, h.attach, h.log})
+	monitor.CloseFiles([]*os.File{h.config, h.answer, h.attach, h.log})
 	h.config, h.attach = nil, nil
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package monitor
+// Package client is the front end's side of a container's monitor: it starts the
+// monitor and speaks to it over its socket.
+package client
 
 import (
 	"context"
@@ -16,13 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
 // Client is a connection to a live monitor. A connection carries one request:
 // each method but Close uses the client up.
 type Client struct {
-	c      *Conn
+	c      *monitor.Conn
 	runDir string
 }
 
@@ -43,7 +46,7 @@ func Dial(runDir string) (*Client, error) {
 		}
 		return nil, errs.Wrap(err, "reach the monitor in", runDir)
 	}
-	c, err := NewConnFD(fd)
+	c, err := monitor.NewConnFD(fd)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +70,7 @@ func connect(fd int, runDir string) error {
 }
 
 func newClient(f *os.File) (*Client, error) {
-	c, err := NewConn(f)
+	c, err := monitor.NewConn(f)
 	if err != nil {
 		return nil, err
 	}
@@ -79,21 +82,21 @@ func (c *Client) Close() error { return c.c.Close() }
 
 // ask sends a request and reads its reply. A context that ends closes the
 // connection.
-func (c *Client) ask(ctx context.Context, r Request, fds ...*os.File) (Reply, []*os.File, error) {
+func (c *Client) ask(ctx context.Context, r monitor.Request, fds ...*os.File) (monitor.Reply, []*os.File, error) {
 	stop := context.AfterFunc(ctx, func() { c.c.Close() })
 	defer stop()
-	var reply Reply
-	err := c.c.WriteJSON(FrameRequest, r, fds...)
+	var reply monitor.Reply
+	err := c.c.WriteJSON(monitor.FrameRequest, r, fds...)
 	var got []*os.File
 	if err == nil {
-		got, err = c.c.Expect(FrameReply, &reply)
+		got, err = c.c.Expect(monitor.FrameReply, &reply)
 	}
 	if err != nil {
-		return Reply{}, nil, c.failed(ctx, err)
+		return monitor.Reply{}, nil, c.failed(ctx, err)
 	}
 	if reply.Error != nil {
-		CloseFiles(got)
-		return Reply{}, nil, reply.Error.Err()
+		monitor.CloseFiles(got)
+		return monitor.Reply{}, nil, reply.Error.Err()
 	}
 	return reply, got, nil
 }
@@ -110,14 +113,14 @@ func (c *Client) failed(ctx context.Context, err error) error {
 }
 
 // Status asks a monitor what it is doing now.
-func (c *Client) Status(ctx context.Context) (Status, error) {
+func (c *Client) Status(ctx context.Context) (monitor.Status, error) {
 	defer c.Close()
-	r, _, err := c.ask(ctx, Request{Op: OpStatus})
+	r, _, err := c.ask(ctx, monitor.Request{Op: monitor.OpStatus})
 	if err != nil {
-		return Status{}, err
+		return monitor.Status{}, err
 	}
 	if r.Status == nil {
-		return Status{}, ErrFrame
+		return monitor.Status{}, monitor.ErrFrame
 	}
 	return *r.Status, nil
 }
@@ -126,28 +129,28 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // counts as the user's wish: unless-stopped and on-failure leave it down.
 func (c *Client) Signal(ctx context.Context, sig int) error {
 	defer c.Close()
-	_, _, err := c.ask(ctx, Request{Op: OpSignal, Signal: sig})
+	_, _, err := c.ask(ctx, monitor.Request{Op: monitor.OpSignal, Signal: sig})
 	return err
 }
 
 // Resize sets the size of the main process's terminal.
 func (c *Client) Resize(ctx context.Context, rows, cols uint16) error {
 	defer c.Close()
-	_, _, err := c.ask(ctx, Request{Op: OpResize, Rows: rows, Cols: cols})
+	_, _, err := c.ask(ctx, monitor.Request{Op: monitor.OpResize, Rows: rows, Cols: cols})
 	return err
 }
 
 // Pause freezes every process of the container.
 func (c *Client) Pause(ctx context.Context) error {
 	defer c.Close()
-	_, _, err := c.ask(ctx, Request{Op: OpPause})
+	_, _, err := c.ask(ctx, monitor.Request{Op: monitor.OpPause})
 	return err
 }
 
 // Unpause thaws them.
 func (c *Client) Unpause(ctx context.Context) error {
 	defer c.Close()
-	_, _, err := c.ask(ctx, Request{Op: OpUnpause})
+	_, _, err := c.ask(ctx, monitor.Request{Op: monitor.OpUnpause})
 	return err
 }
 
@@ -155,44 +158,44 @@ func (c *Client) Unpause(ctx context.Context) error {
 // timeout seconds (nil: as configured; negative: never), and waits for the end
 // of the monitor's work: exit.json is written and, with AutoRemove, the
 // writable layer is gone. settles says that the caller settles the record.
-func (c *Client) Stop(ctx context.Context, sig int, timeout *int, settles bool) (Exit, error) {
+func (c *Client) Stop(ctx context.Context, sig int, timeout *int, settles bool) (monitor.Exit, error) {
 	defer c.Close()
-	return c.until(ctx, Request{Op: OpStop, Signal: sig, Timeout: timeout}, settles)
+	return c.until(ctx, monitor.Request{Op: monitor.OpStop, Signal: sig, Timeout: timeout}, settles)
 }
 
 // StopToRemove is Stop for a container that will be removed: a start that is under
 // way gives that as the reason why it comes to nothing.
-func (c *Client) StopToRemove(ctx context.Context, timeout *int) (Exit, error) {
+func (c *Client) StopToRemove(ctx context.Context, timeout *int) (monitor.Exit, error) {
 	defer c.Close()
-	return c.until(ctx, Request{Op: OpStop, Timeout: timeout, Remove: true}, true)
+	return c.until(ctx, monitor.Request{Op: monitor.OpStop, Timeout: timeout, Remove: true}, true)
 }
 
 // Wait waits until the container has ended for good (restarts do not count)
 // and tells how. settles is as in Stop.
-func (c *Client) Wait(ctx context.Context, settles bool) (Exit, error) {
+func (c *Client) Wait(ctx context.Context, settles bool) (monitor.Exit, error) {
 	defer c.Close()
-	return c.until(ctx, Request{Op: OpWait}, settles)
+	return c.until(ctx, monitor.Request{Op: monitor.OpWait}, settles)
 }
 
 // WaitNext waits for the next end of the container's process, and tells how. The
 // container may be restarted then; the caller does not settle its record.
-func (c *Client) WaitNext(ctx context.Context) (Exit, error) {
+func (c *Client) WaitNext(ctx context.Context) (monitor.Exit, error) {
 	defer c.Close()
-	return c.until(ctx, Request{Op: OpWait, Next: true}, false)
+	return c.until(ctx, monitor.Request{Op: monitor.OpWait, Next: true}, false)
 }
 
-func (c *Client) until(ctx context.Context, r Request, settles bool) (Exit, error) {
+func (c *Client) until(ctx context.Context, r monitor.Request, settles bool) (monitor.Exit, error) {
 	if _, _, err := c.ask(ctx, r); err != nil {
-		return Exit{}, err
+		return monitor.Exit{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { c.c.Close() })
 	defer stop()
-	var e Exit
-	if _, err := c.c.Expect(FrameExited, &e); err != nil {
-		return Exit{}, c.failed(ctx, err)
+	var e monitor.Exit
+	if _, err := c.c.Expect(monitor.FrameExited, &e); err != nil {
+		return monitor.Exit{}, c.failed(ctx, err)
 	}
 	if settles {
-		_ = c.c.Write(FrameSettles, nil)
+		_ = c.c.Write(monitor.FrameSettles, nil)
 	}
 	return e, nil
 }
@@ -201,12 +204,12 @@ func (c *Client) until(ctx context.Context, r Request, settles bool) (Exit, erro
 // container's process writes to these descriptors itself (nil: /dev/null). A
 // command that cannot run is an error of kind errs.CommandMissing or
 // errs.CannotInvoke. The returned Session uses up the client.
-func (c *Client) Exec(ctx context.Context, r ExecRequest, stdio *[3]*os.File) (*Session, error) {
+func (c *Client) Exec(ctx context.Context, r monitor.ExecRequest, stdio *[3]*os.File) (*Session, error) {
 	var fds []*os.File
 	if stdio != nil && !r.TTY {
 		fds = stdio[:]
 	}
-	reply, got, err := c.ask(ctx, Request{Op: OpExec, Exec: &r}, fds...)
+	reply, got, err := c.ask(ctx, monitor.Request{Op: monitor.OpExec, Exec: &r}, fds...)
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -214,9 +217,9 @@ func (c *Client) Exec(ctx context.Context, r ExecRequest, stdio *[3]*os.File) (*
 	s := &Session{c: c, PID: reply.PID}
 	if r.TTY {
 		if len(got) != 1 {
-			CloseFiles(got)
+			monitor.CloseFiles(got)
 			c.Close()
-			return nil, ErrFrame
+			return nil, monitor.ErrFrame
 		}
 		s.Master = got[0]
 	}
@@ -233,15 +236,17 @@ type Session struct {
 }
 
 // Signal sends a signal to the process.
-func (s *Session) Signal(sig int) error { return s.c.c.Write(FrameSignal, SignalPayload(sig)) }
+func (s *Session) Signal(sig int) error {
+	return s.c.c.Write(monitor.FrameSignal, monitor.SignalPayload(sig))
+}
 
 // Wait returns the exit status (128+n for a signal n), or why the kernel did not
 // execute the program. It is called once.
 func (s *Session) Wait(ctx context.Context) (int, error) {
 	stop := context.AfterFunc(ctx, func() { s.c.Close() })
 	defer stop()
-	var e Exit
-	if _, err := s.c.c.Expect(FrameExited, &e); err != nil {
+	var e monitor.Exit
+	if _, err := s.c.c.Expect(monitor.FrameExited, &e); err != nil {
 		return 0, s.c.failed(ctx, err)
 	}
 	if e.Refused != nil {
@@ -252,20 +257,20 @@ func (s *Session) Wait(ctx context.Context) (int, error) {
 
 // Detach lets the process live on when the session is closed: the monitor keeps
 // its terminal open.
-func (s *Session) Detach() error { return s.c.c.Write(FrameDetach, nil) }
+func (s *Session) Detach() error { return s.c.c.Write(monitor.FrameDetach, nil) }
 
 // Close lets go of the process, which lives on unless it has a terminal that
 // goes with Master: it is hung up then. It closes Master.
 func (s *Session) Close() {
-	CloseFiles([]*os.File{s.Master})
+	monitor.CloseFiles([]*os.File{s.Master})
 	s.c.Close()
 }
 
 // Attach subscribes to the main process's streams. The reply is awaited by
 // Attachment.Copy, so that it can be sent before the monitor has begun to
 // serve. The returned Attachment uses up the client.
-func (c *Client) Attach(r AttachRequest) (*Attachment, error) {
-	if err := c.c.WriteJSON(FrameRequest, Request{Op: OpAttach, Attach: &r}); err != nil {
+func (c *Client) Attach(r monitor.AttachRequest) (*Attachment, error) {
+	if err := c.c.WriteJSON(monitor.FrameRequest, monitor.Request{Op: monitor.OpAttach, Attach: &r}); err != nil {
 		c.Close()
 		return nil, c.failed(context.Background(), err)
 	}
@@ -287,33 +292,33 @@ type Attachment struct {
 // container has ended for good, and then tells how. It returns an error of
 // kind errs.Canceled after Detach or Close, one of kind errs.Unavailable when
 // the monitor died, and the monitor's own when it refused.
-func (a *Attachment) Copy(out, errw io.Writer) (Exit, error) {
-	buf := make([]byte, MaxStream)
+func (a *Attachment) Copy(out, errw io.Writer) (monitor.Exit, error) {
+	buf := make([]byte, monitor.MaxStream)
 	for {
 		fr, err := a.c.c.Read(buf)
 		if err != nil {
-			return Exit{}, a.ended(err)
+			return monitor.Exit{}, a.ended(err)
 		}
 		switch fr.Type {
-		case FrameStdout:
+		case monitor.FrameStdout:
 			err = writeAll(out, fr.Payload)
-		case FrameStderr:
+		case monitor.FrameStderr:
 			err = writeAll(errw, fr.Payload)
-		case FrameReply:
+		case monitor.FrameReply:
 			err = replyError(fr.Payload)
-		case FrameExited:
-			var e Exit
+		case monitor.FrameExited:
+			var e monitor.Exit
 			if err := json.Unmarshal(fr.Payload, &e); err != nil {
-				return Exit{}, ErrFrame
+				return monitor.Exit{}, monitor.ErrFrame
 			}
 			if a.SettlesRecord {
-				_ = a.c.c.Write(FrameSettles, nil)
+				_ = a.c.c.Write(monitor.FrameSettles, nil)
 			}
 			return e, nil
 		}
 		fr.CloseFDs()
 		if err != nil {
-			return Exit{}, err
+			return monitor.Exit{}, err
 		}
 	}
 }
@@ -322,7 +327,7 @@ func (a *Attachment) ended(err error) error {
 	if a.left.Load() || errors.Is(err, os.ErrClosed) {
 		return errs.New(errs.Canceled, "detached")
 	}
-	if errors.Is(err, ErrFrame) {
+	if errors.Is(err, monitor.ErrFrame) {
 		return err
 	}
 	if c, err := Dial(a.c.runDir); err == nil {
@@ -343,9 +348,9 @@ func writeAll(w io.Writer, p []byte) error {
 }
 
 func replyError(p []byte) error {
-	var r Reply
+	var r monitor.Reply
 	if err := json.Unmarshal(p, &r); err != nil {
-		return ErrFrame
+		return monitor.ErrFrame
 	}
 	if r.Error != nil {
 		return r.Error.Err()
@@ -356,8 +361,8 @@ func replyError(p []byte) error {
 // Write sends bytes to the process's standard input.
 func (a *Attachment) Write(p []byte) (int, error) {
 	for n := 0; n < len(p); {
-		k := min(len(p)-n, MaxStream)
-		if err := a.c.c.Write(FrameStdin, p[n:n+k]); err != nil {
+		k := min(len(p)-n, monitor.MaxStream)
+		if err := a.c.c.Write(monitor.FrameStdin, p[n:n+k]); err != nil {
 			return n, err
 		}
 		n += k
@@ -366,7 +371,7 @@ func (a *Attachment) Write(p []byte) (int, error) {
 }
 
 // CloseStdin says that no more input follows.
-func (a *Attachment) CloseStdin() error { return a.c.c.Write(FrameCloseStdin, nil) }
+func (a *Attachment) CloseStdin() error { return a.c.c.Write(monitor.FrameCloseStdin, nil) }
 
 // Resize sets the size of the process's terminal.
 func (a *Attachment) Resize(rows, cols uint16) error {
@@ -390,7 +395,7 @@ func (a *Attachment) Signal(sig int) error {
 // Detach leaves the container running and ends Copy.
 func (a *Attachment) Detach() error {
 	a.left.Store(true)
-	_ = a.c.c.Write(FrameDetach, nil)
+	_ = a.c.c.Write(monitor.FrameDetach, nil)
 	return a.c.Close()
 }
 
