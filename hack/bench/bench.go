@@ -228,7 +228,7 @@ func copyFile(from, to string) error {
 
 // makeBundle is what bare crun runs.
 func (b *bench) makeBundle(rootfs string) error {
-	bundle := filepath.Join(b.dir, "bundle")
+	bundle := b.bundle()
 	if err := os.MkdirAll(bundle, 0o755); err != nil {
 		return err
 	}
@@ -248,8 +248,35 @@ func (b *bench) makeBundle(rootfs string) error {
 	return os.WriteFile(config, data, 0o644)
 }
 
+func (b *bench) bundle() string { return filepath.Join(b.dir, "bundle") }
+
+func (b *bench) crunPeer() peer {
+	return peer{name: "crun", argv: []string{"crun", "--root", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "crun-bench")}}
+}
+
 func (b *bench) crun() timed {
-	return timed{peer: peer{name: "crun", argv: []string{"crun", "--root", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "crun-bench"), "run", "--bundle", filepath.Join(b.dir, "bundle"), "bench"}}}
+	return timed{peer: b.crunPeer(), args: []string{"run", "--bundle", b.bundle(), "bench"}}
+}
+
+// crunInBackground starts a container that sleeps, with nothing but crun.
+func (b *bench) crunInBackground(id string) (stop func(), err error) {
+	dir := filepath.Join(b.dir, "bundle-sleep")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(b.bundle(), "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	data = bytes.Replace(data, []byte(`"args": ["true"]`), []byte(`"args": ["sleep", "1000"]`), 1)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644); err != nil {
+		return nil, err
+	}
+	p := b.crunPeer()
+	if err := p.cmd("run", "--detach", "--bundle", dir, id).Run(); err != nil { // no pipes: the container would keep them
+		return nil, fmt.Errorf("crun run --detach: %w", err)
+	}
+	return func() { p.do("delete", "--force", id) }, nil
 }
 
 func (b *bench) removeContainers() {
