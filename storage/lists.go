@@ -15,9 +15,11 @@ import (
 	"go.podman.io/storage/pkg/stringid"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/document"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
+	"github.com/proa-containers/proa/storage/shortname"
 )
 
 // ListOptions describe a manifest list that is made of images of the store.
@@ -181,7 +183,7 @@ func (s *Store) Instance(list *Image, platform string) (img *Image, remote strin
 	if d == nil {
 		return nil, "", errs.New(errs.NotFound, "no matching manifest for %s in the manifest list entries", platform)
 	}
-	id, remote := manifestlist.Source(d)
+	id, remote := document.Source(d)
 	if remote != "" {
 		if img, err := s.Resolve(remote); err == nil {
 			return img, "", nil
@@ -220,7 +222,7 @@ func (o *op) removeInstances(ids []string, ro RemoveOptions, out *Removal) error
 // FindAside is the image of a platform that a build fetched under a name which
 // another platform's image may have (PullOptions.Aside).
 func (s *Store) FindAside(ref, platform string) (*Image, error) {
-	candidates, err := registry.Candidates(nil, ref)
+	candidates, err := shortname.Candidates(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -251,11 +253,7 @@ func (s *Store) Platforms(ctx context.Context, ref string, ro registry.RemoteOpt
 		}
 		return manifestlist.Platforms(ix.Manifests), nil
 	}
-	sys, err := s.system(PullOptions{RemoteOptions: ro})
-	if err != nil {
-		return nil, err
-	}
-	names, err := registry.Candidates(sys, ref)
+	names, err := shortname.Candidates(ref)
 	if err != nil {
 		return nil, err
 	}

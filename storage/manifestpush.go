@@ -19,6 +19,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/document"
 	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/manifestlist"
@@ -154,7 +155,7 @@ func (p *entryPush) push(ctx context.Context, d *imgspec.Descriptor) ([]byte, er
 		return nil, err
 	}
 	var raw []byte
-	id, remote := manifestlist.Source(d)
+	id, remote := document.Source(d)
 	if remote != "" {
 		raw, err = p.copyRemote(ctx, remote, dest)
 	} else {

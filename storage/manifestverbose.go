@@ -12,6 +12,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/document"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/registry"
@@ -62,7 +63,7 @@ func (s *Store) ManifestVerbose(ctx context.Context, name string, ro registry.Re
 
 // entryManifest reads the manifest of a list's entry, where it is.
 func (s *Store) entryManifest(ctx context.Context, d imgspec.Descriptor, ro registry.RemoteOptions) ([]byte, error) {
-	id, remote := manifestlist.Source(&d)
+	id, remote := document.Source(&d)
 	if remote != "" {
 		_, raw, _, src, err := s.openRemote(ctx, remote, ro)
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/progress"
 	"github.com/proa-containers/proa/storage/registry"
+	"github.com/proa-containers/proa/storage/shortname"
 )
 
 // PullOptions say what to fetch and from whom.
@@ -115,7 +116,7 @@ func (s *Store) pull(ctx context.Context, ref string, o PullOptions) (*Image, er
 	if named, err := imagename.Parse(ref); err == nil && isBuiltin(ref, named) {
 		return s.pullBuiltin(ctx, o)
 	}
-	names, err := registry.Candidates(sys, ref)
+	names, err := shortname.Candidates(ref)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/document"
 	"github.com/proa-containers/proa/storage/manifestlist"
 	"github.com/proa-containers/proa/storage/ocidir"
 )
@@ -30,7 +31,7 @@ func (o *op) writeListLayout(ctx context.Context, sys *types.SystemContext, list
 	}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
-		id, remote := manifestlist.Source(d)
+		id, remote := document.Source(d)
 		if remote != "" {
 			return errs.WithHint(errs.New(errs.Unsupported, "the list names %s, which is at a registry only", remote), "proa pull %s", remote)
 		}

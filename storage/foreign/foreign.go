@@ -16,7 +16,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/storage/imagename"
-	"github.com/proa-containers/proa/storage/registry"
+	"github.com/proa-containers/proa/storage/shortname"
 )
 
 // Place is where another store lies, and an image in it.
@@ -176,7 +176,7 @@ func (f *Place) Find(st storage.Store, sys *types.SystemContext) (*storage.Image
 			if local, err := imagename.Parse("localhost/" + f.Image); err == nil {
 				candidates = append(candidates, local)
 			}
-			more, _ := registry.Candidates(sys, f.Image)
+			more, _ := shortname.Candidates(f.Image)
 			candidates = append(candidates, more...)
 		}
 		for _, c := range candidates {

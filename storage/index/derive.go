@@ -18,7 +18,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
-	"github.com/proa-containers/proa/storage/manifestlist"
+	"github.com/proa-containers/proa/storage/document"
 )
 
 // derive reads the store's own files. fresh holds the images that the index on
@@ -166,7 +166,7 @@ func (x *Index) describe(r *imageRecord, layers map[string]*Layer) *Image {
 	img.MediaType = m.MediaType
 	if m.Manifests != nil {
 		img.List = true
-		img.Instances = manifestlist.Images(man)
+		img.Instances = document.Images(man)
 		return img
 	}
 	conf, err := x.bigData(r.ID, m.Config.Digest)

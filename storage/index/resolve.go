@@ -10,12 +10,12 @@ import (
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
-	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
 	slips "github.com/proa-containers/proa/pkg/names"
+	"github.com/proa-containers/proa/storage/document"
 	"github.com/proa-containers/proa/storage/imagename"
-	"github.com/proa-containers/proa/storage/registry"
+	"github.com/proa-containers/proa/storage/shortname"
 )
 
 // Resolve finds an image in the store: by name (docker.io, library/ and :latest
@@ -166,7 +166,7 @@ func match(name string, named reference.Named, has, known func(string) bool) (fu
 		return local.String(), true
 	}
 	// Only now registries.conf: it is several files to read and parse.
-	candidates, err := registry.Candidates(nil, name)
+	candidates, err := shortname.Candidates(name)
 	if err != nil {
 		return "", false
 	}
@@ -206,7 +206,7 @@ func (x *Index) ManifestNotes(img *Image) (mime string, annotations map[string]s
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return "", nil, errs.New(errs.Corrupt, "cannot read the manifest of image %s: %w", img.ID, err)
 	}
-	return manifest.GuessMIMEType(raw), m.Annotations, nil
+	return document.MIMEType(raw), m.Annotations, nil
 }
 
 // LayerDirs are the directories of the image's layers on the host, topmost

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	imgspec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/proa-containers/proa/storage/document"
 )
 
 // Entry says what is different about one image of a list; empty fields stay as
@@ -52,7 +54,7 @@ func Put(ix *imgspec.Index, entries ...imgspec.Descriptor) {
 // its platform goes too.
 func Replace(ix *imgspec.Index, d imgspec.Descriptor) {
 	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(o imgspec.Descriptor) bool {
-		return o.Annotations[sourceAnnotation] != "" && samePlatform(o.Platform, d.Platform)
+		return o.Annotations[document.SourceAnnotation] != "" && samePlatform(o.Platform, d.Platform)
 	})
 	Put(ix, d)
 }

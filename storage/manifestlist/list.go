@@ -21,14 +21,10 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/document"
 )
 
-const (
-	sourceAnnotation = "proa.source"
-	nameAnnotation   = "proa.name"
-)
-
-const atRegistry = "docker://"
+const nameAnnotation = "proa.name"
 
 // New is an empty list.
 func New(annotations map[string]string) *imgspec.Index {
@@ -50,41 +46,15 @@ func Parse(raw []byte) (*imgspec.Index, error) {
 // OfImage is the entry of an image of the store, whose manifest is raw.
 func OfImage(id string, raw []byte, p imgspec.Platform) imgspec.Descriptor {
 	return imgspec.Descriptor{
-		MediaType: manifest.GuessMIMEType(raw), Digest: digest.FromBytes(raw), Size: int64(len(raw)),
-		Platform: &p, Annotations: map[string]string{sourceAnnotation: id},
+		MediaType: document.MIMEType(raw), Digest: digest.FromBytes(raw), Size: int64(len(raw)),
+		Platform: &p, Annotations: map[string]string{document.SourceAnnotation: id},
 	}
 }
 
 // AtRegistry are the annotations of an entry that lies in a repository of a
 // registry and was asked for by a name.
 func AtRegistry(repository string, d digest.Digest, asked string) map[string]string {
-	return map[string]string{sourceAnnotation: atRegistry + repository + "@" + d.String(), nameAnnotation: asked}
-}
-
-// Source says where the image of an entry lies: an image of the store by its
-// id, or the name at a registry. The other one is empty.
-func Source(d *imgspec.Descriptor) (id, remote string) {
-	source := d.Annotations[sourceAnnotation]
-	if remote, ok := strings.CutPrefix(source, atRegistry); ok {
-		return "", remote
-	}
-	return source, ""
-}
-
-// Images are the ids of the images of the store that a list names. What is no
-// list names none.
-func Images(raw []byte) []string {
-	ix, err := Parse(raw)
-	if err != nil {
-		return nil
-	}
-	var ids []string
-	for i := range ix.Manifests {
-		if id, _ := Source(&ix.Manifests[i]); id != "" && !strings.Contains(id, "/") {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	return map[string]string{document.SourceAnnotation: document.SourceAtRegistry + repository + "@" + d.String(), nameAnnotation: asked}
 }
 
 // Instances are entries of a list from elsewhere: those with these digests,
@@ -112,7 +82,7 @@ func Instances(l manifest.List, chosen []digest.Digest, annotations func(digest.
 func Find(ix *imgspec.Index, digest, id, name string) int {
 	return slices.IndexFunc(ix.Manifests, func(d imgspec.Descriptor) bool {
 		_, hex, _ := strings.Cut(d.Digest.String(), ":") // Encoded would panic over what is none
-		return digest != "" && (d.Digest.String() == digest || hex == digest) || id != "" && d.Annotations[sourceAnnotation] == id ||
+		return digest != "" && (d.Digest.String() == digest || hex == digest) || id != "" && d.Annotations[document.SourceAnnotation] == id ||
 			name != "" && d.Annotations[nameAnnotation] == name
 	})
 }
@@ -121,7 +91,7 @@ func Find(ix *imgspec.Index, digest, id, name string) int {
 func HideSources(ix *imgspec.Index) {
 	for i := range ix.Manifests {
 		a := maps.Clone(ix.Manifests[i].Annotations)
-		delete(a, sourceAnnotation)
+		delete(a, document.SourceAnnotation)
 		delete(a, nameAnnotation)
 		if len(a) == 0 {
 			a = nil

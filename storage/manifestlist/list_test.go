@@ -13,6 +13,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/document"
 )
 
 const imageManifest = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[]}`
@@ -41,17 +42,17 @@ func encode(t *testing.T, ix *imgspec.Index, format string) []byte {
 
 func TestSources(t *testing.T) {
 	ix := sample()
-	if id, remote := Source(&ix.Manifests[0]); id != "aa" || remote != "" {
+	if id, remote := document.Source(&ix.Manifests[0]); id != "aa" || remote != "" {
 		t.Error(id, remote)
 	}
-	if id, remote := Source(&ix.Manifests[1]); id != "" || remote != "docker.io/library/alpine@"+ix.Manifests[1].Digest.String() {
+	if id, remote := document.Source(&ix.Manifests[1]); id != "" || remote != "docker.io/library/alpine@"+ix.Manifests[1].Digest.String() {
 		t.Error(id, remote)
 	}
 	raw := encode(t, ix, "")
-	if ids := Images(raw); !reflect.DeepEqual(ids, []string{"aa"}) {
+	if ids := document.Images(raw); !reflect.DeepEqual(ids, []string{"aa"}) {
 		t.Error(ids)
 	}
-	if ids := Images([]byte("{")); ids != nil {
+	if ids := document.Images([]byte("{")); ids != nil {
 		t.Error(ids)
 	}
 	Annotate(ix, map[string]string{"of": "the list"})
@@ -71,7 +72,7 @@ func TestHideSourcesCopies(t *testing.T) {
 	other := *ix
 	other.Manifests = append([]imgspec.Descriptor(nil), ix.Manifests...)
 	HideSources(&other)
-	if id, _ := Source(&ix.Manifests[0]); id != "aa" {
+	if id, _ := document.Source(&ix.Manifests[0]); id != "aa" {
 		t.Error("the original lost its source")
 	}
 	if other.Manifests[0].Annotations != nil {
@@ -155,7 +156,7 @@ func TestChoose(t *testing.T) {
 	} {
 		got := ""
 		if d := Choose(ix, in[0], in[1], in[2]); d != nil {
-			got, _ = Source(d)
+			got, _ = document.Source(d)
 		}
 		if got != want {
 			t.Errorf("%v: got %q, want %q", in, got, want)

@@ -55,35 +55,6 @@ func named(t *testing.T, name string) reference.Named {
 	return n
 }
 
-func TestCandidates(t *testing.T) {
-	const digest = "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	try := func(conf string, want map[string]string) {
-		t.Helper()
-		home(t, conf)
-		for name, want := range want {
-			var got []string
-			list, err := Candidates(nil, name)
-			for _, n := range list {
-				got = append(got, n.String())
-			}
-			if err != nil || strings.Join(got, " ") != want {
-				t.Errorf("%s: got %q, %v; want %s", name, got, err, want)
-			}
-		}
-	}
-	try("", map[string]string{
-		"alpine": "docker.io/library/alpine:latest", "me/app:1": "docker.io/me/app:1", "alpine" + digest: "docker.io/library/alpine" + digest,
-		"localhost/x": "localhost/x:latest", "reg.example:5000/x:1": "reg.example:5000/x:1",
-	})
-	try("unqualified-search-registries = [\"one.example\", \"docker.io\"]\n[aliases]\n\"short\" = \"two.example/long/name\"\n", map[string]string{
-		"alpine:3": "one.example/alpine:3 docker.io/library/alpine:3", "docker.io/alpine": "docker.io/library/alpine:latest",
-		"short": "two.example/long/name:latest", "short:7": "two.example/long/name:7", "short" + digest: "two.example/long/name" + digest,
-	})
-	if _, err := Candidates(nil, "UPPER"); !errs.Is(err, errs.Invalid) {
-		t.Error(err)
-	}
-}
-
 const placesConf = `
 [[registry]]
 prefix = "one.example"

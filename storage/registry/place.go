@@ -11,6 +11,7 @@ import (
 	"go.podman.io/image/v5/types"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/storage/shortname"
 )
 
 // Place is where registries.conf says that a namespace lies. The library asks
@@ -25,7 +26,7 @@ type Place struct {
 // file says, and the credentials that belong to the name where the place has
 // none of its own. Kind Denied: registries.conf blocks the registry.
 func PlaceOf(sys *types.SystemContext, named reference.Named) (*Place, error) {
-	if err := checkConf(); err != nil {
+	if err := shortname.CheckConf(); err != nil {
 		return nil, err
 	}
 	reg, err := sysregistriesv2.FindRegistry(sys, named.Name())

@@ -171,22 +171,25 @@ func checkImport(t *testing.T, f file, from group, to string) {
 // storageEdges are the imports among the packages below storage. Each of them
 // can be read and tested without a store, so none imports storage itself.
 var storageEdges = map[string]string{
-	"storage/foreign -> storage/imagename":  "an image of another store is asked for by name",
-	"storage/foreign -> storage/registry":   "as in the index: a short name may mean several",
-	"storage/guard -> storage/conffile":     "a policy.json that has gone missing forbids nothing any more",
-	"storage/registry -> storage/conffile":  "nor does such a registries.conf block anything",
-	"storage/trust -> storage/conffile":     "the policy is shown as it would be enforced",
-	"storage/guard -> storage/blob":         "a blob ends where the manifest says",
-	"storage/index -> storage/imagename":    "images are looked up by name",
-	"storage/index -> storage/manifestlist": "a list names images of the store",
-	"storage/index -> storage/registry":     "a short name is looked for under each name that registries.conf makes of it",
-	"storage/ocidir -> storage/blob":        "how long a manifest may be",
-	"storage/registry -> storage/imagename": "what is asked of a registry has a name, and a refusal quotes it",
-	"storage/sign -> storage/imagename":     "a signature holds for a name",
-	"storage/sign -> storage/registry":      "what lies at a registry is signed there, and its place says where signatures lie",
-	"storage/staging -> storage/pack":       "a directory's archive is computed for its digest",
-	"storage/staging -> storage/unpack":     "an archive becomes files, or only its description",
-	"storage/sign -> storage/trust":         "registries.d says whether sigstore signatures may be sent",
+	"storage/foreign -> storage/imagename":     "an image of another store is asked for by name",
+	"storage/guard -> storage/conffile":        "a policy.json that has gone missing forbids nothing any more",
+	"storage/registry -> storage/shortname":    "a registries.conf that has gone missing blocks nothing any more",
+	"storage/shortname -> storage/conffile":    "nor does it say what short names mean",
+	"storage/shortname -> storage/imagename":   "what a short name stands for has a name, too",
+	"storage/index -> storage/shortname":       "a short name is looked for under each name that registries.conf makes of it",
+	"storage/foreign -> storage/shortname":     "as in the index",
+	"storage/index -> storage/document":        "manifests and lists are read without the image library",
+	"storage/manifestlist -> storage/document": "entries say where their images lie",
+	"storage/trust -> storage/conffile":        "the policy is shown as it would be enforced",
+	"storage/guard -> storage/blob":            "a blob ends where the manifest says",
+	"storage/index -> storage/imagename":       "images are looked up by name",
+	"storage/ocidir -> storage/blob":           "how long a manifest may be",
+	"storage/registry -> storage/imagename":    "what is asked of a registry has a name, and a refusal quotes it",
+	"storage/sign -> storage/imagename":        "a signature holds for a name",
+	"storage/sign -> storage/registry":         "what lies at a registry is signed there, and its place says where signatures lie",
+	"storage/staging -> storage/pack":          "a directory's archive is computed for its digest",
+	"storage/staging -> storage/unpack":        "an archive becomes files, or only its description",
+	"storage/sign -> storage/trust":            "registries.d says whether sigstore signatures may be sent",
 }
 
 // TestStorageEdges keeps the parts of storage apart.
@@ -272,6 +275,29 @@ func TestMonitorStaysSmall(t *testing.T) {
 			if pkg == bad || strings.HasPrefix(pkg, bad+"/") {
 				t.Errorf("proa-monitor links %s: %s", pkg, why)
 			}
+		}
+	}
+}
+
+// unread are packages that a command which only reads images must not need: they
+// are most of what the front end links, and each program start pays for them.
+var unread = map[string]string{
+	"net/http":                      "nobody is asked",
+	"crypto/tls":                    "nobody is asked",
+	"go.podman.io/image/v5/types":   "it links crypto/tls",
+	"go.podman.io/storage/drivers":  "layers are found by their names in files",
+	"go.podman.io/image/v5/storage": "the index reads the library's files itself",
+}
+
+// TestIndexLinks keeps the index of images readable without the image library.
+func TestIndexLinks(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/storage/index").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		if why := unread[pkg]; why != "" {
+			t.Errorf("storage/index links %s: %s", pkg, why)
 		}
 	}
 }
