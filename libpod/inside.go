@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/proa-containers/proa/network/netstack"
 	"github.com/proa-containers/proa/pkg/dirs"
@@ -37,6 +38,10 @@ import (
 
 // insideCommand is the hidden command.
 const insideCommand = "__inside"
+
+// signalDelay is how much later than the copy this process may learn of a signal that
+// the terminal sends to both.
+const signalDelay = time.Second
 
 // Descriptors of the copy.
 const (
@@ -151,6 +156,14 @@ func (e *Engine) callInside(ctx context.Context, ns *userns.Namespace, op string
 	defer stop()
 	done, err := listen(repR, result, p)
 	werr := cmd.Wait()
+	if errs.Is(err, errs.Canceled) {
+		// Ctrl-C reaches both processes; this one may not have come to it yet.
+		select {
+		case <-ctx.Done():
+		case <-time.After(signalDelay):
+			return context.Canceled
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
