@@ -22,6 +22,7 @@ import (
 	"github.com/proa-containers/proa/libpod/state"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/failpoint"
+	"github.com/proa-containers/proa/pkg/filelock"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/names"
 	"github.com/proa-containers/proa/pkg/ocispec"
@@ -244,22 +245,11 @@ func (e *Engine) lockImages(ctx context.Context, how int) (*os.File, error) {
 	if err != nil {
 		return nil, errs.Wrap(err, "lock the images", "")
 	}
-	for wait := 200 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, errs.Wrap(err, "lock the images", "")
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, ctx.Err()
-		case <-time.After(wait):
-		}
+	if err := filelock.Until(ctx, f, how); err != nil {
+		f.Close()
+		return nil, errs.Wrap(err, "lock the images", "")
 	}
+	return f, nil
 }
 
 // newID makes up a container's id.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -74,8 +75,8 @@ func Acquire(ctx context.Context, runDir string) (*Namespace, error) {
 
 func (n *Namespace) findOrPrepare(ctx context.Context) error {
 	for {
-		if err := flock(ctx, n.lock, unix.LOCK_SH); err != nil {
-			return err
+		if err := filelock.Until(ctx, n.lock, unix.LOCK_SH); err != nil {
+			return errs.Wrap(err, "lock", n.lock.Name())
 		}
 		if n.find() {
 			return nil
@@ -279,41 +280,6 @@ func eachMonitor(runDir string, f func(rundir.Process) bool) {
 		if head, err := rundir.ReadHead(filepath.Join(dir, e.Name())); err == nil && !f(head.Monitor()) {
 			return
 		}
-	}
-}
-
-// flock waits for the lock, or for ctx. A wait that is given up goes on in the
-// background until it is granted; the caller must then close f.
-func flock(ctx context.Context, f *os.File, how int) error {
-	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-	if err == nil {
-		return nil
-	}
-	if err != unix.EWOULDBLOCK && err != unix.EINTR {
-		return errs.Wrap(err, "lock", f.Name())
-	}
-	// A descriptor of its own keeps the number from being reused under the
-	// waiting thread once the caller has closed f.
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return errs.Wrap(err, "lock", f.Name())
-	}
-	done := make(chan error, 1)
-	go func() {
-		defer unix.Close(fd)
-		for {
-			err := unix.Flock(fd, how)
-			if err != unix.EINTR {
-				done <- err
-				return
-			}
-		}
-	}()
-	select {
-	case err := <-done:
-		return errs.Wrap(err, "lock", f.Name())
-	case <-ctx.Done():
-		return errs.Wrap(ctx.Err(), "lock", f.Name())
 	}
 }
 

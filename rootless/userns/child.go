@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/filelock"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -266,5 +267,5 @@ func (n *Namespace) publish(pid int) error {
 	if err := writePointer(n.runDir, h); err != nil {
 		return errs.Wrap(err, "write", pointerName)
 	}
-	return flock(context.Background(), n.lock, unix.LOCK_SH)
+	return errs.Wrap(filelock.Flock(n.lock, unix.LOCK_SH), "lock", n.lock.Name())
 }

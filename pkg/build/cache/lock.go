@@ -21,49 +21,26 @@ import (
 )
 
 // Lock takes the lock beside a cache directory; unlock gives it back, as
-// does the end of the process. Without wait it fails with EWOULDBLOCK where
-// somebody has it.
-func Lock(dir string, wait bool) (unlock func() error, err error) {
+// does the end of the process. It fails with EWOULDBLOCK where somebody has it.
+func Lock(dir string) (unlock func() error, err error) {
+	return lock(dir, func(f *os.File) error { return filelock.Flock(f, unix.LOCK_EX|unix.LOCK_NB) })
+}
+
+// LockUntil is Lock that waits for the lock until ctx ends.
+func LockUntil(ctx context.Context, dir string) (unlock func() error, err error) {
+	return lock(dir, func(f *os.File) error { return filelock.Until(ctx, f, unix.LOCK_EX) })
+}
+
+func lock(dir string, take func(*os.File) error) (unlock func() error, err error) {
 	f, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	how := unix.LOCK_EX
-	if !wait {
-		how |= unix.LOCK_NB
-	}
-	if err := filelock.Flock(f, how); err != nil {
+	if err := take(f); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f.Close, nil
-}
-
-// LockUntil is Lock that waits until ctx ends.
-func LockUntil(ctx context.Context, dir string) (unlock func() error, err error) {
-	if unlock, err = Lock(dir, false); !errors.Is(err, unix.EWOULDBLOCK) {
-		return unlock, err
-	}
-	type result struct {
-		unlock func() error
-		err    error
-	}
-	came := make(chan result, 1)
-	go func() {
-		unlock, err := Lock(dir, true)
-		came <- result{unlock, err}
-	}()
-	select {
-	case r := <-came:
-		return r.unlock, r.err
-	case <-ctx.Done():
-		go func() { // nothing ends that waiting: the lock is given back when it comes
-			if r := <-came; r.err == nil {
-				_ = r.unlock()
-			}
-		}()
-		return nil, ctx.Err()
-	}
 }
 
 // maxPrivate bounds the copies of a private cache that may be in use at once.
@@ -76,7 +53,7 @@ func PrivateDir(dir string) (string, func() error, error) {
 	}
 	for i := range maxPrivate {
 		d := fmt.Sprintf("%s-%d", dir, i)
-		unlock, err := Lock(d, false)
+		unlock, err := Lock(d)
 		if err == nil {
 			return d, unlock, nil
 		}
@@ -102,7 +79,7 @@ func WorkDir(ctx context.Context, parent string) (dir string, remove func(), err
 	if dir, err = os.MkdirTemp(parent, workPrefix); err != nil {
 		return "", nil, err
 	}
-	free, err := Lock(dir, false)
+	free, err := Lock(dir)
 	if err != nil {
 		return "", nil, errors.Join(err, rmtree.Remove(dir))
 	}
@@ -129,7 +106,7 @@ func Clean(ctx context.Context, parent string) error {
 // Abandoned says whether a killed build left something below parent.
 func Abandoned(parent string) bool {
 	return slices.ContainsFunc(workDirs(parent), func(dir string) bool {
-		free, err := Lock(dir, false)
+		free, err := Lock(dir)
 		if err != nil {
 			return false
 		}
@@ -153,7 +130,7 @@ const workPrefix = "proa-build-"
 // that none is just being made.
 func sweepWorkDirs(parent string) {
 	for _, dir := range workDirs(parent) {
-		free, err := Lock(dir, false)
+		free, err := Lock(dir)
 		if err != nil {
 			continue
 		}

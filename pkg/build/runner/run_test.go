@@ -307,7 +307,7 @@ func TestLockedCachesInOneOrder(t *testing.T) {
 	one, two := target(e.shown[0], "/one"), target(e.shown[0], "/two")
 	first, second := min(one, two), max(one, two)
 	for _, ids := range [][]string{{"one", "two"}, {"two", "one"}} {
-		unlock, err := cache.Lock(first, true) // a cancelled step may get it for a moment
+		unlock, err := cache.LockUntil(context.Background(), first) // a cancelled step may get it for a moment
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +315,7 @@ func TestLockedCachesInOneOrder(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- step(ctx, ids...) }()
 		time.Sleep(200 * time.Millisecond) // it has taken what it gets
-		if other, err := cache.Lock(second, false); err != nil {
+		if other, err := cache.Lock(second); err != nil {
 			t.Errorf("%v: it holds the second while it waits for the first: %v", ids, err)
 		} else {
 			_ = other()
