@@ -174,7 +174,7 @@ func (e *Engine) callInside(ctx context.Context, ns *userns.Namespace, op string
 	case !done && werr != nil:
 		return errs.New(errs.Internal, "cannot finish %q in the user namespace: %v", op, werr)
 	case !done:
-		return errs.New(errs.Internal, "cannot finish %q in the user namespace: it ended without an answer", op)
+		return errs.New(errs.Internal, "cannot finish %q in the user namespace: it exited without reporting a result", op)
 	}
 	return nil
 }

@@ -268,7 +268,7 @@ func parseOutput(text string) (imageOutput, error) {
 		case "oci-mediatypes":
 			var oci bool
 			if oci, err = strconv.ParseBool(v); err == nil && !oci {
-				return out, errs.WithHint(errs.New(errs.Unsupported, "invalid output %q: the form is said elsewhere", text), "use --format docker")
+				return out, errs.WithHint(errs.New(errs.Unsupported, "invalid output %q: oci-mediatypes=false is not supported in --output", text), "use --format docker")
 			}
 		default:
 			return out, errs.New(errs.Invalid, "invalid output %q: unexpected key %q", text, k)

@@ -99,7 +99,7 @@ func diskDetails(a *app, d *libpod.Disk) error {
 
 func systemCheckCommand() *command {
 	return &command{
-		name: "check", args: "", short: "Look whether every image is whole, and whether volumes are known",
+		name: "check", args: "", short: "Verify stored images, and that volumes are known",
 		long: "Each layer is read and compared with its digest. Volumes and containers are listed whose record was lost,\n" +
 			"with the database for instance. --repair makes the files of such a container a volume. It fails where\n" +
 			"something is found and stays so.",

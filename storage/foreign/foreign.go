@@ -80,7 +80,7 @@ func (f *Place) parsePlace(place string) {
 	}
 }
 
-// complete fills in what the user left away: from storage.conf, which
+// complete fills in what the user omitted: from storage.conf, which
 // Proa's own store does not heed.
 func (f *Place) complete(conf string) error {
 	if f.graph == "" {

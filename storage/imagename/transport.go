@@ -13,7 +13,7 @@ import (
 //
 //	containers-storage:[DRIVER@GRAPHROOT+RUNROOT:OPTIONS]IMAGE
 //
-// All in the brackets may be left away: it is then as storage.conf says, which
+// Everything in the brackets may be omitted: storage.conf says it then, which
 // is where podman of the same user has its images.
 const ContainersStorage = "containers-storage"
 

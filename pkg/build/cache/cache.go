@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cache is what builds leave behind for later ones: records of steps by
-// key, the directories beside them with their locks, and the form in which steps
-// go to other machines.
+// Package cache keeps what later builds can use: records of steps by key, the
+// directories beside them with their locks, and steps in the form that goes to other
+// machines.
 package cache
 
 import (

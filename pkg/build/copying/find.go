@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package copying is what COPY and ADD do with files: what their sources name is
-// found, named for a cache key by its content, and written below a root. The bind
-// mounts of RUN take their files in the same way.
+// Package copying does the work of COPY and ADD: it finds the files that sources name,
+// computes a cache key from their content, and writes them below a root. Bind mounts of
+// RUN find their files in the same way.
 package copying
 
 import (

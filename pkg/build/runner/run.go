@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package runner executes one RUN of a Dockerfile in a container: what is mounted for
-// it and taken away again, what its start leaves in the layer, and what its failure
-// means. Which command it is and whether it must run at all others have decided.
+// Package runner executes one RUN of a Dockerfile in a container: it prepares the
+// step's mounts and removes them again, keeps what starting a container leaves behind
+// out of the layer, and explains failures. The caller decides which command runs and
+// whether it needs to.
 package runner
 
 import (

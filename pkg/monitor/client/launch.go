@@ -289,11 +289,11 @@ func (h *Handle) readAnswer(ctx context.Context) {
 	}
 }
 
-// silent is the error for a monitor that died without an answer.
+// silent is the error for a monitor that exited without reporting a result.
 func (h *Handle) silent() error {
 	said := make([]byte, 2048)
 	n, _ := h.log.ReadAt(said, 0)
-	text := "its monitor ended without an answer"
+	text := "the monitor exited without reporting a result"
 	if first, _, _ := strings.Cut(strings.TrimSpace(string(said[:n])), "\n"); first != "" {
 		text += ": " + first
 	}
