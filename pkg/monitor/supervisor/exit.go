@@ -73,7 +73,7 @@ func (s *supervisor) release() {
 	if s.hub != nil {
 		_ = s.hub.closeLog()
 	}
-	s.root.release()
+	s.root.Release()
 }
 
 // removeLayer deletes the writable layer, from under the mount that nobody uses

@@ -20,7 +20,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
-	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
+	"github.com/proa-containers/proa/pkg/monitor/rootfs/inroot"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 

@@ -14,8 +14,9 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
-	"github.com/proa-containers/proa/pkg/monitor/supervisor/inroot"
-	"github.com/proa-containers/proa/pkg/monitor/supervisor/volume"
+	"github.com/proa-containers/proa/pkg/monitor/rootfs"
+	"github.com/proa-containers/proa/pkg/monitor/rootfs/inroot"
+	"github.com/proa-containers/proa/pkg/monitor/rootfs/volume"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -108,7 +109,7 @@ func (s *supervisor) openHub() error {
 // before the container is created.
 func (s *supervisor) mount() error {
 	zeroUID, zeroGID := inroot.Identity{}.Seen(s.cfg.Container) // the container's root
-	if err := createFiles(s.cfg.Files, s.cfg.Network.Mode, zeroUID, zeroGID); err != nil {
+	if err := rootfs.CreateFiles(s.cfg.Files, s.cfg.Network.Mode, zeroUID, zeroGID); err != nil {
 		return err
 	}
 	if s.cfg.Shm != nil {
@@ -116,21 +117,21 @@ func (s *supervisor) mount() error {
 			return err
 		}
 	}
-	target, err := mountPoint(s.cfg), error(nil)
+	target, err := rootfs.MountPoint(s.cfg), error(nil)
 	if len(s.cfg.Container.UIDMappings) > 0 {
-		if target, err = nestedMountPoint(s.cfg); err != nil {
+		if target, err = rootfs.NestedMountPoint(s.cfg); err != nil {
 			return err
 		}
 	}
-	if s.root, err = mountRootfs(s.cfg.Rootfs, target, s.cfg.AutoRemove); err != nil {
+	if s.root, err = rootfs.MountRootfs(s.cfg.Rootfs, target, s.cfg.AutoRemove); err != nil {
 		return err
 	}
-	if s.root.fuse != nil {
+	if s.root.Fuse != nil {
 		s.reap.begin()
-		s.reap.end(s.root.fuse.Process.Pid)
+		s.reap.end(s.root.Fuse.Process.Pid)
 	}
-	if s.rootFD, err = inroot.OpenRoot(s.root.path); err != nil {
-		return errs.Wrap(err, "open the root file system", s.root.path)
+	if s.rootFD, err = inroot.OpenRoot(s.root.Path); err != nil {
+		return errs.Wrap(err, "open the root file system", s.root.Path)
 	}
 	inroot.Mark(s.rootFD, zeroUID, zeroGID)
 	if s.cfg.Account != nil {
@@ -163,7 +164,7 @@ func (s *supervisor) finder() inroot.Finder {
 
 // prepare completes the libcontainer configuration; restarts use it again.
 func (s *supervisor) prepare() {
-	c := baseConfig(s.cfg, s.root.path, s.net.netns)
+	c := baseConfig(s.cfg, s.root.Path, s.net.netns)
 	c.NoNewKeyring = true // Init sees to it
 	if c.Cgroups == nil {
 		c.Cgroups = &cgroups.Cgroup{Resources: &cgroups.Resources{}}
@@ -292,7 +293,7 @@ func (s *supervisor) connect() error {
 		s.status.NetnsFD = int(s.net.netns.Fd())
 	}
 	s.mu.Unlock()
-	return fillFiles(s.cfg.Files, s.cfg.Network, s.net.attachment)
+	return rootfs.FillFiles(s.cfg.Files, s.cfg.Network, s.net.attachment)
 }
 
 // mayStart holds the first start back until a foreground client is attached,

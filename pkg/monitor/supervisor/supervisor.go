@@ -26,6 +26,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/rootfs"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -49,7 +50,7 @@ type supervisor struct {
 
 	hub    *hub
 	server *server
-	root   *rootfs
+	root   *rootfs.Rootfs
 	rootFD *os.File
 	net    *netSetup
 

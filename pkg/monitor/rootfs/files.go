@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package rootfs
 
 import (
 	"bytes"
@@ -20,8 +20,8 @@ import (
 // known. They are therefore written in place, never replaced: a new inode
 // would not be seen there.
 
-// createFiles makes the files, empty, for the mounts. They belong to uid and gid.
-func createFiles(f monitor.Files, mode spec.NetworkMode, uid, gid int) error {
+// CreateFiles makes the files, empty, for the mounts. They belong to uid and gid.
+func CreateFiles(f monitor.Files, mode spec.NetworkMode, uid, gid int) error {
 	if f.Dir != "" {
 		if err := mountFiles(f, mode); err != nil {
 			return err
@@ -76,8 +76,8 @@ func mountFiles(f monitor.Files, mode spec.NetworkMode) error {
 	return errs.Wrap(err, "mount a file system at", f.Dir)
 }
 
-// fillFiles writes what the container's addresses decide.
-func fillFiles(f monitor.Files, plan spec.NetworkPlan, at spec.Attachment) error {
+// FillFiles writes what the container's addresses decide.
+func FillFiles(f monitor.Files, plan spec.NetworkPlan, at spec.Attachment) error {
 	// The last run may have left no room.
 	for _, p := range []string{f.Hostname, f.Hosts, f.ResolvConf, f.ContainerEnv} {
 		if p != "" {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+// Package rootfs mounts a container's root file system, and makes the files that are
+// mounted into it: hosts, resolv.conf, the host's name.
+package rootfs
 
 import (
 	"fmt"
@@ -19,32 +21,32 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-// rootfs is a container's mounted root. It lives in the monitor's own mount
+// Rootfs is a container's mounted root. It lives in the monitor's own mount
 // namespace: the kernel unmounts it when the monitor dies, however it dies.
-type rootfs struct {
-	path string
-	fuse *exec.Cmd // the fuse-overlayfs that serves it
+type Rootfs struct {
+	Path string
+	Fuse *exec.Cmd // the fuse-overlayfs that serves it
 }
 
-// mountPoint is where every monitor mounts its container's root: one directory
+// MountPoint is where every monitor mounts its container's root: one directory
 // for all, since each sees only its own mount there. A directory per container
 // could not be removed without unmounting first, and unmounting waits some
 // milliseconds for the other processors (RCU); this way the kernel does it
 // after the monitor's end, when nobody waits any more. It lies in the data
 // directory: who removes a mount point takes the mount away in every namespace,
 // and the runtime directory may be removed under a live container.
-func mountPoint(cfg *monitor.Config) string {
+func MountPoint(cfg *monitor.Config) string {
 	return filepath.Join(filepath.Dir(filepath.Dir(cfg.DataDir)), "rootfs")
 }
 
 // nestedPlaces are directories that every host has and everybody may enter.
 var nestedPlaces = []string{"/mnt", "/media", "/srv", "/opt", "/home"}
 
-// nestedMountPoint is where the root of a container with a user namespace of
+// NestedMountPoint is where the root of a container with a user namespace of
 // its own goes. Its root is nobody to the runtime directory, which is closed to
 // others; in our own mount namespace any directory will do whose content this
 // container does not need.
-func nestedMountPoint(cfg *monitor.Config) (string, error) {
+func NestedMountPoint(cfg *monitor.Config) (string, error) {
 	needed := []string{cfg.DataDir, cfg.RunDir, cfg.Rootfs.Home, cfg.Rootfs.Upper, cfg.Rootfs.Dir}
 	for _, m := range cfg.Container.Mounts {
 		needed = append(needed, m.Source)
@@ -61,17 +63,17 @@ func nestedMountPoint(cfg *monitor.Config) (string, error) {
 	return "", errs.New(errs.Unsupported, "no place to mount the root of a container with its own user namespace: everything below %s is in use by it", strings.Join(nestedPlaces, ", "))
 }
 
-// mountRootfs puts r together at target (a directory that it creates) or, for
+// MountRootfs puts r together at target (a directory that it creates) or, for
 // a ready directory, where it is. volatile leaves out syncing the upper layer,
 // for a container that is removed at its end anyway.
-func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
+func MountRootfs(r spec.Rootfs, target string, volatile bool) (*Rootfs, error) {
 	switch r.Driver {
 	case "dir", "vfs":
 		p, err := filepath.EvalSymlinks(r.Dir)
 		if err != nil {
 			return nil, errs.Wrap(err, "find root directory", r.Dir)
 		}
-		return &rootfs{path: p}, nil
+		return &Rootfs{Path: p}, nil
 	case "overlay", overlay.FuseDriver:
 	default:
 		return nil, errs.New(errs.Invalid, "root file system driver %q is not known", r.Driver)
@@ -93,12 +95,12 @@ func mountRootfs(r spec.Rootfs, target string, volatile bool) (*rootfs, error) {
 		}
 		r.Lowers = []string{target}
 	}
-	fs := &rootfs{path: target}
+	fs := &Rootfs{Path: target}
 	var err error
 	if r.Driver == "overlay" {
 		err = layersOf(r, volatile).Kernel(target)
 	} else {
-		fs.fuse, err = mountFuse(r, target)
+		fs.Fuse, err = mountFuse(r, target)
 	}
 	if err != nil {
 		return nil, errs.Wrap(err, "mount the root file system at", target)
@@ -169,11 +171,11 @@ func fuseMap(m []spec.IDMap) string {
 	return strings.Join(parts, ":")
 }
 
-// release ends the helper that serves the root. The mount itself goes with the
+// Release ends the helper that serves the root. The mount itself goes with the
 // monitor.
-func (fs *rootfs) release() {
-	if fs != nil && fs.fuse != nil {
-		_ = fs.fuse.Process.Signal(unix.SIGTERM)
+func (fs *Rootfs) Release() {
+	if fs != nil && fs.Fuse != nil {
+		_ = fs.Fuse.Process.Signal(unix.SIGTERM)
 	}
 }
 
