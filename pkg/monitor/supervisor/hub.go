@@ -66,6 +66,14 @@ func (h *hub) attach(c *client) {
 	h.mu.Unlock()
 }
 
+// admit attaches a client and gives it the reply before the first output.
+func (h *hub) admit(c *client, reply []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h.attach(c)
+	_ = c.send(monitor.FrameReply, reply)
+}
+
 func (h *hub) detach(c *client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

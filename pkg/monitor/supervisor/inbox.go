@@ -28,6 +28,8 @@ type inbox struct {
 	gone bool
 }
 
+func newInbox(c *monitor.Conn) *inbox { return &inbox{c: c} }
+
 func (b *inbox) next(buf []byte) (monitor.Frame, error) {
 	if !b.gone {
 		return b.c.Read(buf)

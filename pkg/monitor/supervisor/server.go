@@ -260,10 +260,7 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest, own bool) err
 	}
 	w, err := v.register(c, cl, false, func() {
 		h.resize(r.Rows, r.Cols)
-		cl.mu.Lock() // the reply comes before the first output
-		h.attach(cl)
-		_ = cl.send(monitor.FrameReply, reply)
-		cl.mu.Unlock()
+		h.admit(cl, reply)
 	})
 	if err != nil {
 		return err
@@ -274,7 +271,7 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest, own bool) err
 		// Its first client is a build step's only reason to live.
 		defer func() { _ = v.s.kill(int(unix.SIGKILL)) }()
 	}
-	v.readClient(&inbox{c: c}, r)
+	v.readClient(newInbox(c), r)
 	if r.Stdin && v.s.cfg.Process.StdinOnce && v.started() {
 		h.closeInput()
 	}
