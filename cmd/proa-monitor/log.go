@@ -5,11 +5,11 @@ package main
 import (
 	"github.com/proa-containers/proa/pkg/logs"
 	"github.com/proa-containers/proa/pkg/monitor"
-	"github.com/proa-containers/proa/pkg/monitor/supervisor"
+	"github.com/proa-containers/proa/pkg/monitor/stream"
 )
 
 // openLog makes the log driver that the configuration names.
-func openLog(cfg *monitor.Config) (supervisor.Logger, error) {
+func openLog(cfg *monitor.Config) (stream.Logger, error) {
 	c, err := logs.Parse(cfg.Logging, cfg.LogPath, cfg.LogAttrs)
 	if err != nil {
 		return nil, err
@@ -24,11 +24,11 @@ func openLog(cfg *monitor.Config) (supervisor.Logger, error) {
 // logger is a log driver as the supervisor sees it.
 type logger struct{ w logs.Writer }
 
-func (l logger) Write(stderr bool, p []byte) error { return l.w.Write(stream(stderr), p) }
-func (l logger) End(stderr bool) error             { return l.w.End(stream(stderr)) }
+func (l logger) Write(stderr bool, p []byte) error { return l.w.Write(streamOf(stderr), p) }
+func (l logger) End(stderr bool) error             { return l.w.End(streamOf(stderr)) }
 func (l logger) Close() error                      { return l.w.Close() }
 
-func stream(stderr bool) logs.Stream {
+func streamOf(stderr bool) logs.Stream {
 	if stderr {
 		return logs.Stderr
 	}

@@ -71,7 +71,7 @@ func (s *supervisor) release() {
 		s.net.close()
 	}
 	if s.hub != nil {
-		_ = s.hub.closeLog()
+		_ = s.hub.CloseLog()
 	}
 	s.root.Release()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/stream"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -27,17 +28,17 @@ type server struct {
 	mu       sync.Mutex
 	l        *os.File
 	watchers map[*watcher]bool
-	sessions sync.WaitGroup // exec'd processes whose end somebody waits for
-	settled  chan struct{}  // closed when a client settles the record
-	last     []*client      // those that were attached at the end
+	sessions sync.WaitGroup   // exec'd processes whose end somebody waits for
+	settled  chan struct{}    // closed when a client settles the record
+	last     []*stream.Client // those that were attached at the end
 	once     sync.Once
 }
 
 // watcher is a client that is told about the end.
 type watcher struct {
 	conn   *monitor.Conn
-	client *client // of an attachment: what it is told comes after its output
-	next   bool    // it is told of an end that a restart follows, too
+	client *stream.Client // of an attachment: what it is told comes after its output
+	next   bool           // it is told of an end that a restart follows, too
 	gone   chan struct{}
 }
 
@@ -178,7 +179,7 @@ func (v *server) dispatch(c *monitor.Conn, req *monitor.Request, fds []*os.File,
 		}
 		return ok(c, monitor.Reply{})
 	case monitor.OpResize:
-		s.hub.resize(req.Rows, req.Cols)
+		s.hub.Resize(req.Rows, req.Cols)
 		return ok(c, monitor.Reply{})
 	case monitor.OpPause, monitor.OpUnpause:
 		if err := s.freeze(req.Op == monitor.OpPause); err != nil {
@@ -206,7 +207,7 @@ func ok(c *monitor.Conn, r monitor.Reply) error {
 
 // register makes c hear about the end, which may come at once: accept answers the
 // request before. It fails after the end: the client then finds it in exit.json.
-func (v *server) register(c *monitor.Conn, cl *client, next bool, accept func()) (*watcher, error) {
+func (v *server) register(c *monitor.Conn, cl *stream.Client, next bool, accept func()) (*watcher, error) {
 	w := &watcher{conn: c, client: cl, next: next, gone: make(chan struct{})}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -252,28 +253,28 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest, own bool) err
 	if r == nil {
 		return errs.New(errs.Invalid, "attach without its options")
 	}
-	h, cl := v.s.hub, newClient(c, r, own)
+	h, cl := v.s.hub, stream.NewClient(c, r, own)
 	st := v.s.snapshot()
 	reply, err := json.Marshal(monitor.Reply{Status: &st})
 	if err != nil {
 		return err
 	}
 	w, err := v.register(c, cl, false, func() {
-		h.resize(r.Rows, r.Cols)
-		h.admit(cl, reply)
+		h.Resize(r.Rows, r.Cols)
+		h.Admit(cl, reply)
 	})
 	if err != nil {
 		return err
 	}
 	defer v.unregister(w)
-	defer h.detach(cl)
+	defer h.Detach(cl)
 	if v.s.cfg.Tethered {
 		// Its first client is a build step's only reason to live.
 		defer func() { _ = v.s.kill(int(unix.SIGKILL)) }()
 	}
-	v.readClient(newInbox(c), r)
+	v.readClient(stream.NewInbox(c), r)
 	if r.Stdin && v.s.cfg.Process.StdinOnce && v.started() {
-		h.closeInput()
+		h.CloseInput()
 	}
 	return nil
 }
@@ -282,7 +283,7 @@ func (v *server) attach(c *monitor.Conn, r *monitor.AttachRequest, own bool) err
 // even leave, before the start.
 func (v *server) started() bool {
 	select {
-	case <-v.s.hub.running:
+	case <-v.s.hub.Running:
 		return true
 	case <-v.over:
 		return false
@@ -290,11 +291,11 @@ func (v *server) started() bool {
 }
 
 // readClient takes a client's input until it leaves.
-func (v *server) readClient(in *inbox, r *monitor.AttachRequest) {
+func (v *server) readClient(in *stream.Inbox, r *monitor.AttachRequest) {
 	h := v.s.hub
 	var buf []byte
 	for {
-		fr, err := in.next(buf)
+		fr, err := in.Next(buf)
 		if err != nil {
 			return
 		}
@@ -302,17 +303,17 @@ func (v *server) readClient(in *inbox, r *monitor.AttachRequest) {
 		switch fr.Type {
 		case monitor.FrameStdin:
 			if r.Stdin && v.started() {
-				h.input(fr.Payload, in)
+				h.Input(fr.Payload, in)
 			}
 			if buf == nil && len(fr.Payload) > 0 {
 				buf = make([]byte, 4<<10) // an interactive client; larger frames bring their own
 			}
 		case monitor.FrameCloseStdin:
 			if r.Stdin && v.s.cfg.Process.StdinOnce && v.started() {
-				h.closeInput()
+				h.CloseInput()
 			}
 		case monitor.FrameResize:
-			h.resize(monitor.ParseResize(fr.Payload))
+			h.Resize(monitor.ParseResize(fr.Payload))
 		case monitor.FrameSignal:
 			_ = v.s.kill(monitor.ParseSignal(fr.Payload))
 		case monitor.FrameSettles:
@@ -355,7 +356,7 @@ func (v *server) announce(e monitor.Exit) bool {
 	text, _ := json.Marshal(e)
 	for _, w := range list {
 		if w.client != nil {
-			_ = w.client.post(monitor.FrameExited, text)
+			_ = w.client.Post(monitor.FrameExited, text)
 			v.last = append(v.last, w.client)
 			continue
 		}
@@ -387,7 +388,7 @@ func (v *server) announce(e monitor.Exit) bool {
 // container is left by then, and nobody waits for this.
 func (v *server) linger() {
 	for _, c := range v.last {
-		c.flush()
+		c.Flush()
 	}
 }
 

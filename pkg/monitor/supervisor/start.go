@@ -17,6 +17,7 @@ import (
 	"github.com/proa-containers/proa/pkg/monitor/rootfs"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs/inroot"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs/volume"
+	"github.com/proa-containers/proa/pkg/monitor/stream"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -93,14 +94,14 @@ func (s *supervisor) setUp(ctx context.Context) (*run, error) {
 
 // openHub opens the log and begins to serve clients.
 func (s *supervisor) openHub() error {
-	var log Logger
+	var log stream.Logger
 	if s.o.OpenLog != nil {
 		var err error
 		if log, err = s.o.OpenLog(s.cfg); err != nil {
 			return errs.Wrap(err, "open the log", s.cfg.LogPath)
 		}
 	}
-	s.hub = newHub(log)
+	s.hub = stream.NewHub(log)
 	s.server.serve(s.in.attach)
 	return nil
 }
@@ -204,7 +205,7 @@ func (s *supervisor) begin() (*run, error) {
 	if err := hit(FailpointStarting); err != nil {
 		return nil, s.abort(r, err)
 	}
-	s.hub.fit(r.master)
+	s.hub.Fit(r.master)
 	r.started = time.Now().UTC()
 	if err := r.c.Exec(); err != nil {
 		return nil, s.abort(r, &errs.Error{Op: "start container", Err: err})
@@ -304,7 +305,7 @@ func (s *supervisor) mayStart() error {
 		defer tick.Stop()
 		for waiting := true; waiting; {
 			select {
-			case <-s.hub.first:
+			case <-s.hub.First:
 				waiting = false
 			case <-tick.C:
 				waiting = !s.in.frontEndGone()
@@ -342,21 +343,21 @@ func (r *run) destroy() {
 
 // follow moves the process's output until its end.
 func (s *supervisor) follow(r *run) {
-	s.hub.setEnding(false)
+	s.hub.SetEnding(false)
 	var ends []*os.File
 	pump := func(f *os.File, stream monitor.FrameType) {
 		ends = append(ends, f)
 		r.pumps.Add(1)
 		go func() {
 			defer r.pumps.Done()
-			s.hub.pump(f, stream)
+			s.hub.Pump(f, stream)
 		}()
 	}
 	if r.master != nil {
-		s.hub.setStdin(r.master, true)
+		s.hub.SetStdin(r.master, true)
 		pump(r.master, monitor.FrameStdout)
 	} else {
-		s.hub.setStdin(r.in, false)
+		s.hub.SetStdin(r.in, false)
 		pump(r.out, monitor.FrameStdout)
 		pump(r.err, monitor.FrameStderr)
 	}
@@ -364,7 +365,7 @@ func (s *supervisor) follow(r *run) {
 	if r.refusal = s.refusal(r.process, s.finder()); r.refusal != nil {
 		r.code = errs.ExitCode(r.refusal)
 	}
-	s.hub.setEnding(true)
+	s.hub.SetEnding(true)
 	s.reap.forget(r.pid)
 	if r.signal == 9 {
 		r.oom = oomKills(r.c)
@@ -379,7 +380,7 @@ func (s *supervisor) follow(r *run) {
 		}
 		<-drained
 	}
-	s.hub.setStdin(nil, false)
+	s.hub.SetStdin(nil, false)
 	r.process.close()
 	close(r.done)
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs"
+	"github.com/proa-containers/proa/pkg/monitor/stream"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
@@ -38,7 +39,7 @@ type Options struct {
 	Network func(hostProc *os.File) Network
 	// OpenLog opens the configured log driver; a nil Logger logs nothing. It
 	// may be nil itself.
-	OpenLog func(*monitor.Config) (Logger, error)
+	OpenLog func(*monitor.Config) (stream.Logger, error)
 }
 
 type supervisor struct {
@@ -48,7 +49,7 @@ type supervisor struct {
 	cfg  *monitor.Config
 	reap reaper
 
-	hub    *hub
+	hub    *stream.Hub
 	server *server
 	root   *rootfs.Rootfs
 	rootFD *os.File

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package stream
 
 import (
 	"errors"
@@ -19,18 +19,18 @@ const (
 	inputLeft = 1 << 20
 )
 
-// inbox is what an attached client sends. A client that has left must not be
+// Inbox is what an attached client sends. A client that has left must not be
 // kept for input that the process does not read: what it has sent is taken in,
 // and the connection closed.
-type inbox struct {
+type Inbox struct {
 	c    *monitor.Conn
 	left []monitor.Frame // sent before the client left
 	gone bool
 }
 
-func newInbox(c *monitor.Conn) *inbox { return &inbox{c: c} }
+func NewInbox(c *monitor.Conn) *Inbox { return &Inbox{c: c} }
 
-func (b *inbox) next(buf []byte) (monitor.Frame, error) {
+func (b *Inbox) Next(buf []byte) (monitor.Frame, error) {
 	if !b.gone {
 		return b.c.Read(buf)
 	}
@@ -43,7 +43,7 @@ func (b *inbox) next(buf []byte) (monitor.Frame, error) {
 }
 
 // look closes the connection of a client that has left.
-func (b *inbox) look() {
+func (b *Inbox) look() {
 	if b.gone || !b.c.HungUp() {
 		return
 	}
@@ -60,10 +60,10 @@ func (b *inbox) look() {
 	b.c.Close()
 }
 
-// input writes a client's bytes to the process; without a process, or after
+// Input writes a client's bytes to the process; without a process, or after
 // the end of its input, they are dropped. So are those of a client that has left
 // when the process reads nothing for a while.
-func (h *hub) input(p []byte, from *inbox) {
+func (h *Hub) Input(p []byte, from *Inbox) {
 	last := time.Now()
 	for waits := true; waits; {
 		select {

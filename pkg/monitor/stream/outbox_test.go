@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package stream
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ import (
 )
 
 // attached is a client of h whose other end nobody reads.
-func attached(t *testing.T, h *hub) *client {
+func attached(t *testing.T, h *Hub) *Client {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -23,15 +23,15 @@ func attached(t *testing.T, h *hub) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close(); unix.Close(fds[1]) })
-	c := newClient(conn, &monitor.AttachRequest{Stdout: true}, false)
+	c := NewClient(conn, &monitor.AttachRequest{Stdout: true}, false)
 	h.attach(c)
 	return c
 }
 
 // Several clients that take nothing hold the process up no longer than one.
 func TestStalledClientsTogether(t *testing.T) {
-	h := newHub(nil)
-	clients := make([]*client, 4)
+	h := NewHub(nil)
+	clients := make([]*Client, 4)
 	for i := range clients {
 		clients[i] = attached(t, h)
 	}

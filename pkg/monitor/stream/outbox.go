@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package stream
 
 import (
 	"sync"
@@ -21,7 +21,7 @@ const (
 	lookAgain = 500 * time.Millisecond
 )
 
-// client is one attachment, and what it has not taken yet. A frame goes out at
+// Client is one attachment, and what it has not taken yet. A frame goes out at
 // once where the socket takes it; what it does not take is kept here and follows
 // in the background.
 //
@@ -29,7 +29,7 @@ const (
 // it is slow the process waits, so that no byte is lost. It must not hold up the
 // end: from then on its backlog may grow. Any other client holds the process up
 // for a moment at most.
-type client struct {
+type Client struct {
 	conn           *monitor.Conn
 	stdout, stderr bool
 	own            bool // came with the launch
@@ -44,15 +44,15 @@ type client struct {
 	unread  int       // what the socket held then
 }
 
-func newClient(c *monitor.Conn, r *monitor.AttachRequest, own bool) *client {
-	cl := &client{conn: c, stdout: r.Stdout, stderr: r.Stderr, own: own}
+func NewClient(c *monitor.Conn, r *monitor.AttachRequest, own bool) *Client {
+	cl := &Client{conn: c, stdout: r.Stdout, stderr: r.Stderr, own: own}
 	cl.changed.L = &cl.mu
 	return cl
 }
 
 // write sends a frame, or waits for room. An error means that the client is
 // gone, and the connection is closed.
-func (c *client) write(t monitor.FrameType, p []byte) error {
+func (c *Client) write(t monitor.FrameType, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.err == nil && !c.room() {
@@ -65,15 +65,15 @@ func (c *client) write(t monitor.FrameType, p []byte) error {
 	return c.send(t, p)
 }
 
-// post sends a frame that must not wait.
-func (c *client) post(t monitor.FrameType, p []byte) error {
+// Post sends a frame that must not wait.
+func (c *Client) Post(t monitor.FrameType, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.send(t, p)
 }
 
 // room reports whether a frame may be added; c.mu is held.
-func (c *client) room() bool {
+func (c *Client) room() bool {
 	switch {
 	case !c.own:
 		return len(c.queue) < backlog
@@ -84,7 +84,7 @@ func (c *client) room() bool {
 }
 
 // stalled reports whether the client is to be let go; c.mu is held.
-func (c *client) stalled() bool {
+func (c *Client) stalled() bool {
 	return (!c.own || c.ending) && c.idle() >= patience
 }
 
@@ -93,7 +93,7 @@ func (c *client) stalled() bool {
 // seen in what the socket still holds. Nobody may have looked for a while,
 // because another client was waited for: several that stand still hold the
 // process up no longer than one.
-func (c *client) idle() time.Duration {
+func (c *Client) idle() time.Duration {
 	n := c.conn.Unread()
 	if n < c.unread {
 		c.moved = time.Now()
@@ -104,7 +104,7 @@ func (c *client) idle() time.Duration {
 
 // wait returns when something has changed, or it is time to look at a client
 // whose patience has an end; c.mu is held.
-func (c *client) wait() {
+func (c *Client) wait() {
 	if c.own && !c.ending {
 		c.changed.Wait()
 		return
@@ -114,8 +114,8 @@ func (c *client) wait() {
 	t.Stop()
 }
 
-// send is write without the waiting; c.mu is held.
-func (c *client) send(t monitor.FrameType, p []byte) error {
+// Send is write without the waiting; c.mu is held.
+func (c *Client) send(t monitor.FrameType, p []byte) error {
 	if c.err != nil {
 		return c.err
 	}
@@ -136,7 +136,7 @@ func (c *client) send(t monitor.FrameType, p []byte) error {
 }
 
 // sendQueue sends until nothing is left.
-func (c *client) sendQueue() {
+func (c *Client) sendQueue() {
 	const piece = 16 << 10
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,7 +157,7 @@ func (c *client) sendQueue() {
 }
 
 // fail lets the client go; c.mu is held.
-func (c *client) fail(err error) {
+func (c *Client) fail(err error) {
 	if c.err == nil {
 		c.err = err
 		c.conn.Close()
@@ -165,16 +165,16 @@ func (c *client) fail(err error) {
 	}
 }
 
-// setEnding says whether the process has ended.
-func (c *client) setEnding(on bool) {
+// SetEnding says whether the process has ended.
+func (c *Client) setEnding(on bool) {
 	c.mu.Lock()
 	c.ending = on
 	c.changed.Broadcast()
 	c.mu.Unlock()
 }
 
-// flush waits until the client has taken everything, or is gone.
-func (c *client) flush() {
+// Flush waits until the client has taken everything, or is gone.
+func (c *Client) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.err == nil && c.sending {

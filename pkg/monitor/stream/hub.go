@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+// Package stream decides who gets which bytes of a container: it takes the output of
+// the process to the log and to the attached clients, and their input to the process.
+package stream
 
 import (
 	"errors"
@@ -25,14 +27,14 @@ type Logger interface {
 	Close() error
 }
 
-// hub takes the output of the container's process to the log and to every
+// Hub takes the output of the container's process to the log and to every
 // attached client, and the clients' input to the process.
 //
 // What a slow client means for the process, client says.
-type hub struct {
+type Hub struct {
 	mu      sync.Mutex
-	clients []*client
-	first   chan struct{} // closed at the first attach
+	clients []*Client
+	First   chan struct{} // closed at the first attach
 	seen    bool
 	ending  bool
 
@@ -46,35 +48,35 @@ type hub struct {
 	stdin      *os.File // of the present run: the pipe's write end or the pty master
 	tty        bool
 	rows, cols uint16        // the size last asked for
-	running    chan struct{} // closed when the first run has its input
+	Running    chan struct{} // closed when the first run has its input
 }
 
 var errStalled = errors.New("the client has stopped reading")
 
-func newHub(log Logger) *hub {
-	return &hub{log: log, first: make(chan struct{}), running: make(chan struct{}), inTurn: make(chan struct{}, 1)}
+func NewHub(log Logger) *Hub {
+	return &Hub{log: log, First: make(chan struct{}), Running: make(chan struct{}), inTurn: make(chan struct{}, 1)}
 }
 
-func (h *hub) attach(c *client) {
+func (h *Hub) attach(c *Client) {
 	h.mu.Lock()
 	h.clients = append(h.clients[:len(h.clients):len(h.clients)], c)
 	c.ending = h.ending
 	if !h.seen {
 		h.seen = true
-		close(h.first)
+		close(h.First)
 	}
 	h.mu.Unlock()
 }
 
-// admit attaches a client and gives it the reply before the first output.
-func (h *hub) admit(c *client, reply []byte) {
+// Admit attaches a client and gives it the reply before the first output.
+func (h *Hub) Admit(c *Client, reply []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h.attach(c)
 	_ = c.send(monitor.FrameReply, reply)
 }
 
-func (h *hub) detach(c *client) {
+func (h *Hub) Detach(c *Client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i, x := range h.clients {
@@ -89,8 +91,8 @@ func (h *hub) detach(c *client) {
 // container keeps none.
 var bufs = sync.Pool{New: func() any { b := make([]byte, monitor.MaxStream); return &b }}
 
-// pump moves one stream of one run until its end.
-func (h *hub) pump(f *os.File, stream monitor.FrameType) {
+// Pump moves one stream of one run until its end.
+func (h *Hub) Pump(f *os.File, stream monitor.FrameType) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return
@@ -130,7 +132,7 @@ func (h *hub) pump(f *os.File, stream monitor.FrameType) {
 	}
 }
 
-func (h *hub) deliver(stream monitor.FrameType, p []byte) {
+func (h *Hub) deliver(stream monitor.FrameType, p []byte) {
 	if h.log != nil {
 		h.noteLog(h.log.Write(stream == monitor.FrameStderr, p))
 	}
@@ -142,14 +144,14 @@ func (h *hub) deliver(stream monitor.FrameType, p []byte) {
 			continue
 		}
 		if c.write(stream, p) != nil {
-			h.detach(c)
+			h.Detach(c)
 		}
 	}
 }
 
-// setEnding says whether the process of the present run has ended: its last
+// SetEnding says whether the process of the present run has ended: its last
 // output must not wait for a client.
-func (h *hub) setEnding(on bool) {
+func (h *Hub) SetEnding(on bool) {
 	h.mu.Lock()
 	clients := h.clients
 	h.ending = on
@@ -159,7 +161,7 @@ func (h *hub) setEnding(on bool) {
 	}
 }
 
-func (h *hub) noteLog(err error) {
+func (h *Hub) noteLog(err error) {
 	if err == nil {
 		return
 	}
@@ -171,9 +173,9 @@ func (h *hub) noteLog(err error) {
 	}
 }
 
-// closeLog ends the log, after both pumps; the first failure the driver ever
+// CloseLog ends the log, after both pumps; the first failure the driver ever
 // had comes back.
-func (h *hub) closeLog() error {
+func (h *Hub) CloseLog() error {
 	if h.log == nil {
 		return nil
 	}
@@ -184,20 +186,20 @@ func (h *hub) closeLog() error {
 	return h.logErr
 }
 
-// setStdin names the present run's input; nil: none.
-func (h *hub) setStdin(f *os.File, tty bool) {
+// SetStdin names the present run's input; nil: none.
+func (h *Hub) SetStdin(f *os.File, tty bool) {
 	h.inMu.Lock()
 	defer h.inMu.Unlock()
 	h.stdin, h.tty = f, tty
 	select {
-	case <-h.running:
+	case <-h.Running:
 	default:
-		close(h.running)
+		close(h.Running)
 	}
 }
 
-// closeInput is the end of the process's input. A terminal stays open.
-func (h *hub) closeInput() {
+// CloseInput is the end of the process's input. A terminal stays open.
+func (h *Hub) CloseInput() {
 	h.inMu.Lock()
 	defer h.inMu.Unlock()
 	if h.stdin != nil && !h.tty {
@@ -206,8 +208,8 @@ func (h *hub) closeInput() {
 	}
 }
 
-// resize sets the size of the terminal, if there is one.
-func (h *hub) resize(rows, cols uint16) {
+// Resize sets the size of the terminal, if there is one.
+func (h *Hub) Resize(rows, cols uint16) {
 	h.inMu.Lock()
 	defer h.inMu.Unlock()
 	if rows == 0 || cols == 0 {
@@ -219,9 +221,9 @@ func (h *hub) resize(rows, cols uint16) {
 	}
 }
 
-// fit gives a new terminal the size that a client asked for before it was
+// Fit gives a new terminal the size that a client asked for before it was
 // there.
-func (h *hub) fit(master *os.File) {
+func (h *Hub) Fit(master *os.File) {
 	h.inMu.Lock()
 	defer h.inMu.Unlock()
 	if master != nil && h.rows > 0 {
