@@ -103,15 +103,27 @@ func isPipe(path string) bool {
 	return err == nil && !fi.Mode().IsRegular()
 }
 
+// maxSecret is how much of a pipe or device is taken for a secret, as in BuildKit: a
+// file has an end, /dev/zero has none.
+const maxSecret = 500 << 10
+
 // readSecrets reads those secrets that several steps could not read.
 func (o *buildFlags) readSecrets() error {
 	for id, s := range o.o.Secrets {
 		if s.File == "" || !isPipe(s.File) {
 			continue
 		}
-		text, err := os.ReadFile(s.File)
+		f, err := os.Open(s.File)
 		if err != nil {
 			return errs.New(errs.NotFound, "secret %q: %v", id, err)
+		}
+		text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+		f.Close()
+		if err != nil {
+			return errs.New(errs.NotFound, "secret %q: %v", id, err)
+		}
+		if len(text) > maxSecret {
+			return errs.New(errs.Invalid, "secret %q is too large: %s gives more than 500 KiB", id, s.File)
 		}
 		s.Text = append([]byte{}, text...)
 		o.o.Secrets[id] = s
