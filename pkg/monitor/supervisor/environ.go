@@ -29,12 +29,3 @@ func environ(env []string, home, hostname string, tty bool) []string {
 	add("HOME", home)
 	return out
 }
-
-func getenv(env []string, key string) string {
-	for i := len(env) - 1; i >= 0; i-- {
-		if k, v, ok := strings.Cut(env[i], "="); ok && k == key {
-			return v
-		}
-	}
-	return ""
-}

@@ -17,6 +17,9 @@ import (
 // other command of the user can look up.
 type hostView struct{ dir *os.File }
 
+// newHostView takes a descriptor of that /proc; nil: /proc is the host's.
+func newHostView(dir *os.File) hostView { return hostView{dir} }
+
 // self is the monitor's own pid and start time out there.
 func (h hostView) self() (pid int, start uint64) {
 	if h.dir == nil {

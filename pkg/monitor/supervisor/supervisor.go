@@ -89,7 +89,7 @@ func watch(o Options) error {
 	if err != nil {
 		return err
 	}
-	s := &supervisor{o: o, in: in, host: hostView{in.proc}, stopped: make(chan struct{})}
+	s := &supervisor{o: o, in: in, host: newHostView(in.proc), stopped: make(chan struct{})}
 	s.reap.adopt()
 	go s.reap.watch()
 	go s.signals()
