@@ -14,13 +14,14 @@ import (
 
 	"github.com/proa-containers/proa/network"
 	"github.com/proa-containers/proa/network/uplink"
+	"github.com/proa-containers/proa/pkg/monitor/process"
 	"github.com/proa-containers/proa/pkg/monitor/supervisor"
 	_ "github.com/proa-containers/proa/rootless/userns" // the same: enters the namespaces
 )
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "init" {
-		supervisor.Init() // inside a new container; does not return
+		process.Init() // inside a new container; does not return
 	}
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "proa-monitor:", err)

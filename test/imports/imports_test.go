@@ -51,7 +51,7 @@ var groups = []group{
 	// Each does one thing with the kernel or the disk. They share values, not
 	// calls: a test or another engine can take one without the rest.
 	{"storage", mechanism}, {"network", mechanism}, {"rootless", mechanism},
-	{"pkg/monitor/client", mechanism}, {"pkg/monitor/rootfs", mechanism}, {"pkg/monitor/stream", mechanism}, {"pkg/logs", mechanism}, {"libpod/state", mechanism},
+	{"pkg/monitor/client", mechanism}, {"pkg/monitor/rootfs", mechanism}, {"pkg/monitor/stream", mechanism}, {"pkg/monitor/process", mechanism}, {"pkg/logs", mechanism}, {"libpod/state", mechanism},
 	// The two places that order mechanisms: libpod in the front end, the
 	// supervisor in the monitor's process.
 	{"libpod", engine}, {"pkg/monitor/supervisor", engine},

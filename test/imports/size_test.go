@@ -22,7 +22,6 @@ var tooLarge = map[string]int{
 	"pkg/cli":                10200,
 	"pkg/cli/output":         3050,
 	"storage":                6450,
-	"pkg/monitor/supervisor": 4550,
 	"pkg/build":              3250,
 }
 

@@ -37,7 +37,7 @@ func (s *supervisor) kill(sig int) error {
 	if sig == int(unix.SIGKILL) {
 		s.thaw(r)
 	}
-	if err := r.process.signal(sig); err != nil {
+	if err := r.Process.Signal(sig); err != nil {
 		return errNotRunning
 	}
 	return nil

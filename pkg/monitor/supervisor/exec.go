@@ -15,6 +15,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/process"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs/inroot"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
@@ -38,10 +39,10 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 	if err != nil {
 		return err
 	}
-	pid, _ := v.s.host.child(p.pid)
+	pid, _ := v.s.host.Child(p.Pid)
 	reply := monitor.Reply{PID: pid}
-	master := p.master
-	p.master = nil
+	master := p.Master
+	p.Master = nil
 	if master != nil {
 		err = c.WriteJSON(monitor.FrameReply, reply, master)
 	} else {
@@ -50,8 +51,8 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 	v.sessions.Add(1)
 	go func() {
 		defer v.sessions.Done()
-		code, signal := p.wait()
-		v.s.reap.forget(p.pid)
+		code, signal := p.Wait()
+		v.s.reap.Forget(p.Pid)
 		refusal := v.s.execRefusal(run, p)
 		if refusal != nil {
 			code = errs.ExitCode(refusal)
@@ -72,7 +73,7 @@ func (v *server) exec(c *monitor.Conn, r *monitor.ExecRequest, fds []*os.File) e
 
 // followSession passes signals on until the client leaves, and reports whether
 // that was by its detach keys.
-func followSession(c *monitor.Conn, p *process) (detached bool) {
+func followSession(c *monitor.Conn, p *process.Process) (detached bool) {
 	for {
 		fr, err := c.Read(nil)
 		if err != nil {
@@ -81,7 +82,7 @@ func followSession(c *monitor.Conn, p *process) (detached bool) {
 		fr.CloseFDs()
 		switch fr.Type {
 		case monitor.FrameSignal:
-			_ = p.signal(monitor.ParseSignal(fr.Payload))
+			_ = p.Signal(monitor.ParseSignal(fr.Payload))
 		case monitor.FrameDetach:
 			detached = true
 		}
@@ -103,9 +104,9 @@ func drainTerminal(master *os.File) {
 
 // startExec starts a further process; mark, where not nil, makes it adopt the
 // orphans below it. The callee closes what it is given.
-func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File, mark *os.File) (*process, error) {
+func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File, mark *os.File) (*process.Process, error) {
 	// The root as the container sees it now, with all its mounts.
-	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
+	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.Pid) + "/root")
 	if err != nil {
 		return nil, errNotRunning
 	}
@@ -114,31 +115,31 @@ func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File,
 	if err != nil {
 		return nil, err
 	}
-	p := &process{p: lp}
+	p := &process.Process{P: lp}
 	if mark != nil {
 		lp.ExtraFiles = []*os.File{mark}
 	}
 	switch {
 	case r.TTY:
-		err = p.terminal(r.Rows, r.Cols)
+		err = p.Terminal(r.Rows, r.Cols)
 	case len(fds) == 3:
 		lp.Stdin, lp.Stdout, lp.Stderr = fds[0], fds[1], fds[2]
-		p.theirs = fds // closed at once: the client waits for the end of a pipe
+		p.Theirs = fds // closed at once: the client waits for the end of a pipe
 	case len(fds) == 0:
-		err = p.noStreams()
+		err = p.NoStreams()
 	default:
 		err = errs.New(errs.Invalid, "exec takes three descriptors")
 	}
 	if mark != nil {
-		p.theirs = append(p.theirs, mark)
+		p.Theirs = append(p.Theirs, mark)
 	}
 	if err != nil {
-		p.close()
+		p.Close()
 		return nil, err
 	}
-	s.reap.begin()
-	err = p.start(run.c)
-	s.reap.end(p.pid)
+	s.reap.Begin()
+	err = p.Start(run.c)
+	s.reap.End(p.Pid)
 	if err != nil {
 		if e := s.attempt(inroot.Finder{Root: root}, lp, errs.CommandMissing).Explain(); e != nil {
 			return nil, e
@@ -149,11 +150,11 @@ func (s *supervisor) startExec(run *run, r *monitor.ExecRequest, fds []*os.File,
 }
 
 // execRefusal is refusal for a process that exec started.
-func (s *supervisor) execRefusal(run *run, p *process) error {
-	if !p.refused {
+func (s *supervisor) execRefusal(run *run, p *process.Process) error {
+	if !p.Refused {
 		return nil
 	}
-	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
+	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.Pid) + "/root")
 	if err != nil {
 		return s.refusal(p, s.finder()) // the container has ended meanwhile
 	}
@@ -163,29 +164,19 @@ func (s *supervisor) execRefusal(run *run, p *process) error {
 
 // execExplain says why args cannot be executed in the container as p was, nil where
 // nothing is known against it.
-func (s *supervisor) execExplain(run *run, p *process, args []string) error {
-	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.pid) + "/root")
+func (s *supervisor) execExplain(run *run, p *process.Process, args []string) error {
+	root, err := inroot.OpenRoot("/proc/" + strconv.Itoa(run.Pid) + "/root")
 	if err != nil {
 		return nil // the container has ended meanwhile
 	}
 	defer root.Close()
-	lp := *p.p
+	lp := *p.P
 	lp.Args = args
 	a := s.attempt(inroot.Finder{Root: root}, &lp, errs.CommandMissing)
 	if err := a.Explain(); err != nil {
 		return err
 	}
 	return a.ExplainRefusal()
-}
-
-func (p *process) noStreams() error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	p.theirs = append(p.theirs, null)
-	p.p.Stdin, p.p.Stdout, p.p.Stderr = null, null, null
-	return nil
 }
 
 func (s *supervisor) execProcess(root *os.File, r *monitor.ExecRequest) (*libcontainer.Process, error) {
@@ -208,12 +199,12 @@ func (s *supervisor) execProcess(root *os.File, r *monitor.ExecRequest) (*libcon
 		dir = "/"
 	}
 	env := spec.MergeEnv(s.cfg.Process.Env, r.Env, nil)
-	caps := capabilities(s.cfg.Container.Capabilities, id.UID)
+	caps := process.Capabilities(s.cfg.Container.Capabilities, id.UID)
 	if r.Privileged {
 		caps = allCapabilities()
 	}
 	return &libcontainer.Process{
-		Args: r.Args, Env: environ(env, id.Home, s.cfg.Container.Hostname, r.TTY), Cwd: dir,
+		Args: r.Args, Env: process.Environ(env, id.Home, s.cfg.Container.Hostname, r.TTY), Cwd: dir,
 		UID: id.UID, GID: id.GID, AdditionalGroups: id.Groups, Capabilities: caps,
 	}, nil
 }

@@ -144,13 +144,13 @@ func (s *supervisor) settle() {
 	cmd := exec.Command(s.cfg.Settle[0], s.cfg.Settle[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "GOMAXPROCS=") })
-	s.reap.begin()
+	s.reap.Begin()
 	err := cmd.Start()
 	if err != nil {
-		s.reap.end(0)
+		s.reap.End(0)
 		return
 	}
-	s.reap.end(cmd.Process.Pid)
+	s.reap.End(cmd.Process.Pid)
 	t := time.AfterFunc(settleTime, func() { _ = cmd.Process.Signal(unix.SIGKILL) })
 	defer t.Stop()
 	_ = cmd.Wait()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/initprog"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/process"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -129,7 +130,7 @@ func (s *supervisor) probe(r *run, c *spec.Health) (p monitor.HealthProbe, cost 
 
 func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, cost time.Duration, err error) {
 	begin := time.Now()
-	ours, out, err := pipe(true)
+	ours, out, err := process.Pipe(true)
 	if err != nil {
 		return 0, "", time.Since(begin), err
 	}
@@ -143,23 +144,23 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 	go func() { text <- readProbe(ours) }()
 	killed := make(chan struct{})
 	late := time.AfterFunc(c.Timeout, func() {
-		killTree(proc, reaps)
+		process.KillTree(proc, reaps)
 		close(killed)
 	})
-	code, signal := proc.wait()
+	code, signal := proc.Wait()
 	timedOut := !late.Stop()
 	if timedOut {
 		<-killed // the process's number is free for others only now
 	}
 	timedOut = timedOut && (signal != 0 || reaps && code == 128+int(unix.SIGKILL))
-	s.reap.forget(proc.pid)
+	s.reap.Forget(proc.Pid)
 	// A child that it left behind may keep the pipe open for ever.
 	_ = ours.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	output = <-text
 	if timedOut {
 		return -1, fmt.Sprintf("Health check exceeded timeout (%v)", c.Timeout), cost, nil
 	}
-	if reaps && reaperRefused(code, output) {
+	if reaps && process.ReaperRefused(code, output) {
 		if err := s.execExplain(r, proc, healthCommand(c.Test)); err != nil {
 			return 0, "", cost, err
 		}
@@ -169,26 +170,26 @@ func (s *supervisor) runProbe(r *run, c *spec.Health) (code int, output string, 
 
 // startProbe starts a check that prints to out, which it closes: below a process that
 // reaps, or where that is not to be had, by itself.
-func (s *supervisor) startProbe(r *run, args []string, out *os.File) (p *process, reaps bool, err error) {
+func (s *supervisor) startProbe(r *run, args []string, out *os.File) (p *process.Process, reaps bool, err error) {
 	defer out.Close()
-	start := func(args []string) (*process, error) {
+	start := func(args []string) (*process.Process, error) {
 		fds, err := probeStreams(out)
 		if err != nil {
 			return nil, err
 		}
-		mark, err := adoptionMark()
+		mark, err := process.AdoptionMark()
 		if err != nil {
-			closeFiles(fds...)
+			process.CloseFiles(fds...)
 			return nil, err
 		}
 		p, err := s.startExec(r, &monitor.ExecRequest{Args: args}, fds, mark)
 		if err != nil {
-			closeFiles(append(fds, mark)...) // again, where it was far enough
+			process.CloseFiles(append(fds, mark)...) // again, where it was far enough
 		}
 		return p, err
 	}
 	if initprog.Available() {
-		if p, err := start(belowReaper(args)); err == nil {
+		if p, err := start(process.BelowReaper(args)); err == nil {
 			return p, true, nil
 		}
 	}
@@ -206,7 +207,7 @@ func probeStreams(out *os.File) ([]*os.File, error) {
 	for range 2 {
 		fd, err := unix.FcntlInt(out.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
-			closeFiles(fds...)
+			process.CloseFiles(fds...)
 			return nil, os.NewSyscallError("dup", err)
 		}
 		fds = append(fds, os.NewFile(uintptr(fd), "stdio"))

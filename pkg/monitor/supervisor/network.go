@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/monitor/process"
 	"github.com/proa-containers/proa/pkg/rundir"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -59,7 +60,7 @@ func (n *netSetup) close() {
 
 // startNetwork makes or finds the namespace at once and connects it in the
 // background: mounts and libcontainer's create need the namespace alone.
-func startNetwork(ctx context.Context, d Network, plan spec.NetworkPlan, host hostView) (*netSetup, error) {
+func startNetwork(ctx context.Context, d Network, plan spec.NetworkPlan, host process.HostView) (*netSetup, error) {
 	n := &netSetup{done: make(chan struct{}), attachment: spec.Attachment{Mode: plan.Mode}}
 	var err error
 	switch plan.Mode {
@@ -137,20 +138,20 @@ func loopbackUp() error {
 }
 
 // joinNetns opens the network namespace of another live container.
-func joinNetns(runDir string, host hostView) (*os.File, error) {
+func joinNetns(runDir string, host process.HostView) (*os.File, error) {
 	notRunning := errs.New(errs.State, "cannot join the network of a container that is not running")
 	if !rundir.Locked(runDir) {
 		return nil, notRunning
 	}
 	st, err := rundir.ReadHead(runDir)
 	if err != nil || st.MonitorPID == 0 ||
-		host.startTime(st.MonitorPID) != st.MonitorStart {
+		host.StartTime(st.MonitorPID) != st.MonitorStart {
 		return nil, notRunning
 	}
 	name := strconv.Itoa(st.MonitorPID) + "/ns/net"
 	if st.NetnsFD > 0 {
 		name = strconv.Itoa(st.MonitorPID) + "/fd/" + strconv.Itoa(st.NetnsFD)
 	}
-	f, err := host.open(name, 0)
+	f, err := host.Open(name, 0)
 	return f, errs.Wrap(err, "open the network namespace of", runDir)
 }

@@ -3,13 +3,8 @@
 package supervisor
 
 import (
-	"maps"
-	"os"
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/opencontainers/runc/libcontainer/configs"
 
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -53,39 +48,11 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-func TestEnviron(t *testing.T) {
-	got := environ([]string{"A=1", "HOME="}, "/root", "box", true)
-	if want := []string{"PATH=" + defaultPath, "HOSTNAME=box", "TERM=xterm", "A=1", "HOME="}; !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-	got = environ([]string{"PATH=/p", "HOSTNAME=h"}, "/root", "box", false)
-	if want := []string{"PATH=/p", "HOSTNAME=h", "HOME=/root"}; !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-}
-
 func TestStopSignal(t *testing.T) {
 	for name, want := range map[string]int{"SIGTERM": 15, "term": 15, "9": 9, "SIGRTMIN+3": 37, "RTMIN": 34, "": 15, "SIGQUIT": 3, "nonsense": 15} {
 		if got := stopSignal(name); got != want {
 			t.Errorf("%q: %d, want %d", name, got, want)
 		}
-	}
-}
-
-func TestCapabilitiesOfUsers(t *testing.T) {
-	c := &configs.Capabilities{Bounding: []string{"CAP_CHOWN"}, Effective: []string{"CAP_CHOWN"}, Permitted: []string{"CAP_CHOWN"}}
-	if got := capabilities(c, 0); got != c {
-		t.Error("root has lost some")
-	}
-	if got := capabilities(c, 33); len(got.Effective) != 0 || len(got.Permitted) != 0 || len(got.Bounding) != 1 {
-		t.Errorf("%+v", got)
-	}
-}
-
-func TestHostView(t *testing.T) {
-	pid, start := hostView{}.self()
-	if pid != os.Getpid() || start == 0 {
-		t.Errorf("pid %d start %d", pid, start)
 	}
 }
 
@@ -105,21 +72,5 @@ Anonymous:             0 kB
 `
 	if got := cleanRanges(smaps); len(got) != 1 || got[0] != (addrRange{0x400000, 0x500000}) {
 		t.Errorf("%+v", got)
-	}
-}
-
-// TestBelow: the numbers of processes are used again, also while the list is read.
-func TestBelow(t *testing.T) {
-	procs := map[int]proc{
-		1: {0, 1, false}, 10: {1, 50, false}, 11: {10, 51, false}, 12: {11, 52, false}, 13: {10, 60, true},
-		20: {1, 40, false}, 21: {20, 70, false}, // beside it
-		30: {11, 30, false},                      // its parent's number was another process's
-		40: {41, 80, false}, 41: {40, 80, false}, // never to be seen
-	}
-	if got, want := below(procs, 10, 50), (map[int]uint64{11: 51, 12: 52}); !maps.Equal(got, want) {
-		t.Errorf("below 10: %v", got)
-	}
-	if got := below(procs, 10, 49); len(got) > 0 {
-		t.Errorf("below a process that is gone: %v", got)
 	}
 }

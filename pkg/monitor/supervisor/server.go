@@ -16,6 +16,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/process"
 	"github.com/proa-containers/proa/pkg/monitor/stream"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
@@ -156,7 +157,7 @@ func (v *server) handle(c *monitor.Conn, private bool) {
 	}
 	_ = c.SetDeadline(time.Time{})
 	defer v.s.stirred()
-	defer closeFiles(fds...)
+	defer process.CloseFiles(fds...)
 	if err := v.dispatch(c, &req, fds, private); err != nil {
 		_ = ok(c, monitor.Reply{Error: wire.New(err)})
 	}

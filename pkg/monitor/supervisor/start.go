@@ -14,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/process"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs/inroot"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs/volume"
@@ -35,7 +36,7 @@ func (s *supervisor) first(ctx context.Context) (*run, error) {
 	}
 	st := s.snapshot()
 	if err := hit(FailpointStarted); err != nil {
-		_ = r.process.signal(int(unix.SIGKILL))
+		_ = r.Process.Signal(int(unix.SIGKILL))
 		<-r.done // it is followed already
 		r.destroy()
 		return nil, s.tell(nil, err)
@@ -59,7 +60,7 @@ func (s *supervisor) tell(st *monitor.Status, err error) error {
 }
 
 func (s *supervisor) setUp(ctx context.Context) (*run, error) {
-	pid, start := s.host.self()
+	pid, start := s.host.Self()
 	s.update(func(st *monitor.Status) {
 		st.State, st.MonitorPID, st.MonitorStart = rundir.StateCreating, pid, start
 		st.RestartCount = s.cfg.RestartCount
@@ -128,8 +129,8 @@ func (s *supervisor) mount() error {
 		return err
 	}
 	if s.root.Fuse != nil {
-		s.reap.begin()
-		s.reap.end(s.root.Fuse.Process.Pid)
+		s.reap.Begin()
+		s.reap.End(s.root.Fuse.Process.Pid)
 	}
 	if s.rootFD, err = inroot.OpenRoot(s.root.Path); err != nil {
 		return errs.Wrap(err, "open the root file system", s.root.Path)
@@ -160,12 +161,12 @@ func (s *supervisor) mount() error {
 }
 
 func (s *supervisor) finder() inroot.Finder {
-	return inroot.Finder{Root: s.rootFD, Mounts: mountMap(s.cfg.Container, s.cfg.Volumes)}
+	return inroot.Finder{Root: s.rootFD, Mounts: inroot.MountMap(s.cfg.Container, s.cfg.Volumes)}
 }
 
 // prepare completes the libcontainer configuration; restarts use it again.
 func (s *supervisor) prepare() {
-	c := baseConfig(s.cfg, s.root.Path, s.net.netns)
+	c := process.BaseConfig(s.cfg, s.root.Path, s.net.netns)
 	c.NoNewKeyring = true // Init sees to it
 	if c.Cgroups == nil {
 		c.Cgroups = &cgroups.Cgroup{Resources: &cgroups.Resources{}}
@@ -174,7 +175,7 @@ func (s *supervisor) prepare() {
 		c.Cgroups.Resources = &cgroups.Resources{}
 	}
 	if len(c.Cgroups.Devices) > 0 {
-		enforceDevices()
+		process.EnforceDevices()
 	}
 }
 
@@ -205,18 +206,18 @@ func (s *supervisor) begin() (*run, error) {
 	if err := hit(FailpointStarting); err != nil {
 		return nil, s.abort(r, err)
 	}
-	s.hub.Fit(r.master)
+	s.hub.Fit(r.Master)
 	r.started = time.Now().UTC()
 	if err := r.c.Exec(); err != nil {
 		return nil, s.abort(r, &errs.Error{Op: "start container", Err: err})
 	}
-	pid, start := s.host.child(r.pid)
+	pid, start := s.host.Child(r.Pid)
 	s.mu.Lock()
 	s.run = r
 	late := s.late
 	s.mu.Unlock()
 	s.update(func(st *monitor.Status) {
-		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = rundir.StateRunning, r.pid, pid, start, r.started
+		st.State, st.InnerPID, st.PID, st.PIDStart, st.StartedAt = rundir.StateRunning, r.Pid, pid, start, r.started
 		if s.cfg.Health != nil { // it is there when the front end is told of the start
 			st.Health = &monitor.HealthStatus{Status: healthStarting}
 		}
@@ -240,36 +241,36 @@ func (s *supervisor) create() (*run, error) {
 	if err := id.CheckMapped(s.cfg.Container); err != nil {
 		return nil, err
 	}
-	env := environ(p.Env, id.Home, s.cfg.Container.Hostname, p.TTY)
+	env := process.Environ(p.Env, id.Home, s.cfg.Container.Hostname, p.TTY)
 	lp := &libcontainer.Process{
 		Init: true, Args: p.Args, Env: env, Cwd: p.Dir, UID: id.UID, GID: id.GID, AdditionalGroups: id.Groups,
-		Capabilities: capabilities(s.cfg.Container.Capabilities, id.UID),
+		Capabilities: process.Capabilities(s.cfg.Container.Capabilities, id.UID),
 	}
 	if lp.Cwd == "" {
 		lp.Cwd = "/"
 	}
-	r := &run{process: &process{p: lp}, env: env, user: id, done: make(chan struct{})}
+	r := &run{Process: &process.Process{P: lp}, env: env, user: id, done: make(chan struct{})}
 	if p.TTY {
-		err = r.terminal(p.Rows, p.Cols)
+		err = r.Terminal(p.Rows, p.Cols)
 	} else {
-		err = r.pipes(p.OpenStdin)
+		err = r.Pipes(p.OpenStdin)
 	}
 	if err != nil {
-		r.process.close()
+		r.Process.Close()
 		return nil, err
 	}
 	if len(p.Args) == 0 {
-		r.process.close()
+		r.Process.Close()
 		return nil, errs.New(errs.Invalid, "no command specified")
 	}
-	s.reap.begin()
+	s.reap.Begin()
 	r.c, err = libcontainer.Create(filepath.Join(s.o.RunDir, "rt"), s.cfg.ID, s.cfg.Container)
 	if err == nil {
-		err = r.start(r.c)
+		err = r.Start(r.c)
 	}
-	s.reap.end(r.pid)
+	s.reap.End(r.Pid)
 	if err != nil {
-		r.process.close()
+		r.Process.Close()
 		if r.c != nil {
 			_ = r.c.Destroy()
 		}
@@ -329,10 +330,10 @@ func (s *supervisor) abort(r *run, err error) error {
 	s.mu.Lock()
 	s.run = nil
 	s.mu.Unlock()
-	_ = r.p.Signal(os.Kill)
-	r.process.wait()
-	s.reap.forget(r.pid)
-	r.process.close()
+	_ = r.P.Signal(os.Kill)
+	r.Process.Wait()
+	s.reap.Forget(r.Pid)
+	r.Process.Close()
 	r.destroy()
 	return err
 }
@@ -353,22 +354,22 @@ func (s *supervisor) follow(r *run) {
 			s.hub.Pump(f, stream)
 		}()
 	}
-	if r.master != nil {
-		s.hub.SetStdin(r.master, true)
-		pump(r.master, monitor.FrameStdout)
+	if r.Master != nil {
+		s.hub.SetStdin(r.Master, true)
+		pump(r.Master, monitor.FrameStdout)
 	} else {
-		s.hub.SetStdin(r.in, false)
-		pump(r.out, monitor.FrameStdout)
-		pump(r.err, monitor.FrameStderr)
+		s.hub.SetStdin(r.In, false)
+		pump(r.Out, monitor.FrameStdout)
+		pump(r.Err, monitor.FrameStderr)
 	}
-	r.code, r.signal = r.process.wait()
-	if r.refusal = s.refusal(r.process, s.finder()); r.refusal != nil {
+	r.code, r.signal = r.Process.Wait()
+	if r.refusal = s.refusal(r.Process, s.finder()); r.refusal != nil {
 		r.code = errs.ExitCode(r.refusal)
 	}
 	s.hub.SetEnding(true)
-	s.reap.forget(r.pid)
+	s.reap.Forget(r.Pid)
 	if r.signal == 9 {
-		r.oom = oomKills(r.c)
+		r.oom = process.OomKills(r.c)
 	}
 	drained := make(chan struct{})
 	go func() { r.pumps.Wait(); close(drained) }()
@@ -381,6 +382,6 @@ func (s *supervisor) follow(r *run) {
 		<-drained
 	}
 	s.hub.SetStdin(nil, false)
-	r.process.close()
+	r.Process.Close()
 	close(r.done)
 }

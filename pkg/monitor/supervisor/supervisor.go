@@ -26,7 +26,9 @@ import (
 	"github.com/proa-containers/proa/pkg/errs/wire"
 	"github.com/proa-containers/proa/pkg/failpoint"
 	"github.com/proa-containers/proa/pkg/monitor"
+	"github.com/proa-containers/proa/pkg/monitor/process"
 	"github.com/proa-containers/proa/pkg/monitor/rootfs"
+	"github.com/proa-containers/proa/pkg/monitor/rootfs/inroot"
 	"github.com/proa-containers/proa/pkg/monitor/stream"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
@@ -45,9 +47,9 @@ type Options struct {
 type supervisor struct {
 	o    Options
 	in   *inherited
-	host hostView
+	host process.HostView
 	cfg  *monitor.Config
-	reap reaper
+	reap process.Reaper
 
 	hub    *stream.Hub
 	server *server
@@ -89,9 +91,9 @@ func watch(o Options) error {
 	if err != nil {
 		return err
 	}
-	s := &supervisor{o: o, in: in, host: newHostView(in.proc), stopped: make(chan struct{})}
-	s.reap.adopt()
-	go s.reap.watch()
+	s := &supervisor{o: o, in: in, host: process.NewHostView(in.proc), stopped: make(chan struct{})}
+	s.reap.Adopt()
+	go s.reap.Watch()
 	go s.signals()
 	go warmUp()
 	if s.server, err = newServer(s); err == nil {
@@ -179,13 +181,13 @@ func (s *supervisor) ended(r *run) monitor.Exit {
 		e.Error = r.refusal.Error()
 	}
 	if e.Code != 0 {
-		e.Closed = closedMount(s.cfg, r.user)
+		e.Closed = inroot.ClosedMount(s.cfg, r.user)
 		if e.Closed != "" {
 			e.ClosedTo = strconv.Itoa(r.user.UID) + ":" + strconv.Itoa(r.user.GID)
 		}
 	}
 	s.mark(&e)
-	killStrays()
+	process.KillStrays()
 	r.destroy()
 	return e
 }
@@ -279,7 +281,7 @@ func (s *supervisor) stop(sig int, timeout *int, byUser bool) {
 		wait = *timeout
 	}
 	s.thaw(r)
-	_ = r.process.signal(sig)
+	_ = r.Process.Signal(sig)
 	if wait < 0 || sig == int(unix.SIGKILL) {
 		return
 	}
@@ -287,7 +289,7 @@ func (s *supervisor) stop(sig int, timeout *int, byUser bool) {
 		select {
 		case <-r.done:
 		case <-time.After(time.Duration(wait) * time.Second):
-			_ = r.p.Signal(unix.SIGKILL)
+			_ = r.P.Signal(unix.SIGKILL)
 		}
 	}()
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package process
 
 import "strings"
 
 // defaultPath is Docker's PATH for images that set none.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environ adds what Docker adds where env does not say otherwise.
-func environ(env []string, home, hostname string, tty bool) []string {
+// Environ adds what Docker adds where env does not say otherwise.
+func Environ(env []string, home, hostname string, tty bool) []string {
 	has := make(map[string]bool, len(env))
 	for _, kv := range env {
 		k, _, _ := strings.Cut(kv, "=")
@@ -28,4 +28,14 @@ func environ(env []string, home, hostname string, tty bool) []string {
 	out = append(out, env...)
 	add("HOME", home)
 	return out
+}
+
+// Getenv is the value of key, as the last entry says; "" where there is none.
+func Getenv(env []string, key string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if k, v, ok := strings.Cut(env[i], "="); ok && k == key {
+			return v
+		}
+	}
+	return ""
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package process
 
 import (
 	"errors"
@@ -33,8 +33,8 @@ const (
 	markSeals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 )
 
-// adoptionMark is the mark, with the program in it where there is one.
-func adoptionMark() (*os.File, error) {
+// AdoptionMark is the mark, with the program in it where there is one.
+func AdoptionMark() (*os.File, error) {
 	program, err := initprog.Program()
 	if err != nil {
 		return nil, err
@@ -67,29 +67,29 @@ func adoptWhereMarked() {
 	}
 }
 
-// belowReaper is the command that runs args below the program of the mark.
-func belowReaper(args []string) []string {
+// BelowReaper is the command that runs args below the program of the mark.
+func BelowReaper(args []string) []string {
 	return append([]string{"/proc/self/fd/" + strconv.Itoa(markFD), "--"}, args...)
 }
 
-// reaperRefused says that the program of the mark could not execute the command.
-func reaperRefused(code int, output string) bool {
+// ReaperRefused says that the program of the mark could not execute the command.
+func ReaperRefused(code int, output string) bool {
 	return (code == 126 || code == 127) && strings.HasPrefix(output, `init: cannot run "`)
 }
 
 // reapTime is how long the reaper may take for what has been killed.
 const reapTime = time.Second
 
-// killTree kills all that descend from a process that adopts orphans, and then
+// KillTree kills all that descend from a process that adopts orphans, and then
 // the process, or with reaps lets it wait for them, after which it ends. It is
 // stopped meanwhile: the others are found by it.
-func killTree(top *process, reaps bool) {
-	start := (hostView{}).startTime(top.pid)
+func KillTree(top *Process, reaps bool) {
+	start := (HostView{}).StartTime(top.Pid)
 	if top.signalExactly(unix.SIGSTOP) != nil {
 		return // it has ended just now, and another process may have its number
 	}
 	for range 100 { // processes that are starting others are found at the next look
-		all := descendants(top.pid, start)
+		all := descendants(top.Pid, start)
 		if len(all) == 0 {
 			break
 		}
@@ -105,15 +105,15 @@ func killTree(top *process, reaps bool) {
 	_ = top.signalExactly(unix.SIGKILL)
 }
 
-// killStrays kills what a container with --pid host leaves behind when its process 1
+// KillStrays kills what a container with --pid host leaves behind when its process 1
 // ends: no pid namespace ends with it, and there may be no control group. What the
 // monitor itself has started is in its own mount namespace.
-func killStrays() {
+func KillStrays() {
 	self := os.Getpid()
 	if self == 1 {
 		return
 	}
-	start := (hostView{}).startTime(self)
+	start := (HostView{}).StartTime(self)
 	own, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
 		return
@@ -134,9 +134,9 @@ func killStrays() {
 }
 
 // signalExactly sends a signal to the process, and to no later one with its number.
-func (p *process) signalExactly(sig unix.Signal) error {
+func (p *Process) signalExactly(sig unix.Signal) error {
 	if p.pidfd == nil {
-		return p.p.Signal(sig)
+		return p.P.Signal(sig)
 	}
 	raw, err := p.pidfd.SyscallConn()
 	if err != nil {
@@ -147,7 +147,7 @@ func (p *process) signalExactly(sig unix.Signal) error {
 }
 
 // await waits for the end of the process, without taking its status.
-func (p *process) await(limit time.Duration) {
+func (p *Process) await(limit time.Duration) {
 	if p.pidfd == nil {
 		return
 	}
@@ -178,7 +178,7 @@ func descendants(top int, start uint64) map[int]uint64 {
 		if err != nil {
 			continue
 		}
-		f := rundir.StatFields(hostView{}.read(e.Name() + "/stat"))
+		f := rundir.StatFields(HostView{}.read(e.Name() + "/stat"))
 		if len(f) < 20 {
 			continue
 		}
@@ -228,7 +228,7 @@ func killIfSame(pid int, start uint64) {
 		return
 	}
 	defer unix.Close(fd)
-	if (hostView{}).startTime(pid) == start {
+	if (HostView{}).StartTime(pid) == start {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }

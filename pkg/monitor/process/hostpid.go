@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package process
 
 import (
 	"os"
@@ -12,16 +12,16 @@ import (
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
-// hostView is /proc as the front end sees it. The monitor is pid 1 of a pid
+// HostView is /proc as the front end sees it. The monitor is pid 1 of a pid
 // namespace of its own; what it writes down has to be in the pids that every
 // other command of the user can look up.
-type hostView struct{ dir *os.File }
+type HostView struct{ dir *os.File }
 
-// newHostView takes a descriptor of that /proc; nil: /proc is the host's.
-func newHostView(dir *os.File) hostView { return hostView{dir} }
+// NewHostView takes a descriptor of that /proc; nil: /proc is the host's.
+func NewHostView(dir *os.File) HostView { return HostView{dir} }
 
-// self is the monitor's own pid and start time out there.
-func (h hostView) self() (pid int, start uint64) {
+// Self is the monitor's own pid and start time out there.
+func (h HostView) Self() (pid int, start uint64) {
 	if h.dir == nil {
 		pid = os.Getpid()
 	} else {
@@ -32,16 +32,16 @@ func (h hostView) self() (pid int, start uint64) {
 		}
 		pid, _ = strconv.Atoi(string(buf[:n]))
 	}
-	return pid, h.startTime(pid)
+	return pid, h.StartTime(pid)
 }
 
-// child translates the pid of a child of ours that nobody has reaped yet. The
+// Child translates the pid of a child of ours that nobody has reaped yet. The
 // kernel tells it with a pidfd, in the numbers of the /proc that is asked. A search
 // through task/*/children would miss it at times: a child belongs to the thread that
 // forked it, and moves to another one when that thread ends.
-func (h hostView) child(inner int) (pid int, start uint64) {
+func (h HostView) Child(inner int) (pid int, start uint64) {
 	if h.dir == nil {
-		return inner, h.startTime(inner)
+		return inner, h.StartTime(inner)
 	}
 	fd, err := unix.PidfdOpen(inner, 0)
 	if err != nil {
@@ -53,14 +53,14 @@ func (h hostView) child(inner int) (pid int, start uint64) {
 			if pid, err = strconv.Atoi(strings.TrimSpace(rest)); err != nil || pid <= 0 {
 				return 0, 0
 			}
-			return pid, h.startTime(pid)
+			return pid, h.StartTime(pid)
 		}
 	}
 	return 0, 0
 }
 
-// startTime is rundir.StartTime out there; 0: unknown.
-func (h hostView) startTime(pid int) uint64 {
+// StartTime is rundir.StartTime out there; 0: unknown.
+func (h HostView) StartTime(pid int) uint64 {
 	if pid <= 0 {
 		return 0
 	}
@@ -68,7 +68,7 @@ func (h hostView) startTime(pid int) uint64 {
 	return start
 }
 
-func (h hostView) open(name string, flags int) (*os.File, error) {
+func (h HostView) Open(name string, flags int) (*os.File, error) {
 	if h.dir == nil {
 		return os.OpenFile("/proc/"+name, os.O_RDONLY|flags, 0)
 	}
@@ -79,8 +79,8 @@ func (h hostView) open(name string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func (h hostView) read(name string) []byte {
-	f, err := h.open(name, 0)
+func (h HostView) read(name string) []byte {
+	f, err := h.Open(name, 0)
 	if err != nil {
 		return nil
 	}

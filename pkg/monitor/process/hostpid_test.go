@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package process
 
 import (
 	"os"
@@ -18,7 +18,7 @@ func TestHostPIDWhileThreadsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	h := hostView{dir}
+	h := HostView{dir}
 	for range 200 {
 		started := make(chan *os.Process)
 		go func() {
@@ -33,8 +33,8 @@ func TestHostPIDWhileThreadsEnd(t *testing.T) {
 		if p == nil {
 			return
 		}
-		pid, start := h.child(p.Pid)
-		if pid != p.Pid || start == 0 || start != h.startTime(p.Pid) {
+		pid, start := h.Child(p.Pid)
+		if pid != p.Pid || start == 0 || start != h.StartTime(p.Pid) {
 			t.Errorf("process %d is %d, started at %d", p.Pid, pid, start)
 		}
 		_ = p.Kill()

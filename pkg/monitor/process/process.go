@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+// Package process starts, watches and reaps the processes of a container, with
+// libcontainer, and finds their pids as the host sees them.
+package process
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,30 +18,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/proa-containers/proa/pkg/monitor"
-	"github.com/proa-containers/proa/pkg/monitor/rootfs/inroot"
 	"github.com/proa-containers/proa/pkg/rundir"
 )
 
-// process is one process in the container, the main one or an exec'd one, with
+// Process is one process in the container, the main one or an exec'd one, with
 // our ends of its standard streams.
-type process struct {
-	p     *libcontainer.Process
-	pid   int // as this pid namespace sees it
+type Process struct {
+	P     *libcontainer.Process
+	Pid   int // as this pid namespace sees it
 	pidfd *os.File
 
-	theirs  []*os.File // closed here once the process has them
-	in      *os.File   // write end of its stdin; nil: none
-	out     *os.File
-	err     *os.File
-	master  *os.File // with a terminal, in place of the three
+	Theirs  []*os.File // closed here once the process has them
+	In      *os.File   // write end of its stdin; nil: none
+	Out     *os.File
+	Err     *os.File
+	Master  *os.File // with a terminal, in place of the three
 	console *os.File // our end of libcontainer's console socket
 
-	refused bool // with wait's return: the kernel did not execute its program
+	Refused bool // with wait's return: the kernel did not execute its program
 }
 
-// pipe makes a pipe whose end for the monitor is non-blocking, for the poller,
+// Pipe makes a pipe whose end for the monitor is non-blocking, for the poller,
 // and whose end for the container is not: programs do not expect EAGAIN.
-func pipe(oursReads bool) (ours, theirs *os.File, err error) {
+func Pipe(oursReads bool) (ours, theirs *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, os.NewSyscallError("pipe2", err)
@@ -57,49 +57,49 @@ func pipe(oursReads bool) (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(o), "stdio"), os.NewFile(uintptr(t), "stdio"), nil
 }
 
-// pipes connects the process with pipes, and with /dev/null where it has no
+// Pipes connects the process with pipes, and with /dev/null where it has no
 // input.
-func (p *process) pipes(stdin bool) error {
+func (p *Process) Pipes(stdin bool) error {
 	var in, out, er *os.File
 	var err error
 	if stdin {
-		p.in, in, err = pipe(false)
+		p.In, in, err = Pipe(false)
 	} else {
 		in, err = os.OpenFile(os.DevNull, os.O_RDONLY, 0)
 	}
 	if err != nil {
 		return err
 	}
-	p.theirs = append(p.theirs, in)
-	if p.out, out, err = pipe(true); err != nil {
+	p.Theirs = append(p.Theirs, in)
+	if p.Out, out, err = Pipe(true); err != nil {
 		return err
 	}
-	p.theirs = append(p.theirs, out)
-	if p.err, er, err = pipe(true); err != nil {
+	p.Theirs = append(p.Theirs, out)
+	if p.Err, er, err = Pipe(true); err != nil {
 		return err
 	}
-	p.theirs = append(p.theirs, er)
-	p.p.Stdin, p.p.Stdout, p.p.Stderr = in, out, er
+	p.Theirs = append(p.Theirs, er)
+	p.P.Stdin, p.P.Stdout, p.P.Stderr = in, out, er
 	return nil
 }
 
-// terminal lets libcontainer make a pty inside the container and send its
+// Terminal lets libcontainer make a pty inside the container and send its
 // master over a socket.
-func (p *process) terminal(rows, cols uint16) error {
+func (p *Process) Terminal(rows, cols uint16) error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
 	}
 	p.console = os.NewFile(uintptr(fds[0]), "console")
 	theirs := os.NewFile(uintptr(fds[1]), "console")
-	p.theirs = append(p.theirs, theirs)
-	p.p.ConsoleSocket = theirs
-	p.p.ConsoleHeight, p.p.ConsoleWidth = rows, cols
+	p.Theirs = append(p.Theirs, theirs)
+	p.P.ConsoleSocket = theirs
+	p.P.ConsoleHeight, p.P.ConsoleWidth = rows, cols
 	return nil
 }
 
 // takeMaster receives the pty's master after the process was created.
-func (p *process) takeMaster() error {
+func (p *Process) takeMaster() error {
 	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	_, oobn, _, _, err := unix.Recvmsg(int(p.console.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
 	p.console.Close()
@@ -118,45 +118,45 @@ func (p *process) takeMaster() error {
 	if err := unix.SetNonblock(got[0], true); err != nil {
 		return err
 	}
-	p.master = os.NewFile(uintptr(got[0]), "ptmx")
+	p.Master = os.NewFile(uintptr(got[0]), "ptmx")
 	return nil
 }
 
-// start creates the process in c. For the main process this stops short of
+// Start creates the process in c. For the main process this stops short of
 // running its program: c.Exec does that.
-func (p *process) start(c *libcontainer.Container) error {
+func (p *Process) Start(c *libcontainer.Container) error {
 	var err error
-	if p.p.Init {
-		err = c.Start(p.p)
+	if p.P.Init {
+		err = c.Start(p.P)
 	} else {
-		err = c.Run(p.p)
+		err = c.Run(p.P)
 	}
-	closeFiles(p.theirs...)
-	p.theirs = nil
+	CloseFiles(p.Theirs...)
+	p.Theirs = nil
 	if err == nil && p.console != nil {
 		err = p.takeMaster()
 	}
 	if err == nil {
-		p.pid, err = p.p.Pid()
+		p.Pid, err = p.P.Pid()
 	}
 	if err != nil {
-		p.close()
+		p.Close()
 		return err
 	}
-	fd, perr := unix.PidfdOpen(p.pid, unix.PIDFD_NONBLOCK)
+	fd, perr := unix.PidfdOpen(p.Pid, unix.PIDFD_NONBLOCK)
 	if perr == nil {
 		p.pidfd = os.NewFile(uintptr(fd), "pidfd")
 	}
 	return nil
 }
 
-func (p *process) close() {
-	closeFiles(p.theirs...)
-	closeFiles(p.in, p.out, p.err, p.master, p.console, p.pidfd)
-	p.theirs = nil
+func (p *Process) Close() {
+	CloseFiles(p.Theirs...)
+	CloseFiles(p.In, p.Out, p.Err, p.Master, p.console, p.pidfd)
+	p.Theirs = nil
 }
 
-func closeFiles(files ...*os.File) {
+func CloseFiles(files ...*os.File) {
 	for _, f := range files {
 		if f != nil {
 			_ = f.Close()
@@ -168,19 +168,19 @@ func closeFiles(files ...*os.File) {
 // was forked.
 const forkNoExec = 0x40
 
-// signal sends a signal to the process's program. For a moment after the start
+// Signal sends a signal to the process's program. For a moment after the start
 // libcontainer's init, a Go program with handlers of its own, is still there:
 // a SIGTERM then would end it with a status that nobody expects.
-func (p *process) signal(sig int) error {
+func (p *Process) Signal(sig int) error {
 	for i := 0; sig != int(unix.SIGKILL) && i < 500 && p.executing(); i++ {
 		time.Sleep(time.Millisecond)
 	}
-	return p.p.Signal(unix.Signal(sig))
+	return p.P.Signal(unix.Signal(sig))
 }
 
 // executing says that the process, dead or alive, is libcontainer's init still.
-func (p *process) executing() bool {
-	f := rundir.StatFields(hostView{}.read(strconv.Itoa(p.pid) + "/stat"))
+func (p *Process) executing() bool {
+	f := rundir.StatFields(HostView{}.read(strconv.Itoa(p.Pid) + "/stat"))
 	if len(f) < 7 {
 		return false
 	}
@@ -195,9 +195,9 @@ const initFailed = 255
 // exited is CLD_EXITED.
 const exited = 1
 
-// wait reaps the process. It waits in the poller: a thread that sleeps in
+// Wait reaps the process. It waits in the poller: a thread that sleeps in
 // waitid for each process would be the monitor's largest piece of memory.
-func (p *process) wait() (code, signal int) {
+func (p *Process) Wait() (code, signal int) {
 	if p.pidfd != nil {
 		var info unix.Siginfo
 		if raw, err := p.pidfd.SyscallConn(); err == nil {
@@ -205,11 +205,11 @@ func (p *process) wait() (code, signal int) {
 				return !errors.Is(unix.Waitid(unix.P_PIDFD, int(fd), &info,
 					unix.WEXITED|unix.WNOWAIT, nil), unix.EAGAIN)
 			})
-			p.refused = info.Code == exited && siginfoStatus(&info) == initFailed && p.executing()
+			p.Refused = info.Code == exited && siginfoStatus(&info) == initFailed && p.executing()
 		}
 		defer p.pidfd.Close()
 	}
-	st, _ := p.p.Wait()
+	st, _ := p.P.Wait()
 	if st == nil {
 		return 255, 0
 	}
@@ -220,9 +220,9 @@ func (p *process) wait() (code, signal int) {
 	return st.ExitCode(), 0
 }
 
-// baseConfig completes the libcontainer configuration with what only the
+// BaseConfig completes the libcontainer configuration with what only the
 // monitor knows.
-func baseConfig(cfg *monitor.Config, root string, netns *os.File) *configs.Config {
+func BaseConfig(cfg *monitor.Config, root string, netns *os.File) *configs.Config {
 	c := cfg.Container
 	c.Rootfs = root
 	if cfg.Rootfs.ReadOnly {
@@ -264,28 +264,9 @@ func mounted(c *configs.Config, dst string) bool {
 	return false
 }
 
-// mountMap is where a path of the container really lies, for inroot.Finder.
-func mountMap(c *configs.Config, volumes []monitor.VolumeMount) map[string]inroot.Place {
-	m := make(map[string]inroot.Place, len(c.Mounts))
-	for _, x := range c.Mounts {
-		if x.Device == "bind" {
-			m[x.Destination] = inroot.Place{Dir: x.Source, NoExec: x.Flags&unix.MS_NOEXEC != 0}
-		} else {
-			m[x.Destination] = inroot.Place{}
-		}
-	}
-	for _, v := range volumes {
-		if v.Subpath != "" {
-			at := path.Clean(v.Target)
-			m[at] = inroot.Place{Dir: v.HostPath, Sub: v.Subpath, NoExec: m[at].NoExec}
-		}
-	}
-	return m
-}
-
-// capabilities are those that a user other than root starts with: the bounding
+// Capabilities are those that a user other than root starts with: the bounding
 // set alone, as execve would leave it.
-func capabilities(c *configs.Capabilities, uid int) *configs.Capabilities {
+func Capabilities(c *configs.Capabilities, uid int) *configs.Capabilities {
 	if c == nil || uid == 0 {
 		return c
 	}
@@ -294,8 +275,8 @@ func capabilities(c *configs.Capabilities, uid int) *configs.Capabilities {
 	return &d
 }
 
-// oomKills reads how often the kernel's OOM killer struck in the cgroup.
-func oomKills(c *libcontainer.Container) bool {
+// OomKills reads how often the kernel's OOM killer struck in the cgroup.
+func OomKills(c *libcontainer.Container) bool {
 	st, err := c.State()
 	if err != nil {
 		return false
@@ -324,4 +305,14 @@ func field(text, key string) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+func (p *Process) NoStreams() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	p.Theirs = append(p.Theirs, null)
+	p.P.Stdin, p.P.Stdout, p.P.Stderr = null, null, null
+	return nil
 }

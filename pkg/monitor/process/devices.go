@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package process
 
 import (
 	"encoding/binary"
@@ -21,8 +21,8 @@ import (
 // a package that brings an eBPF library of several hundred kilobytes along; our
 // rules have one form, "nothing but these", and need 100 lines.
 
-// enforceDevices makes libcontainer's cgroup managers call us.
-func enforceDevices() {
+// EnforceDevices makes libcontainer's cgroup managers call us.
+func EnforceDevices() {
 	cgroups.DevicesSetV1 = setDevicesV1
 	var done uint64 // inode of the cgroup that has its program: a second one would add nothing
 	cgroups.DevicesSetV2 = func(dir string, r *cgroups.Resources) error {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package process
 
 import (
 	"os"
@@ -10,26 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaper waits for the orphans that the monitor inherits: as pid 1 of a pid
+// Reaper waits for the orphans that the monitor inherits: as pid 1 of a pid
 // namespace, or with --pid host because it asked for them (see adopt). It must not take the status of a process that somebody here waits for: libcontainer
 // forks several short-lived helpers per start, so nothing is reaped while a
 // start is under way, and the processes that stay are known by pid.
-type reaper struct {
+type Reaper struct {
 	mu       sync.Mutex
 	inFlight int
 	known    map[int]bool
 	adopts   bool // orphans come to this process
 }
 
-// adopt makes sure that the orphans of the container come to this process. In a pid
+// Adopt makes sure that the orphans of the container come to this process. In a pid
 // namespace of its own they do. With --pid host they would go to the host's init,
 // where nothing would find them at the end.
-func (r *reaper) adopt() {
+func (r *Reaper) Adopt() {
 	r.adopts = os.Getpid() == 1 || unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == nil
 }
 
-// watch reaps until the program ends.
-func (r *reaper) watch() {
+// Watch reaps until the program ends.
+func (r *Reaper) Watch() {
 	if !r.adopts {
 		return
 	}
@@ -42,16 +42,16 @@ func (r *reaper) watch() {
 	}
 }
 
-// begin holds the reaper back until end.
-func (r *reaper) begin() {
+// Begin holds the reaper back until end.
+func (r *Reaper) Begin() {
 	r.mu.Lock()
 	r.inFlight++
 	r.mu.Unlock()
 }
 
-// end lets the reaper work again; pid, where not 0, is waited for by somebody
+// End lets the reaper work again; pid, where not 0, is waited for by somebody
 // until forget.
-func (r *reaper) end(pid int) {
+func (r *Reaper) End(pid int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inFlight--
@@ -64,15 +64,15 @@ func (r *reaper) end(pid int) {
 	r.sweep()
 }
 
-// forget is called after pid was waited for.
-func (r *reaper) forget(pid int) {
+// Forget is called after pid was waited for.
+func (r *Reaper) Forget(pid int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.known, pid)
 	r.sweep()
 }
 
-func (r *reaper) sweep() {
+func (r *Reaper) sweep() {
 	if !r.adopts {
 		return
 	}
