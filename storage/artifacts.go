@@ -97,7 +97,7 @@ func (a *Artifacts) Push(ctx context.Context, name string, ro registry.RemoteOpt
 	}
 	raw, err := (&transfer{sys, policy, &progress.AsPushed}).run(ctx, ro, to, guard.Source{ImageReference: from, Policy: policy, What: "artifact"}, p)
 	if err != nil {
-		return "", pushError(err, named)
+		return "", registry.PushError(err, named)
 	}
 	return digest.FromBytes(raw), nil
 }
@@ -109,7 +109,7 @@ func (a *Artifacts) remote(name string, ro registry.RemoteOptions, push bool) (r
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	sys, err := a.s.system(PullOptions{RemoteOptions: ro})
+	sys, err := a.s.system(ro, "")
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -86,7 +86,7 @@ func (s *Store) OpenCache(ctx context.Context, r CacheRef) ([]*CacheItem, error)
 			return nil, errs.New(errs.NotFound, "%s is no OCI directory", r.Dir)
 		}
 	}
-	sys, err := s.system(PullOptions{RemoteOptions: r.Remote})
+	sys, err := s.system(r.Remote, "")
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +305,7 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 	if err != nil {
 		return err
 	}
-	sys, err := s.system(PullOptions{RemoteOptions: r.Remote})
+	sys, err := s.system(r.Remote, "")
 	if err != nil {
 		return err
 	}
@@ -333,7 +333,7 @@ func (s *Store) WriteCache(ctx context.Context, r CacheRef, configType string, l
 		return registry.Patiently(ctx, func(ctx context.Context) error { return o.writeCache(ctx, ref, sys, configType, layers, config) })
 	})
 	if err != nil && named != nil {
-		return pushError(err, named)
+		return registry.PushError(err, named)
 	}
 	if err != nil || named != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"go.podman.io/image/v5/docker/reference"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec/platforms"
 	"github.com/proa-containers/proa/storage/hello"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
@@ -36,7 +37,7 @@ func isBuiltin(ref string, n reference.Named) bool {
 // pullBuiltin unpacks the built-in image as localhost/hello:latest.
 func (s *Store) pullBuiltin(ctx context.Context, o PullOptions) (_ *Image, err error) {
 	if o.Platform != "" {
-		if osName, arch, _ := splitPlatform(o.Platform); osName != runtime.GOOS || arch != runtime.GOARCH {
+		if osName, arch, _ := platforms.Split(o.Platform); osName != runtime.GOOS || arch != runtime.GOARCH {
 			return nil, errs.New(errs.NotFound, "the built-in image is for %s/%s, not for %s", runtime.GOOS, runtime.GOARCH, o.Platform)
 		}
 	}

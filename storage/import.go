@@ -16,6 +16,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/redact"
+	"github.com/proa-containers/proa/pkg/spec/platforms"
 	"github.com/proa-containers/proa/storage/changes"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
@@ -37,9 +38,9 @@ func (s *Store) Import(ctx context.Context, o ImportOptions) (*Image, error) {
 	c := dockerspec.DockerOCIImage{}
 	now := time.Now().UTC()
 	c.Created = &now
-	c.OS, c.Architecture, c.Variant = splitPlatform(o.Platform)
+	c.OS, c.Architecture, c.Variant = platforms.Split(o.Platform)
 	if o.Platform == "" {
-		c.OS, c.Architecture, c.Variant = splitPlatform("linux")
+		c.OS, c.Architecture, c.Variant = platforms.Split("linux")
 	}
 	if err := changes.Apply(&c.Config, o.Changes); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ func (s *Store) PullLayout(ctx context.Context, where string, o PullOptions) (*I
 	if err != nil {
 		return nil, err
 	}
-	sys, err := s.system(o)
+	sys, err := s.system(o.RemoteOptions, o.Platform)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"go.podman.io/storage/pkg/stringid"
 
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec/platforms"
 	"github.com/proa-containers/proa/storage/document"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/manifestlist"
@@ -178,7 +179,7 @@ func (s *Store) Instance(list *Image, platform string) (img *Image, remote strin
 	if platform == "" {
 		platform = "linux/" + runtime.GOARCH
 	}
-	osName, arch, variant := splitPlatform(platform)
+	osName, arch, variant := platforms.Split(platform)
 	d := manifestlist.Choose(ix, osName, arch, variant)
 	if d == nil {
 		return nil, "", errs.New(errs.NotFound, "no matching manifest for %s in the manifest list entries", platform)

@@ -25,6 +25,7 @@ import (
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/ocidir"
 	"github.com/proa-containers/proa/storage/progress"
+	"github.com/proa-containers/proa/storage/registry"
 	"github.com/proa-containers/proa/storage/unpack"
 )
 
@@ -82,7 +83,7 @@ func archiveError(err error) error {
 
 func (s *Store) load(ctx context.Context, o LoadOptions) ([]Loaded, error) {
 	tell := &progress.Teller{To: o.Progress}
-	sys, err := s.system(PullOptions{Platform: o.Platform})
+	sys, err := s.system(registry.RemoteOptions{}, o.Platform)
 	if err != nil {
 		return nil, err
 	}

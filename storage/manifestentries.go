@@ -77,7 +77,7 @@ func (s *Store) remoteEntries(ctx context.Context, name string, all bool, ro reg
 		return nil, err
 	}
 	defer src.Close()
-	sys, err := s.system(PullOptions{RemoteOptions: ro})
+	sys, err := s.system(ro, "")
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (s *Store) openRemote(ctx context.Context, name string, ro registry.RemoteO
 	if named, err = imagename.Parse(name); err != nil {
 		return nil, nil, "", nil, err
 	}
-	sys, err := s.system(PullOptions{RemoteOptions: ro})
+	sys, err := s.system(ro, "")
 	if err != nil {
 		return nil, nil, "", nil, err
 	}

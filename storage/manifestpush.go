@@ -84,7 +84,7 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 		return nil, err
 	}
 	p := entryPush{op: op, o: o, named: named}
-	if p.sys, err = s.system(PullOptions{RemoteOptions: o.RemoteOptions}); err != nil {
+	if p.sys, err = s.system(o.RemoteOptions, ""); err != nil {
 		return nil, err
 	}
 	at, err := registry.Target(p.sys, named)
@@ -108,7 +108,7 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 		}
 		raw, err := p.push(ctx, &ix.Manifests[i])
 		if err != nil {
-			return nil, pushError(err, named)
+			return nil, registry.PushError(err, named)
 		}
 		sent = append(sent, raw)
 	}
@@ -118,7 +118,7 @@ func (s *Store) manifestPush(ctx context.Context, list string, named reference.N
 		return nil, err
 	}
 	if err := p.putIndex(ctx, raw); err != nil {
-		return nil, pushError(err, named)
+		return nil, registry.PushError(err, named)
 	}
 	return append(sent, raw), op.addRepoDigest(img.ID, named.Name()+"@"+digest.FromBytes(raw).String())
 }
@@ -190,7 +190,7 @@ func (p *entryPush) copyRemote(ctx context.Context, name string, dest types.Imag
 	if reference.Domain(named) != reference.Domain(p.named) {
 		remote.Creds = ""
 	}
-	sys, err := p.op.s.system(PullOptions{RemoteOptions: remote})
+	sys, err := p.op.s.system(remote, "")
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +234,7 @@ func (s *Store) saveList(ctx context.Context, list, transport, rest string, o Ma
 	if err != nil {
 		return "", err
 	}
-	sys, err := s.system(PullOptions{RemoteOptions: o.RemoteOptions})
+	sys, err := s.system(o.RemoteOptions, "")
 	if err != nil {
 		return "", err
 	}

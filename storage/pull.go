@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"go.podman.io/image/v5/docker/reference"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
+	"github.com/proa-containers/proa/pkg/spec/platforms"
 	"github.com/proa-containers/proa/storage/guard"
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
@@ -102,7 +102,7 @@ func (s *Store) pull(ctx context.Context, ref string, o PullOptions) (*Image, er
 			return nil, err
 		}
 	}
-	sys, err := s.system(o)
+	sys, err := s.system(o.RemoteOptions, o.Platform)
 	if err != nil {
 		return nil, err
 	}
@@ -137,45 +137,18 @@ func (s *Store) pull(ctx context.Context, ref string, o PullOptions) (*Image, er
 }
 
 func fits(img *Image, platform string) bool {
-	if platform == "" {
-		return true
-	}
-	osName, arch, variant := splitPlatform(platform)
-	return img.OS == osName && img.Architecture == arch && spec.VariantServes(arch, img.Variant, variant)
+	return platforms.Serves(platform, img.OS, img.Architecture, img.Variant)
 }
 
-func splitPlatform(p string) (osName, arch, variant string) {
-	f := strings.SplitN(p, "/", 3)
-	osName = f[0]
-	if len(f) == 1 {
-		// Docker takes a lone word as the architecture, unless it is a system.
-		if p == "linux" {
-			return "linux", runtime.GOARCH, ""
-		}
-		return "linux", f[0], ""
-	}
-	arch = f[1]
-	switch arch {
-	case "x86_64", "x86-64":
-		arch = "amd64"
-	case "aarch64":
-		arch = "arm64"
-	}
-	if len(f) == 3 {
-		variant = f[2]
-	}
-	return osName, arch, variant
-}
-
-// system translates the options for containers/image.
-func (s *Store) system(o PullOptions) (*types.SystemContext, error) {
-	sys, err := o.SystemContext()
+// system translates the options for containers/image. An empty platform is the host's.
+func (s *Store) system(ro registry.RemoteOptions, platform string) (*types.SystemContext, error) {
+	sys, err := ro.SystemContext()
 	if err != nil {
 		return nil, err
 	}
 	sys.BigFilesTemporaryDir, sys.BlobInfoCacheDir = s.tmpDir(), filepath.Join(s.root, "cache")
-	if o.Platform != "" {
-		sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = splitPlatform(o.Platform)
+	if platform != "" {
+		sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = platforms.Split(platform)
 	}
 	return sys, nil
 }

@@ -93,7 +93,7 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 			return out, err // of the image and not of its destination
 		}
 		if err != nil {
-			return out, pushError(err, n)
+			return out, registry.PushError(err, n)
 		}
 		out = append(out, p)
 		tag := n.String()
@@ -103,16 +103,6 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) ([]Pushed, 
 		tell.Line(fmt.Sprintf("%s: digest: %s size: %d", tag, p.Digest, p.Size))
 	}
 	return out, nil
-}
-
-func pushError(err error, named reference.Named) error {
-	raw := err
-	err = registry.Explain(err, named)
-	if errs.Is(err, errs.Unauthorized) {
-		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", registry.Told(raw, named)),
-			"proa login %s", reference.Domain(named))
-	}
-	return errs.Wrap(err, "push image", reference.FamiliarString(named))
 }
 
 // tagsOf lists the local names of a repository.
@@ -149,7 +139,7 @@ func (s *Store) pushOne(ctx context.Context, ref, dest string, named reference.N
 	if img.List && named != nil {
 		return s.pushList(ctx, img, named, o)
 	}
-	sys, err := s.system(PullOptions{RemoteOptions: o.RemoteOptions})
+	sys, err := s.system(o.RemoteOptions, "")
 	if err != nil {
 		return p, err
 	}

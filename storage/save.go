@@ -22,6 +22,7 @@ import (
 	"github.com/proa-containers/proa/storage/imagename"
 	"github.com/proa-containers/proa/storage/index"
 	"github.com/proa-containers/proa/storage/pack"
+	"github.com/proa-containers/proa/storage/registry"
 )
 
 // SaveOptions say what an archive is to be.
@@ -45,7 +46,7 @@ func (s *Store) Save(ctx context.Context, refs []string, o SaveOptions) (err err
 	if err != nil {
 		return err
 	}
-	sys, err := s.system(PullOptions{})
+	sys, err := s.system(registry.RemoteOptions{}, "")
 	if err != nil {
 		return err
 	}

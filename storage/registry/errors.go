@@ -182,6 +182,17 @@ func Explain(err error, named reference.Named) error {
 	return err
 }
 
+// PushError explains why a registry did not take what was pushed under a name.
+func PushError(err error, named reference.Named) error {
+	raw := err
+	err = Explain(err, named)
+	if errs.Is(err, errs.Unauthorized) {
+		return errs.WithHint(errs.New(errs.Unauthorized, "denied: requested access to the resource is denied: %w", Told(raw, named)),
+			"proa login %s", reference.Domain(named))
+	}
+	return errs.Wrap(err, "push image", reference.FamiliarString(named))
+}
+
 func denied(named reference.Named, err error) error {
 	return errs.WithHint(errs.New(errs.Unauthorized,
 		"pull access denied for %s, repository does not exist or may require 'proa login': %w", reference.FamiliarName(named), err),
