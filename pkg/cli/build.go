@@ -10,10 +10,10 @@ import (
 	"slices"
 
 	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/libpod/builder"
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/engine"
-	"github.com/proa-containers/proa/pkg/build/local"
 	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
 	"github.com/proa-containers/proa/pkg/cli/output"
@@ -206,7 +206,7 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 		}
 		defer release()
 	}
-	engine := local.New(pod, pulls, remote)
+	engine := builder.New(pod, pulls, remote)
 	r, err := build.Build(ctx, o.o, engine, rep)
 	var failed *runner.Failed
 	if errors.As(err, &failed) {

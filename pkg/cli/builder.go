@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/proa-containers/proa/libpod/builder"
 	"github.com/proa-containers/proa/pkg/build/cache"
-	"github.com/proa-containers/proa/pkg/build/local"
 	"github.com/proa-containers/proa/pkg/build/machine"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
@@ -129,7 +129,7 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOption
 	if err := cache.Clean(ctx, pod.BuildSecretDir()); err != nil {
 		return err
 	}
-	p, err := cache.Prune(ctx, pod.BuildCacheDir(), local.Layers{Engine: pod}, o)
+	p, err := cache.Prune(ctx, pod.BuildCacheDir(), builder.Layers{Engine: pod}, o)
 	if p != nil && len(p.IDs) > 0 {
 		a.out.Println("Deleted build cache objects:")
 		for _, id := range p.IDs {

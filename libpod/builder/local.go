@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package local gives builds the engine of this machine: images and layers of
+// Package builder gives builds the engine of this machine: images and layers of
 // the user's store, RUN steps under monitors.
-package local
+package builder
 
 import (
 	"context"
