@@ -18,11 +18,11 @@ const (
 
 // tooLarge are packages that are still to be split, with a limit that only shrinks.
 var tooLarge = map[string]int{
-	"libpod":                 9150,
-	"pkg/cli":                10200,
-	"pkg/cli/output":         3050,
-	"storage":                6450,
-	"pkg/build":              3250,
+	"libpod":         9150,
+	"pkg/cli":        10200,
+	"pkg/cli/output": 3050,
+	"storage":        6450,
+	"pkg/build":      3250,
 }
 
 // tooWide are structs with more fields, likewise. Docker's own documents are as wide as
