@@ -190,7 +190,8 @@ func (h *Handle) command(program string, o LaunchOptions) (*exec.Cmd, []*os.File
 	}
 	// What the monitor says beside its answer (a crash, above all) is kept
 	// where Ready, or a person, finds it.
-	if h.log, err = os.OpenFile(filepath.Join(o.RunDir, rundir.LogFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+	if h.log, err = os.OpenFile(filepath.Join(o.RunDir, rundir.LogFile),
+		os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
 		return nil, theirs, err
 	}
 	cmd.Stdout, cmd.Stderr = h.log, h.log
