@@ -42,7 +42,7 @@ var groups = []group{
 	{"pkg/errs", leaf}, {"pkg/dirs", leaf}, {"pkg/atomicfile", leaf}, {"pkg/ballast", leaf}, {"pkg/failpoint", leaf}, {"pkg/term", leaf}, {"pkg/version", leaf},
 	{"pkg/names", leaf}, {"pkg/rmtree", leaf}, {"pkg/initprog", leaf},
 	{"pkg/filelock", leaf}, {"pkg/redact", leaf}, {"pkg/hostid", leaf}, {"pkg/rundir", leaf}, {"pkg/overlay", leaf}, {"pkg/sparse", leaf}, {"pkg/treesize", leaf},
-	{"pkg/dirwatch", leaf}, {"pkg/subid", leaf},
+	{"pkg/dirwatch", leaf}, {"pkg/events", leaf}, {"pkg/subid", leaf},
 	// What the user asked for and what follows from it: pure, so that it can
 	// be tested without a machine.
 	{"pkg/spec", value}, {"pkg/ocispec", value}, {"libpod/lifecycle", value},
