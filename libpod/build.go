@@ -391,7 +391,7 @@ func (e *Engine) runStep(ctx context.Context, id string, l *launching, s *Step) 
 		l.kill()
 		select {
 		case <-ended:
-		case <-time.After(2 * time.Second):
+		case <-time.After(2 * time.Second): // the processes are killed: a monitor that hangs keeps nobody
 		}
 		return 0, errors.Join(ctx.Err(), os.RemoveAll(cfg.RunDir))
 	}

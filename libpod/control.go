@@ -82,7 +82,8 @@ type turn struct{ begin time.Time }
 const patience = 30 * time.Second
 
 // wait returns when it is time to look again: soon at first. It fails when ctx
-// or the patience ends.
+// or the patience ends. The kernel gives no notice of a released lock to anyone
+// who does not want to hold it next.
 func (t *turn) wait(ctx context.Context) error {
 	now := time.Now()
 	if t.begin.IsZero() {

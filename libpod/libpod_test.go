@@ -4,6 +4,7 @@ package libpod
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -670,4 +672,64 @@ func TestDialBeforeItListens(t *testing.T) {
 	if _, err := e.dial(got); !errs.Is(err, errs.State) || time.Since(begin) > listenTime/2 {
 		t.Errorf("an ended monitor: %v after %s", err, time.Since(begin))
 	}
+}
+
+// TestShortRuns: a run that begins and ends between two looks of someone who waits for the
+// next exit is told all the same, at once, and to everyone who waits. The kernel takes
+// 10 ms to close a watch, so 10 containers run beside each other.
+func TestShortRuns(t *testing.T) {
+	e, _ := testEngine(t)
+	const containers, runs = 10, 100
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for i := range containers {
+		row := stored(t, e, fmt.Sprint("short", i), lifecycle.Record{State: lifecycle.Created}, nil)
+		wg.Go(func() {
+			for run := 1; run <= runs; run++ {
+				if err := shortRun(t.Context(), e, row.ID, run); err != nil {
+					t.Errorf("run %d of %s: %v", run, row.Name, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(begin); took > runs*lookEvery/3 {
+		t.Errorf("%d runs of each took %s: nobody was told of their ends", runs, took)
+	}
+}
+
+// shortRun lets two wait, leaves all that a monitor leaves of a run, and compares.
+func shortRun(ctx context.Context, e *Engine, id string, run int) error {
+	c, err := e.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	const waiters = 2
+	told := make(chan error, waiters)
+	for range waiters {
+		go func() {
+			code, err := e.nextExit(ctx, c)
+			if err == nil && code != 100+run {
+				err = fmt.Errorf("exit code %d", code)
+			}
+			told <- err
+		}()
+	}
+	if run%2 == 0 { // sometimes they are at their wait, sometimes at their first look
+		time.Sleep(time.Millisecond)
+	}
+	now := time.Now()
+	text, err := json.Marshal(monitor.Exit{Code: 100 + run, Run: run, StartedAt: now, FinishedAt: now})
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(e.dirs.Container(id), "tmp")
+	if err := os.WriteFile(tmp, text, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(e.dirs.Container(id), rundir.ExitFile)); err != nil {
+		return err
+	}
+	return errors.Join(<-told, <-told)
 }

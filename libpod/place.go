@@ -149,7 +149,7 @@ func (e *Engine) reach(row *state.Container) string {
 		if wait == time.Millisecond {
 			_ = unix.PidfdSendSignal(fd, rundir.SignalRestore, nil, 0)
 		}
-		time.Sleep(wait)
+		time.Sleep(wait) // the monitor makes its directory again, maybe with all those above it: nothing to watch
 	}
 }
 

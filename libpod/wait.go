@@ -109,7 +109,9 @@ func (e *Engine) waitExit(ctx context.Context, c *container) (int, error) {
 		if !errs.Is(err, errs.State) {
 			return 0, err
 		}
-		// Not listening yet, or gone without a word.
+		// Not listening yet, or gone without a word. Looking again is all there is to do: a
+		// released lock gives no notice, and waiting in flock(2) would take it in the end,
+		// so that a command that tries it at that moment would see a live container.
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
