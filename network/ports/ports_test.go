@@ -35,8 +35,12 @@ func loopbackTarget(t testing.TB) Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { self.Close() })
-	return Target{V4: netip.MustParseAddr("127.0.0.2"), Worker: netns.NewWorker(self)}
+	worker := netns.NewWorker(self)
+	t.Cleanup(func() {
+		worker.Close() // a connection that is under way uses the namespace until then
+		self.Close()
+	})
+	return Target{V4: netip.MustParseAddr("127.0.0.2"), Worker: worker}
 }
 
 func publish(t testing.TB, p ...spec.Port) *Set {
