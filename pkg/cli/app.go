@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/user"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
-	"github.com/proa-containers/proa/pkg/dirs"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -36,13 +36,16 @@ func Process() Std {
 	return Std{Name: filepath.Base(os.Args[0]), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Dir: dir, Lookup: os.LookupEnv}
 }
 
+// opener makes the engine, of which each command asks the part that it uses.
+type opener func(context.Context, *app) (any, error)
+
 // app is one call of proa.
 type app struct {
 	std     Std
 	out     *output.Printer
 	globals globals
-	opener  func(context.Context, *app) (Engine, error)
-	eng     Engine
+	opener  opener
+	eng     any // what opener returned
 	root    *command
 	call    *call
 }
@@ -56,14 +59,10 @@ type globals struct {
 	version  bool
 }
 
-// Main runs the command line args (without the program's name), prints the
-// error, and returns the status to exit with.
-func Main(ctx context.Context, args []string, std Std) int {
-	return run(ctx, args, std, openEngine)
-}
-
-func run(ctx context.Context, args []string, std Std, opener func(context.Context, *app) (Engine, error)) int {
-	a := &app{std: std, out: output.New(std.Out, std.Err), opener: opener, root: tree()}
+// run runs the command line args (without the program's name) with the commands
+// below root, prints the error, and returns the status to exit with.
+func run(ctx context.Context, args []string, std Std, root *command, open opener) int {
+	a := &app{std: std, out: output.New(std.Out, std.Err), opener: open, root: root}
 	err := a.dispatch(ctx, args)
 	// The engine is not closed: everything is committed, and SQLite would use
 	// the occasion for two fsyncs.
@@ -123,6 +122,19 @@ func (a *app) rootAction(gf *flagSet) error {
 	}
 	a.out.Print(helpText(a.call, gf, output.Width(a.std.Out)))
 	return nil
+}
+
+// versionLine is what --version prints.
+func versionLine() string {
+	v := new(libpod.Engine).Version()
+	return fmt.Sprintf("Proa version %s, build %s\n", v.Version, shortCommit(v.Commit))
+}
+
+func shortCommit(c string) string {
+	if c == "" {
+		return "0000000"
+	}
+	return c[:min(len(c), 7)]
 }
 
 // ucliFlags are the flags on the command line: the library compares each flag
@@ -219,40 +231,6 @@ func (a *app) applyGlobals() error {
 	return nil
 }
 
-func openEngine(ctx context.Context, a *app) (Engine, error) {
-	d, notices, err := dirs.Default()
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range notices {
-		a.out.Notice(n)
-	}
-	return libpod.Open(ctx, libpod.Options{Dirs: d, Notice: a.out.Notice, Warning: a.out.Warning, NewProgress: output.NewProgress})
-}
-
-// engine opens the engine on first use.
-func (a *app) engine(ctx context.Context) (Engine, error) {
-	if a.eng == nil {
-		e, err := a.opener(ctx, a)
-		if err != nil {
-			return nil, &statusError{err, 125}
-		}
-		a.eng = e
-	}
-	return a.eng, nil
-}
-
-// withEngine is an action that begins with the engine.
-func withEngine(do func(ctx context.Context, a *app, e Engine, args []string) error) action {
-	return func(ctx context.Context, a *app, args []string) error {
-		e, err := a.engine(ctx)
-		if err != nil {
-			return err
-		}
-		return do(ctx, a, e, args)
-	}
-}
-
 // report prints err once and returns the status to exit with.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
@@ -291,6 +269,13 @@ func (a *app) report(ctx context.Context, err error) int {
 		return errs.ExitCode(err)
 	}
 	return 1
+}
+
+// rootsOwn tells users who list root's empty store with sudo that their own is another.
+func (a *app) rootsOwn(listed int) {
+	if user, _ := a.std.Lookup("SUDO_USER"); listed == 0 && os.Getuid() == 0 && user != "" && user != "root" {
+		a.out.Notice("this list is root's; without sudo you see that of " + user)
+	}
 }
 
 // each does one thing to several objects: it goes on after an error, prints

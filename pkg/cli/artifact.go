@@ -12,7 +12,7 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// artifactEngine is the part of Engine that keeps artifacts.
+// artifactEngine is the part of the engine that keeps artifacts.
 type artifactEngine interface {
 	Artifacts(context.Context) ([]libpod.Artifact, error)
 	ArtifactInspect(ctx context.Context, ref string) (*libpod.Artifact, error)
@@ -33,32 +33,6 @@ func artifactCommand() *command {
 	}
 }
 
-func lookupArtifact(ctx context.Context, e Engine, ref string) (any, error) {
-	return e.ArtifactInspect(ctx, ref)
-}
-
-// inspectorOne is inspect for a type whose document podman prints without a
-// list around it.
-func inspectorOne(find lookup, args, short string) *command {
-	return &command{
-		name: "inspect", args: args, short: short, min: 1, max: 1,
-		setup: func(f *flagSet) action {
-			var o inspectFlags
-			o.register(f)
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
-				doc, err := find(ctx, e, args[0])
-				if err != nil {
-					return err
-				}
-				if o.format == "" {
-					return a.out.Document(doc)
-				}
-				return a.out.Template(o.format, doc)
-			})
-		},
-	}
-}
-
 func artifactListCommand() *command {
 	return &command{
 		name: "ls", aliases: []string{"list"}, args: "", short: "List artifacts",
@@ -68,7 +42,7 @@ func artifactListCommand() *command {
 			formatFlag(f, &format, output.ArtifactHeader())
 			f.boolean(&noTrunc, "no-trunc", "", "Don't truncate output")
 			f.alias(f.boolean(&noHeading, "noheading", "n", "Do not print the titles of the columns"), "no-heading")
-			return withEngine(func(ctx context.Context, a *app, e Engine, _ []string) error {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, _ []string) error {
 				list, err := e.Artifacts(ctx)
 				if err != nil {
 					return err
@@ -105,7 +79,7 @@ func artifactRemove(ctx context.Context, a *app, args []string, all, ignore bool
 	case !all && len(args) == 0:
 		return c.command().usageError(c.words, "%q requires at least 1 argument", c.words)
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

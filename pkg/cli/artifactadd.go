@@ -51,7 +51,7 @@ func (o *artifactAddFlags) run(ctx context.Context, a *app, args []string) (err 
 		}
 		files = append(files, p)
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func artifactExtractCommand() *command {
 				if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
 					return errs.WithHint(errs.New(errs.NotFound, "directory %q does not exist", dir), "mkdir -p %s", dir)
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[imageEngine](ctx, a)
 				if err != nil {
 					return err
 				}

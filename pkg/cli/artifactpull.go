@@ -17,12 +17,12 @@ func artifactPullCommand() *command {
 			r.registerRetry(f)
 			f.boolean(&quiet, "quiet", "q", "Print only the digest")
 			f.refuse("the files of an artifact are kept as the registry has them", "omit it", "decryption-key")
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, args []string) error {
 				remote, err := r.options(a)
 				if err != nil {
 					return err
 				}
-				d, err := e.ArtifactPull(ctx, args[0], remote, a.progressTo(quiet))
+				d, err := e.ArtifactPull(ctx, args[0], remote, progressTo(a, quiet))
 				if err == nil {
 					a.out.Println(hexOf(d))
 				}
@@ -44,7 +44,7 @@ func artifactPushCommand() *command {
 			f.text(&digestFile, "digestfile", "", "Write the digest of the pushed artifact to the file").path()
 			f.boolean(&quiet, "quiet", "q", "Print only the digest")
 			f.refuse("artifacts are not signed", "sign it at the registry, for example with cosign", "sign-by", "sign-by-sigstore", "sign-by-sigstore-private-key", "sign-by-sq-fingerprint", "sign-passphrase-file")
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, args []string) error {
 				remote, err := r.options(a)
 				if err == nil {
 					err = a.absolute(&digestFile)
@@ -52,7 +52,7 @@ func artifactPushCommand() *command {
 				if err != nil {
 					return err
 				}
-				d, err := e.ArtifactPush(ctx, args[0], remote, a.progressTo(quiet))
+				d, err := e.ArtifactPush(ctx, args[0], remote, progressTo(a, quiet))
 				if err != nil {
 					return err
 				}
@@ -67,7 +67,7 @@ func artifactPushCommand() *command {
 }
 
 // progressTo is where a transfer is told whose result goes to standard output.
-func (a *app) progressTo(quiet bool) io.Writer {
+func progressTo(a *app, quiet bool) io.Writer {
 	if quiet {
 		return nil
 	}

@@ -38,7 +38,7 @@ func (o *attachFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (o *attachFlags) run(ctx context.Context, a *app, args []string) error {
 	if !o.noStdin && d.Spec.Process.OpenStdin {
 		s.In = a.std.In
 	}
-	if err := a.terminal(&s, tty); err != nil {
+	if err := terminal(a, &s, tty); err != nil {
 		return err
 	}
 	return e.Attach(ctx, ref, s)

@@ -161,7 +161,7 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 		}
 		return o.describe(ctx, a, args)
 	}
-	pod, err := a.pod(ctx)
+	pod, err := pod(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -320,14 +320,6 @@ func (o *buildFlags) fillPull(*app) error {
 }
 
 // pod is the engine itself: builds use more of it than commands do.
-func (a *app) pod(ctx context.Context) (*libpod.Engine, error) {
-	e, err := a.engine(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pod, ok := e.(*libpod.Engine)
-	if !ok {
-		return nil, errs.New(errs.Internal, "builds need the real engine")
-	}
-	return pod, nil
+func pod(ctx context.Context, a *app) (*libpod.Engine, error) {
+	return engineOf[*libpod.Engine](ctx, a)
 }

@@ -47,7 +47,7 @@ func (o *buildFlags) describe(ctx context.Context, a *app, args []string) error 
 	if err := o.fillContext(ctx, a, args); err != nil {
 		return err
 	}
-	pod, err := a.pod(ctx)
+	pod, err := pod(ctx, a)
 	if err != nil {
 		return err
 	}

@@ -5,13 +5,17 @@ package cli
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/builder"
 	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/build/machine"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // builderCommand is for those who type "buildx build" or "builder build".
@@ -41,7 +45,7 @@ func builderListCommand() *command {
 			return func(_ context.Context, a *app, _ []string) error {
 				return a.out.Table([]string{"NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS"}, [][]string{
 					{theBuilder + "*", "proa", "", "", ""},
-					{" \\_ " + theBuilder, " \\_ built in", "ready", versions().Client.Version, strings.Join(machine.Platforms(), ", ")},
+					{" \\_ " + theBuilder, " \\_ built in", "ready", new(libpod.Engine).Version().Version, strings.Join(machine.Platforms(), ", ")},
 				})
 			}
 		},
@@ -80,13 +84,17 @@ func builderVersionCommand() *command {
 		name: "version", args: "", short: "Show the version of the builder",
 		setup: func(*flagSet) action {
 			return func(_ context.Context, a *app, _ []string) error {
-				v := versions().Client
-				a.out.Println("github.com/proa-containers/proa " + v.Version + " " + v.GitCommit)
+				v := new(libpod.Engine).Version()
+				a.out.Println("github.com/proa-containers/proa " + v.Version + " " + v.Commit)
 				return nil
 			}
 		},
 	}
 }
+
+// cachePruneFilters are the filters that the build cache can be pruned by.
+var cachePruneFilters = []spec.Option{{Name: "until", Arg: "TIME",
+	About: "It was last used before TIME: a date, seconds since 1970, or an age such as 24h"}}
 
 func builderPruneCommand() *command {
 	return &command{
@@ -98,12 +106,12 @@ func builderPruneCommand() *command {
 			f.boolean(&pf.force, "force", "f", "Do not prompt for confirmation")
 			pf.registerFilters(f, cachePruneFilters)
 			f.boolean(&pf.partial, noTotal, "", "Part of another command, which prints the total").hidden = true
-			return func(ctx context.Context, a *app, args []string) error { return pf.buildCache(ctx, a, o) }
+			return func(ctx context.Context, a *app, args []string) error { return pruneCache(ctx, a, &pf, o) }
 		},
 	}
 }
 
-func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOptions) (err error) {
+func pruneCache(ctx context.Context, a *app, f *pruneFlags, o cache.PruneOptions) (err error) {
 	filters, err := f.read(cachePruneFilters)
 	if err != nil {
 		return err
@@ -111,7 +119,7 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOption
 	if o.Before, err = until(filters); err != nil {
 		return err
 	}
-	pod, err := a.pod(ctx)
+	pod, err := pod(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -144,4 +152,52 @@ func (f *pruneFlags) buildCache(ctx context.Context, a *app, o cache.PruneOption
 		a.out.Println("Total reclaimed space: " + output.Size(p.Size))
 	}
 	return nil
+}
+
+// pruneBuildCache is `builder prune` where there is something to remove, and
+// returns the bytes given back. Filters other than a time do not select build
+// cache, which then stays.
+func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) (freed int64, err error) {
+	e, err := pod(ctx, a)
+	if err != nil {
+		return 0, err
+	}
+	before, err := e.DiskUsage(ctx)
+	nothing := err == nil && before.BuildCache.Total == 0 && !cache.Abandoned(e.BuildSecretDir()) &&
+		!cache.Abandoned(filepath.Join(e.BuildCacheDir(), "tmp"))
+	other := func(f string) bool { return !strings.HasPrefix(f, "until=") }
+	if err != nil || nothing || slices.ContainsFunc(filters, other) {
+		return 0, err
+	}
+	if err := runBuilderPrune(ctx, a, all, filters); err != nil {
+		return 0, err
+	}
+	after, err := e.DiskUsage(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return max(before.BuildCache.Size-after.BuildCache.Size, 0), nil
+}
+
+// noTotal makes `builder prune` leave the total to the command that called it.
+const noTotal = "no-total"
+
+func runBuilderPrune(ctx context.Context, a *app, all bool, filters []string) error {
+	argv := []string{"builder", "prune", "--force", "--" + noTotal}
+	if all {
+		argv = append(argv, "--all")
+	}
+	for _, f := range filters {
+		argv = append(argv, "--filter", f)
+	}
+	pod, err := pod(ctx, a)
+	if err != nil {
+		return err
+	}
+	_ = a.out.Flush()
+	if done, err := pod.EnterNamespace(ctx, argv, false); done || err != nil {
+		return err
+	}
+	f := pruneFlags{force: true, filters: filters, partial: true}
+	return pruneCache(ctx, a, &f, cache.PruneOptions{All: all})
 }

@@ -39,7 +39,7 @@ func (o *buildFlags) fillContext(ctx context.Context, a *app, args []string) err
 		}
 		o.o.Inline = text
 	}
-	if err := a.absoluteContext(&where); err != nil {
+	if err := absoluteContext(a, &where); err != nil {
 		return err
 	}
 	src, inline, err := source.Parse(where, a.stdin(ctx), stdinFile)
@@ -132,7 +132,7 @@ func (o *buildFlags) readSecrets() error {
 }
 
 // absoluteContext is absolute for a context, where that is a path.
-func (a *app) absoluteContext(where *string) error {
+func absoluteContext(a *app, where *string) error {
 	if *where == "-" || strings.Contains(*where, "://") || strings.HasPrefix(*where, "git@") ||
 		strings.HasPrefix(*where, "github.com/") {
 		return nil
@@ -187,7 +187,7 @@ func (o *buildFlags) fillMaps(a *app) (err error) {
 		return err
 	}
 	for _, where := range o.o.Contexts { // messages quote them as they were given
-		if err := a.absoluteContext(&where); err != nil {
+		if err := absoluteContext(a, &where); err != nil {
 			return err
 		}
 	}

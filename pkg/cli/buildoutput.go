@@ -133,15 +133,6 @@ type buildReporter interface {
 	Finish(*build.Result, error)
 }
 
-// parseImageForm says whether an image is to have Docker's form.
-func parseImageForm(s string) (docker bool, err error) {
-	switch s {
-	case "oci", "docker":
-		return s == "docker", nil
-	}
-	return false, errs.WithHint(errs.New(errs.Invalid, "unrecognized image form %q", s), "use oci or docker")
-}
-
 func (r *buildOutputFlags) fill(a *app, o *build.Options) error {
 	for _, list := range r.platforms {
 		for _, p := range strings.Split(list, ",") {

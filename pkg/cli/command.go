@@ -84,6 +84,28 @@ func (c *command) in(group string) *command {
 	return c
 }
 
+// exitStatuses are the exit statuses of a command.
+func exitStatuses(c *command) []spec.Option {
+	switch {
+	case c.exits != nil:
+		return c.exits
+	case c.runsProcess:
+		return []spec.Option{
+			{Name: "125", About: "Proa itself failed, or did not understand the command line."},
+			{Name: "126", About: "The program cannot be executed."},
+			{Name: "127", About: "The program was not found."},
+			{Name: "128+N", About: "Signal N ended the process, or the command: 137 is SIGKILL, 130 is Ctrl-C."},
+			{Name: "Others", About: "Those of the process."},
+		}
+	}
+	return []spec.Option{
+		{Name: "0", About: "Everything was done."},
+		{Name: "1", About: "Something failed, for at least one of the objects."},
+		{Name: "125", About: "An option or its value is wrong, or Proa cannot use its directories."},
+		{Name: "130", About: "Ctrl-C ended the command."},
+	}
+}
+
 // checkArgs compares the number of arguments with what the command takes.
 func (c *command) checkArgs(path string, args []string) error {
 	n := len(args)

@@ -54,7 +54,7 @@ func (o *commitFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		o.Config = text
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,6 @@ package cli
 import (
 	"context"
 	"strings"
-
-	"github.com/proa-containers/proa/libpod/lifecycle"
 )
 
 // suggestions are the completions of a word.
@@ -222,12 +220,4 @@ func (s suggestions) without(args []string) suggestions {
 	}
 	s.words = kept
 	return s
-}
-
-// Which containers a command can act on.
-
-func isRunning(s lifecycle.State) bool { return s == lifecycle.Running }
-func isPaused(s lifecycle.State) bool  { return s == lifecycle.Paused }
-func isDown(s lifecycle.State) bool {
-	return s == lifecycle.Created || s == lifecycle.Exited || s == lifecycle.Dead
 }

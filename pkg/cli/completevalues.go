@@ -185,10 +185,18 @@ func behind(prefix string, list []string) []string {
 	return out
 }
 
+// objects is the part of the engine that lists what exists.
+type objects interface {
+	List(context.Context, libpod.ListOptions) ([]libpod.Summary, error)
+	Images(context.Context, libpod.ImageListOptions) ([]libpod.ImageSummary, error)
+	Volumes(ctx context.Context, filters map[string][]string) ([]libpod.Volume, error)
+	Artifacts(context.Context) ([]libpod.Artifact, error)
+}
+
 // The objects that exist. Completion is silent about errors: the command will report them.
 
 func (a *app) containerWords(ctx context.Context, acts func(lifecycle.State) bool) []string {
-	e, err := a.engine(ctx)
+	e, err := engineOf[objects](ctx, a)
 	if err != nil {
 		return nil
 	}
@@ -203,7 +211,7 @@ func (a *app) containerWords(ctx context.Context, acts func(lifecycle.State) boo
 }
 
 func (a *app) imageWords(ctx context.Context) []string {
-	e, err := a.engine(ctx)
+	e, err := engineOf[objects](ctx, a)
 	if err != nil {
 		return nil
 	}
@@ -218,7 +226,7 @@ func (a *app) imageWords(ctx context.Context) []string {
 }
 
 func (a *app) volumeWords(ctx context.Context) []string {
-	e, err := a.engine(ctx)
+	e, err := engineOf[objects](ctx, a)
 	if err != nil {
 		return nil
 	}
@@ -231,7 +239,7 @@ func (a *app) volumeWords(ctx context.Context) []string {
 }
 
 func (a *app) artifactWords(ctx context.Context) []string {
-	e, err := a.engine(ctx)
+	e, err := engineOf[objects](ctx, a)
 	if err != nil {
 		return nil
 	}

@@ -128,7 +128,7 @@ func TestCompletion(t *testing.T) {
 
 // TestSuggestedValues wants every value that completion offers to be one that the flag takes.
 func TestSuggestedValues(t *testing.T) {
-	a := &app{std: Std{Dir: "/base"}, opener: func(context.Context, *app) (Engine, error) { return new(fakeEngine), nil }}
+	a := &app{std: Std{Dir: "/base"}, opener: func(context.Context, *app) (any, error) { return new(fakeEngine), nil }}
 	seen := 0
 	var walk func(path []*command, words string)
 	walk = func(path []*command, words string) {

@@ -6,15 +6,23 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
+
+// createEngine is the part of the engine that --volumes-from and --replace use.
+type createEngine interface {
+	Remove(context.Context, string, libpod.RemoveOptions) error
+	Inspect(ctx context.Context, ref string) (*libpod.Details, error)
+}
 
 // container makes the request of the flags and the arguments IMAGE [COMMAND
 // [ARG...]].
@@ -216,7 +224,7 @@ func (c *createFlags) mountsFrom(ctx context.Context, a *app, s *spec.Container)
 		if mode != "" && mode != "ro" && mode != "rw" && mode != "z" {
 			return errs.WithHint(errs.New(errs.Invalid, "invalid mode for volumes-from: %s", mode), "write --volumes-from NAME[:ro|rw]")
 		}
-		e, err := a.engine(ctx)
+		e, err := engineOf[createEngine](ctx, a)
 		if err != nil {
 			return err
 		}
@@ -363,17 +371,23 @@ func (c *createFlags) conflicts(s *spec.Container) error {
 	return nil
 }
 
-// readFile reads a file named on the command line; - is standard input.
-func (a *app) readFile(name string) ([]byte, error) {
-	path, err := a.abs(name)
-	if err != nil {
-		return nil, err
+// progress is where a missing image's pull is shown.
+func (c *createFlags) progress(a *app) io.Writer {
+	if c.quiet {
+		return nil
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &errs.Error{Kind: errs.NotFound, Err: err, Hint: "check the path: it starts at the current directory"}
+	return a.out.ErrWriter()
+}
+
+// removeOld makes room for --replace.
+func (c *createFlags) removeOld(ctx context.Context, e createEngine, s *spec.Container) error {
+	if !c.replace {
+		return nil
 	}
-	return b, nil
+	if s.Name == "" {
+		return errs.WithHint(errs.New(errs.Invalid, "cannot replace container without --name being set"), "add --name NAME")
+	}
+	return e.Remove(ctx, s.Name, libpod.RemoveOptions{Force: true, Ignore: true})
 }
 
 func parseUint(s string) (uint64, error) {

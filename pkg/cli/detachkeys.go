@@ -27,7 +27,7 @@ func (d *detachFlag) value(a *app) string {
 	if d.set.changed("detach-keys") {
 		return d.keys
 	}
-	if keys := a.configuredDetachKeys(); keys != "" {
+	if keys := configuredDetachKeys(a); keys != "" {
 		return keys
 	}
 	return term.DefaultDetachKeys
@@ -35,7 +35,7 @@ func (d *detachFlag) value(a *app) string {
 
 // configuredDetachKeys is detachKeys of ~/.docker/config.json. A file that
 // cannot be read is no reason not to run a container.
-func (a *app) configuredDetachKeys() string {
+func configuredDetachKeys(a *app) string {
 	dir, _ := a.std.Lookup("DOCKER_CONFIG")
 	if dir == "" {
 		home, _ := a.std.Lookup("HOME")

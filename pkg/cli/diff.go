@@ -74,7 +74,7 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 	default:
 		return errs.WithHint(errs.New(errs.Invalid, "--latest can be compared with one other"), "omit one name")
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// WriteDocs writes the command reference (dir/cli/*.md) and the manual pages
+// writeTree writes the command reference (dir/cli/*.md) and the manual pages
 // (dir/man/*.1) from the command tree, so that they cannot say anything else
 // than --help. Pages of commands that are gone are removed.
-func WriteDocs(dir string) error { return writeDocs(dir, docPages(tree())) }
+func writeTree(dir string, root *command) error { return writeDocs(dir, docPages(root)) }
 
-// CheckDocs fails where WriteDocs would change something.
-func CheckDocs(dir string) error { return checkDocs(dir, docPages(tree())) }
+// checkTree fails where writeTree would change something.
+func checkTree(dir string, root *command) error { return checkDocs(dir, docPages(root)) }
 
 // docPages maps file names, relative to the directory of documents, to their
 // content.

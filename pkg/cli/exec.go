@@ -63,14 +63,14 @@ func (o *execFlags) run(ctx context.Context, a *app, args []string) error {
 		if o.interactive {
 			s.In = a.std.In
 		}
-		if err := a.terminal(&s, o.TTY); err != nil {
+		if err := terminal(a, &s, o.TTY); err != nil {
 			return err
 		}
 		o.Streams = s
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}
-	return a.optionsFirst(e.Exec(ctx, ref, o.ExecOptions), "container", ref, argv)
+	return optionsFirst(a, e.Exec(ctx, ref, o.ExecOptions), "container", ref, argv)
 }

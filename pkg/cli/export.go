@@ -5,10 +5,8 @@ package cli
 import (
 	"context"
 	"io"
-	"os"
 
 	"github.com/proa-containers/proa/pkg/atomicfile"
-	"github.com/proa-containers/proa/pkg/errs"
 )
 
 func exportCommand() *command {
@@ -31,7 +29,7 @@ func export(ctx context.Context, a *app, ref, file string) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -42,13 +40,4 @@ func export(ctx context.Context, a *app, ref, file string) error {
 		return err // before a file is made
 	}
 	return atomicfile.Output(path, 0o600, func(w io.Writer) error { return e.Export(ctx, ref, w) })
-}
-
-// writeFile writes a small file that a flag names.
-func (a *app) writeFile(name string, text []byte, mode os.FileMode) error {
-	path, err := a.abs(name)
-	if err != nil {
-		return err
-	}
-	return errs.Wrap(os.WriteFile(path, text, mode), "write", name)
 }

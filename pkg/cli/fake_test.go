@@ -175,7 +175,7 @@ func (f *fakeEngine) call(stdin io.Reader, args ...string) result {
 	var out, errOut bytes.Buffer
 	std := Std{In: stdin, Out: &out, Err: &errOut, Dir: "/base", Lookup: func(k string) (string, bool) { return "val-" + k, k == "FROMHOST" }}
 	f.calls = nil
-	code := run(context.Background(), args, std, func(context.Context, *app) (Engine, error) { return f, nil })
+	code := run(context.Background(), args, std, tree(), func(context.Context, *app) (any, error) { return f, nil })
 	return result{code, out.String(), errOut.String(), f.calls}
 }
 

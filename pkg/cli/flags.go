@@ -205,3 +205,29 @@ func (f *flagSet) fixed(name string, want bool, reason, hint string) {
 func parseWhen(now time.Time) func(string) (time.Time, error) {
 	return func(s string) (time.Time, error) { return spec.ParseWhen(now, s) }
 }
+
+// parseImageForm says whether an image is to have Docker's form.
+func parseImageForm(s string) (docker bool, err error) {
+	switch s {
+	case "oci", "docker":
+		return s == "docker", nil
+	}
+	return false, errs.WithHint(errs.New(errs.Invalid, "unrecognized image form %q", s), "use oci or docker")
+}
+
+// parseFilters reads --filter values: key=value.
+func parseFilters(values []string) (map[string][]string, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	m := map[string][]string{}
+	for _, v := range values {
+		k, val, ok := strings.Cut(v, "=")
+		k = strings.ToLower(strings.TrimSpace(k))
+		if !ok || k == "" {
+			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid argument %q for \"--filter\" flag: invalid filter %q (expected name=value)", v, v), "write --filter name=value")
+		}
+		m[k] = append(m[k], strings.TrimSpace(val))
+	}
+	return m, nil
+}

@@ -35,7 +35,7 @@ func historyCommand() *command {
 }
 
 func (o *historyFlags) run(ctx context.Context, a *app, ref string) error {
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

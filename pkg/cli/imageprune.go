@@ -24,7 +24,7 @@ func imagePruneCommand() *command {
 			o.registerFilters(f, imagePruneFilters)
 			f.refuse("the build cache is another thing", "proa builder prune", "build-cache!")
 			f.refuse("there are no containers of other programs in the store", "omit it", "external!")
-			return func(ctx context.Context, a *app, args []string) error { return o.images(ctx, a) }
+			return func(ctx context.Context, a *app, args []string) error { return pruneUnusedImages(ctx, a, &o) }
 		},
 	}
 }
@@ -33,7 +33,7 @@ func imagePruneCommand() *command {
 var imagePruneFilters = spec.SomeOptions(libpod.ImageFilters, "containers", "dangling", "id", "intermediate", "label",
 	"label!", "readonly", "reference", "until")
 
-func (o *pruneFlags) images(ctx context.Context, a *app) error {
+func pruneUnusedImages(ctx context.Context, a *app, o *pruneFlags) error {
 	filters, err := o.read(imagePruneFilters)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (o *pruneFlags) images(ctx context.Context, a *app) error {
 
 // pruneImages prints what it removed, as Docker does.
 func pruneImages(ctx context.Context, a *app, o libpod.PruneImagesOptions) (freed int64, err error) {
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return 0, err
 	}

@@ -63,7 +63,7 @@ func (o *imagesFlags) run(ctx context.Context, a *app, args []string) error {
 	if len(args) > 0 {
 		lo.Ref = args[0]
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

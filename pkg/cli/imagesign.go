@@ -32,7 +32,7 @@ func imageSignCommand() *command {
 	}
 }
 
-func (o *imageSignFlags) run(ctx context.Context, a *app, e Engine, args []string) error {
+func (o *imageSignFlags) run(ctx context.Context, a *app, e imageEngine, args []string) error {
 	if o.Sign.GPGKey == "" {
 		return errs.WithHint(errs.New(errs.Invalid, "no key was given"), "add --sign-by KEY; see your keys with \"gpg --list-secret-keys\"")
 	}

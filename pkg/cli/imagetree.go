@@ -20,14 +20,14 @@ func imageTreeCommand() *command {
 		setup: func(f *flagSet) action {
 			var children bool
 			f.boolean(&children, "whatrequires", "", "Show the images that are made on top of it, instead")
-			return withEngine(func(_ context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(_ context.Context, a *app, e imageEngine, args []string) error {
 				return imageTree(a, e, args[0], children)
 			})
 		},
 	}
 }
 
-func imageTree(a *app, e Engine, ref string, children bool) error {
+func imageTree(a *app, e imageEngine, ref string, children bool) error {
 	img, layers, err := e.ImageTree(ref, children)
 	if err != nil {
 		return err

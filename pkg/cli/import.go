@@ -54,7 +54,7 @@ func (o *importFlags) run(ctx context.Context, a *app, args []string) error {
 	if !o.quiet {
 		o.Progress = a.out.ErrWriter()
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

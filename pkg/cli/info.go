@@ -45,7 +45,7 @@ type infoDocument struct {
 }
 
 func runInfo(ctx context.Context, a *app, format string) error {
-	e, err := a.engine(ctx)
+	e, err := engineOf[systemEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,17 @@ type inspectFlags struct {
 	size, latest bool
 }
 
+// inspectEngine is the part of the engine that describes objects.
+type inspectEngine interface {
+	List(context.Context, libpod.ListOptions) ([]libpod.Summary, error)
+	Inspect(ctx context.Context, ref string) (*libpod.Details, error)
+	ImageInspect(ctx context.Context, ref string) (*libpod.ImageDetails, error)
+	VolumeInspect(ctx context.Context, name string) (*libpod.Volume, error)
+	ArtifactInspect(ctx context.Context, ref string) (*libpod.Artifact, error)
+}
+
 // lookup finds the document of one object.
-type lookup func(ctx context.Context, e Engine, ref string) (any, error)
+type lookup func(ctx context.Context, e inspectEngine, ref string) (any, error)
 
 func inspectCommand() *command {
 	return &command{
@@ -78,7 +87,7 @@ func (o *inspectFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[inspectEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -119,7 +128,7 @@ func (o *inspectFlags) print(a *app, docs []any, failed bool) error {
 }
 
 func (o *inspectFlags) lookups() ([]lookup, error) {
-	container := func(ctx context.Context, e Engine, ref string) (any, error) { return o.container(ctx, e, ref) }
+	container := func(ctx context.Context, e inspectEngine, ref string) (any, error) { return o.container(ctx, e, ref) }
 	switch o.typ {
 	case "":
 		return []lookup{container, lookupImage, lookupVolume, lookupArtifact}, nil
@@ -136,7 +145,7 @@ func (o *inspectFlags) lookups() ([]lookup, error) {
 }
 
 // first asks one type of object after the other.
-func (o *inspectFlags) first(ctx context.Context, e Engine, find []lookup, ref string) (any, error) {
+func (o *inspectFlags) first(ctx context.Context, e inspectEngine, find []lookup, ref string) (any, error) {
 	for _, f := range find {
 		doc, err := f(ctx, e, ref)
 		if err == nil || !errs.Is(err, errs.NotFound) || len(find) == 1 {
@@ -146,7 +155,7 @@ func (o *inspectFlags) first(ctx context.Context, e Engine, find []lookup, ref s
 	return nil, errs.WithHint(errs.New(errs.NotFound, "No such object: %s", ref), "\"proa ps -a\" and \"proa images\" list what there is")
 }
 
-func (o *inspectFlags) container(ctx context.Context, e Engine, ref string) (any, error) {
+func (o *inspectFlags) container(ctx context.Context, e inspectEngine, ref string) (any, error) {
 	d, err := e.Inspect(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -164,7 +173,7 @@ func (o *inspectFlags) container(ctx context.Context, e Engine, ref string) (any
 	return doc, nil
 }
 
-func lookupImage(ctx context.Context, e Engine, ref string) (any, error) {
+func lookupImage(ctx context.Context, e inspectEngine, ref string) (any, error) {
 	d, err := e.ImageInspect(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -172,10 +181,36 @@ func lookupImage(ctx context.Context, e Engine, ref string) (any, error) {
 	return output.ImageDocument(d), nil
 }
 
-func lookupVolume(ctx context.Context, e Engine, ref string) (any, error) {
+func lookupVolume(ctx context.Context, e inspectEngine, ref string) (any, error) {
 	v, err := e.VolumeInspect(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	return output.VolumeDocument(v), nil
+}
+
+func lookupArtifact(ctx context.Context, e inspectEngine, ref string) (any, error) {
+	return e.ArtifactInspect(ctx, ref)
+}
+
+// inspectorOne is inspect for a type whose document podman prints without a
+// list around it.
+func inspectorOne(find lookup, args, short string) *command {
+	return &command{
+		name: "inspect", args: args, short: short, min: 1, max: 1,
+		setup: func(f *flagSet) action {
+			var o inspectFlags
+			o.register(f)
+			return withEngine(func(ctx context.Context, a *app, e inspectEngine, args []string) error {
+				doc, err := find(ctx, e, args[0])
+				if err != nil {
+					return err
+				}
+				if o.format == "" {
+					return a.out.Document(doc)
+				}
+				return a.out.Template(o.format, doc)
+			})
+		},
+	}
 }

@@ -30,7 +30,7 @@ func killCommand() *command {
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[containerEngine](ctx, a)
 				if err != nil {
 					return err
 				}

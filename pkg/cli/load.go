@@ -51,7 +51,7 @@ func (o *loadFlags) run(ctx context.Context, a *app) error {
 	if !o.quiet {
 		lo.Progress = a.out.ErrWriter()
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

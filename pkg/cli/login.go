@@ -60,13 +60,13 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 	if len(args) > 0 {
 		o.Registry = args[0]
 	}
-	if err := a.authFiles(&o.LoginOptions); err != nil {
+	if err := authFiles(a, &o.LoginOptions); err != nil {
 		return err
 	}
 	if err := checkCertDir(o.CertDir); err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -91,14 +91,14 @@ func (o *loginFlags) run(ctx context.Context, a *app, args []string) error {
 }
 
 // authFiles makes the paths absolute.
-func (a *app) authFiles(o *libpod.LoginOptions) error {
+func authFiles(a *app, o *libpod.LoginOptions) error {
 	if o.AuthFile != "" && o.CompatAuthFile != "" {
 		return errs.WithHint(errs.New(errs.Invalid, "--authfile and --compat-auth-file cannot be used together"), "omit one of the two")
 	}
 	return a.absolute(&o.AuthFile, &o.CompatAuthFile, &o.CertDir)
 }
 
-func (o *loginFlags) print(a *app, e Engine) error {
+func (o *loginFlags) print(a *app, e imageEngine) error {
 	name, err := e.LoggedIn(o.LoginOptions)
 	if err == nil && name == "" {
 		err = errs.New(errs.NotFound, "not logged into %s", server(o.Registry))
@@ -118,7 +118,7 @@ func server(registry string) string {
 
 // ask completes user name and password: from standard input, from what is
 // known, from the person at the terminal.
-func (o *loginFlags) ask(ctx context.Context, a *app, e Engine) error {
+func (o *loginFlags) ask(ctx context.Context, a *app, e imageEngine) error {
 	if o.stdin {
 		if o.Username == "" {
 			return errs.WithHint(errs.New(errs.Invalid, "Must provide --username with --password-stdin"), "proa login -u NAME --password-stdin %s", server(o.Registry))
@@ -201,7 +201,7 @@ func logout(ctx context.Context, a *app, o libpod.LoginOptions, all bool, args [
 	if all && o.Registry != "" {
 		return errs.WithHint(errs.New(errs.Invalid, "--all cannot be used with a server"), "omit one of the two")
 	}
-	if err := a.authFiles(&o); err != nil {
+	if err := authFiles(a, &o); err != nil {
 		return err
 	}
 	for _, f := range []struct{ flag, path string }{{"authfile", o.AuthFile}, {"compat-auth-file", o.CompatAuthFile}} {
@@ -209,7 +209,7 @@ func logout(ctx context.Context, a *app, o libpod.LoginOptions, all bool, args [
 			return err
 		}
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-// manifestEngine is the part of Engine that keeps manifest lists.
+// manifestEngine is the part of the engine that keeps manifest lists.
 type manifestEngine interface {
 	ManifestCreate(ctx context.Context, name string, c libpod.ManifestCreation) (string, error)
 	ManifestAdd(ctx context.Context, list, ref string, m libpod.ManifestEntry, all bool, r libpod.RemoteOptions) ([]string, error)
@@ -34,7 +34,7 @@ func manifestCommand() *command {
 	}
 }
 
-func lookupList(ctx context.Context, e Engine, ref string) (any, error) {
+func lookupList(ctx context.Context, e imageEngine, ref string) (any, error) {
 	ok, err := e.ManifestExists(ctx, ref)
 	if err == nil && !ok {
 		err = errs.New(errs.NotFound, "no such manifest list: %s", ref)
@@ -96,7 +96,7 @@ func manifestCreateCommand() *command {
 			f.boolean(&c.Amend, "amend", "a", "Amend an existing list")
 			f.texts(&annotations, "annotation", "", "Annotation of the list (KEY=VALUE)")
 			r.register(f)
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) (err error) {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, args []string) (err error) {
 				if c.Annotations, err = spec.ParseKeyValues("annotation", annotations); err != nil {
 					return err
 				}
@@ -127,7 +127,7 @@ func manifestAddCommand() *command {
 			o.register(f)
 			r.register(f)
 			f.refuse("a list holds images", "proa artifact add", "artifact!", "artifact-config", "artifact-config-type", "artifact-exclude-titles!", "artifact-layer-type", "artifact-subject", "artifact-type")
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, args []string) error {
 				m, err := o.entry()
 				if err != nil {
 					return err
@@ -161,7 +161,7 @@ func manifestAnnotateCommand() *command {
 			o.register(f)
 			f.boolean(&index, "index", "", "Give the annotations to the list itself")
 			f.text(&subject, "subject", "", "Image that the list belongs to")
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, args []string) error {
 				m, err := o.entry()
 				if err != nil {
 					return err
@@ -192,7 +192,7 @@ func manifestInspectCommand() *command {
 			var verbose bool
 			r.register(f)
 			f.boolean(&verbose, "verbose", "v", "With the manifests that the list names")
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, args []string) error {
 				remote, err := r.options(a)
 				if err != nil {
 					return err
@@ -216,7 +216,7 @@ func manifestRemoveCommand() *command {
 	return &command{
 		name: "remove", args: "MANIFEST_LIST DIGEST [DIGEST...]", short: "Remove images from a list", min: 2, max: -1,
 		setup: func(*flagSet) action {
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e imageEngine, args []string) error {
 				return a.eachNamed(args[1:], func(entry string) error { return e.ManifestRemove(ctx, args[0], entry) })
 			})
 		},

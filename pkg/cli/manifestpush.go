@@ -44,7 +44,7 @@ func manifestPushCommand() *command {
 	}
 }
 
-func (o *manifestPushFlags) run(ctx context.Context, a *app, e Engine, args []string) error {
+func (o *manifestPushFlags) run(ctx context.Context, a *app, e imageEngine, args []string) error {
 	if len(args) > 1 {
 		o.Destination = args[1]
 	}
@@ -59,7 +59,7 @@ func (o *manifestPushFlags) run(ctx context.Context, a *app, e Engine, args []st
 	if o.Sign, err = o.sign.options(ctx, a); err != nil {
 		return err
 	}
-	digest, err := e.ManifestPush(ctx, args[0], o.ManifestPushOptions, a.progressTo(o.quiet))
+	digest, err := e.ManifestPush(ctx, args[0], o.ManifestPushOptions, progressTo(a, o.quiet))
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,10 @@ import (
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
-// mountEngine is the part of Engine that shows files to a shell.
+// mountEngine is the part of the engine that shows files to a shell.
 type mountEngine interface {
+	List(context.Context, libpod.ListOptions) ([]libpod.Summary, error)
+	Images(context.Context, libpod.ImageListOptions) ([]libpod.ImageSummary, error)
 	MountImage(ctx context.Context, ref string) (*libpod.Mounted, error)
 	MountContainer(ctx context.Context, ref string) (*libpod.Mounted, error)
 	MountedImages(context.Context) ([]libpod.Mounted, error)
@@ -25,22 +27,22 @@ const mountHelp = "The mount is for reading, and for the shell of \"proa unshare
 
 // viewer is what mounting images and mounting containers differ in.
 type viewer struct {
-	mount   func(context.Context, Engine, string) (*libpod.Mounted, error)
-	mounted func(context.Context, Engine) ([]libpod.Mounted, error)
-	unmount func(context.Context, Engine, string, bool) (string, error)
-	every   func(context.Context, Engine) ([]string, error)
+	mount   func(context.Context, mountEngine, string) (*libpod.Mounted, error)
+	mounted func(context.Context, mountEngine) ([]libpod.Mounted, error)
+	unmount func(context.Context, mountEngine, string, bool) (string, error)
+	every   func(context.Context, mountEngine) ([]string, error)
 }
 
 func imageViewer() viewer {
 	return viewer{
-		mount: func(ctx context.Context, e Engine, ref string) (*libpod.Mounted, error) {
+		mount: func(ctx context.Context, e mountEngine, ref string) (*libpod.Mounted, error) {
 			return e.MountImage(ctx, ref)
 		},
-		mounted: func(ctx context.Context, e Engine) ([]libpod.Mounted, error) { return e.MountedImages(ctx) },
-		unmount: func(ctx context.Context, e Engine, ref string, force bool) (string, error) {
+		mounted: func(ctx context.Context, e mountEngine) ([]libpod.Mounted, error) { return e.MountedImages(ctx) },
+		unmount: func(ctx context.Context, e mountEngine, ref string, force bool) (string, error) {
 			return e.UnmountImage(ctx, ref, force)
 		},
-		every: func(ctx context.Context, e Engine) (ids []string, err error) {
+		every: func(ctx context.Context, e mountEngine) (ids []string, err error) {
 			list, err := e.Images(ctx, libpod.ImageListOptions{})
 			for i := range list {
 				ids = append(ids, list[i].ID)
@@ -52,14 +54,14 @@ func imageViewer() viewer {
 
 func containerViewer() viewer {
 	return viewer{
-		mount: func(ctx context.Context, e Engine, ref string) (*libpod.Mounted, error) {
+		mount: func(ctx context.Context, e mountEngine, ref string) (*libpod.Mounted, error) {
 			return e.MountContainer(ctx, ref)
 		},
-		mounted: func(ctx context.Context, e Engine) ([]libpod.Mounted, error) { return e.MountedContainers(ctx) },
-		unmount: func(ctx context.Context, e Engine, ref string, force bool) (string, error) {
+		mounted: func(ctx context.Context, e mountEngine) ([]libpod.Mounted, error) { return e.MountedContainers(ctx) },
+		unmount: func(ctx context.Context, e mountEngine, ref string, force bool) (string, error) {
 			return e.UnmountContainer(ctx, ref, force)
 		},
-		every: func(ctx context.Context, e Engine) (ids []string, err error) {
+		every: func(ctx context.Context, e mountEngine) (ids []string, err error) {
 			list, err := e.List(ctx, libpod.ListOptions{All: true})
 			for i := range list {
 				ids = append(ids, list[i].ID)
@@ -106,7 +108,7 @@ func (o *viewFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.format != "" && o.format != "json" {
 		return errs.WithHint(errs.New(errs.Invalid, "unknown format %q", o.format), "write --format json, or omit it")
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[mountEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func allOf(ctx context.Context, a *app, v viewer, all, latest bool, args []strin
 	if !all {
 		return args, nil
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[mountEngine](ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +197,7 @@ func unmounter(arg, short string, v viewer, hasLatest bool) *command {
 			if hasLatest {
 				latestFlag(f, &latest)
 			}
-			v.every = func(ctx context.Context, e Engine) (ids []string, err error) {
+			v.every = func(ctx context.Context, e mountEngine) (ids []string, err error) {
 				list, err := v.mounted(ctx, e)
 				for _, m := range list {
 					ids = append(ids, m.ID)
@@ -211,7 +213,7 @@ func unmounter(arg, short string, v viewer, hasLatest bool) *command {
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[mountEngine](ctx, a)
 				if err != nil {
 					return err
 				}

@@ -9,15 +9,15 @@ import (
 )
 
 func pauseCommand() *command {
-	return freezer("pause", "Pause", Engine.Pause, "Pause all processes within one or more containers", isRunning)
+	return freezer("pause", "Pause", containerEngine.Pause, "Pause all processes within one or more containers", isRunning)
 }
 
 func unpauseCommand() *command {
-	return freezer("unpause", "Unpause", Engine.Unpause, "Unpause all processes within one or more containers", isPaused)
+	return freezer("unpause", "Unpause", containerEngine.Unpause, "Unpause all processes within one or more containers", isPaused)
 }
 
 // freezer is pause and unpause, which differ in one call.
-func freezer(name, verb string, do func(Engine, context.Context, string) error, short string,
+func freezer(name, verb string, do func(containerEngine, context.Context, string) error, short string,
 	acts func(lifecycle.State) bool) *command {
 	return &command{
 		name: name, args: "CONTAINER [CONTAINER...]", short: short, max: -1, twin: "container " + name, acts: acts,
@@ -29,7 +29,7 @@ func freezer(name, verb string, do func(Engine, context.Context, string) error, 
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[containerEngine](ctx, a)
 				if err != nil {
 					return err
 				}

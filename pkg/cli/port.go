@@ -32,7 +32,7 @@ func runPort(ctx context.Context, a *app, latest bool, args []string) error {
 		return err
 	}
 	only := strings.Join(rest, "")
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +60,7 @@ func (o *psFlags) run(ctx context.Context, a *app) error {
 	if o.latest {
 		lo.Last, lo.All = 1, true
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -83,13 +82,6 @@ func (o *psFlags) run(ctx context.Context, a *app) error {
 	}
 	a.rootsOwn(len(rows))
 	return a.out.List(l, rows)
-}
-
-// rootsOwn tells users who list root's empty store with sudo that their own is another.
-func (a *app) rootsOwn(listed int) {
-	if user, _ := a.std.Lookup("SUDO_USER"); listed == 0 && os.Getuid() == 0 && user != "" && user != "root" {
-		a.out.Notice("this list is root's; without sudo you see that of " + user)
-	}
 }
 
 func sortContainers(list []libpod.Summary, by string) error {

@@ -53,7 +53,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if !o.Quiet {
 		o.Progress = a.out.OutWriter()
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (o *pushFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.Sign, err = o.sign.options(ctx, a); err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

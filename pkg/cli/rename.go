@@ -19,7 +19,7 @@ func renameCommand() *command {
 				if err := spec.CheckContainerName(args[1]); err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[containerEngine](ctx, a)
 				if err != nil {
 					return err
 				}

@@ -34,7 +34,7 @@ func rmCommand() *command {
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[containerEngine](ctx, a)
 				if err != nil {
 					return err
 				}

@@ -35,7 +35,7 @@ func rmiCommand() *command {
 }
 
 func (o *rmiFlags) run(ctx context.Context, a *app, args []string) error {
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

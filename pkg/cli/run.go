@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"io"
 	"slices"
 	"strings"
 
@@ -67,7 +66,7 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 			return err
 		}
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -75,7 +74,7 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	id, err := e.Run(ctx, c, opts)
-	err = a.optionsFirst(err, "image", args[0], args[1:])
+	err = optionsFirst(a, err, "image", args[0], args[1:])
 	if err == nil && (o.detach || noOutput(c)) {
 		a.out.Println(id)
 	}
@@ -84,7 +83,7 @@ func (o *runFlags) run(ctx context.Context, a *app, args []string) error {
 
 // optionsFirst says where options belong when the user wrote one of Proa's in the place
 // of the command: "proa run alpine -it sh".
-func (a *app) optionsFirst(err error, what, name string, argv []string) error {
+func optionsFirst(a *app, err error, what, name string, argv []string) error {
 	if !errs.Is(err, errs.CommandMissing) || len(argv) == 0 || !a.call.flags.knows(argv[0]) {
 		return err
 	}
@@ -117,11 +116,11 @@ func (o *runFlags) streams(a *app, c *spec.Container) (libpod.Streams, error) {
 	if slices.Contains(p.Attach, "stderr") {
 		s.Err = a.out.ErrWriter()
 	}
-	return s, a.terminal(&s, p.TTY)
+	return s, terminal(a, &s, p.TTY)
 }
 
 // terminal decides whether the client's terminal becomes the container's.
-func (a *app) terminal(s *libpod.Streams, tty bool) error {
+func terminal(a *app, s *libpod.Streams, tty bool) error {
 	isTerm := output.IsTerminal(a.std.In)
 	if tty && s.In != nil && !isTerm {
 		err := errs.WithHint(errs.New(errs.Invalid, "the input device is not a TTY"), "omit -t where the input is a pipe or a file")
@@ -132,25 +131,6 @@ func (a *app) terminal(s *libpod.Streams, tty bool) error {
 		s.OnDetach = func() { a.out.Hint("") } // the prompt of the shell begins a line
 	}
 	return nil
-}
-
-// progress is where a missing image's pull is shown.
-func (c *createFlags) progress(a *app) io.Writer {
-	if c.quiet {
-		return nil
-	}
-	return a.out.ErrWriter()
-}
-
-// removeOld makes room for --replace.
-func (c *createFlags) removeOld(ctx context.Context, e Engine, s *spec.Container) error {
-	if !c.replace {
-		return nil
-	}
-	if s.Name == "" {
-		return errs.WithHint(errs.New(errs.Invalid, "cannot replace container without --name being set"), "add --name NAME")
-	}
-	return e.Remove(ctx, s.Name, libpod.RemoveOptions{Force: true, Ignore: true})
 }
 
 func createCommand() *command {
@@ -177,7 +157,7 @@ func createCommand() *command {
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[containerEngine](ctx, a)
 				if err != nil {
 					return err
 				}

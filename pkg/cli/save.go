@@ -4,13 +4,9 @@ package cli
 
 import (
 	"context"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -53,28 +49,9 @@ func (o *saveFlags) run(ctx context.Context, a *app, args []string) error {
 	if so.Path, so.Output, err = a.archiveOutput(o.output); err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}
 	return e.Save(ctx, args, so)
-}
-
-// archiveOutput is where an archive goes: a file whose directory exists, or
-// standard output, which must not be a terminal.
-func (a *app) archiveOutput(file string) (path string, w io.Writer, err error) {
-	if file == "" || file == "-" {
-		if output.IsTerminal(a.std.Out) {
-			return "", nil, errs.New(errs.Invalid, "cowardly refusing to save to a terminal. Use the -o flag or redirect")
-		}
-		return "", a.out.OutWriter(), nil
-	}
-	if path, err = a.abs(file); err != nil {
-		return "", nil, err
-	}
-	dir := filepath.Dir(path)
-	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
-		return "", nil, errs.WithHint(errs.New(errs.NotFound, "invalid output path: directory %q does not exist", dir), "mkdir -p %s", dir)
-	}
-	return path, nil, nil
 }

@@ -52,7 +52,7 @@ func (o *searchFlags) run(ctx context.Context, a *app, term string) error {
 	if o.RemoteOptions, err = o.registry.options(a); err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (s *selection) filtered(ctx context.Context, a *app, refs []string) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *selection) search(ctx context.Context, a *app) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -149,19 +149,10 @@ func oneOf(ctx context.Context, a *app, latest bool, args []string) (ref string,
 	return refs[0], args, nil
 }
 
-// parseFilters reads --filter values: key=value.
-func parseFilters(values []string) (map[string][]string, error) {
-	if len(values) == 0 {
-		return nil, nil
-	}
-	m := map[string][]string{}
-	for _, v := range values {
-		k, val, ok := strings.Cut(v, "=")
-		k = strings.ToLower(strings.TrimSpace(k))
-		if !ok || k == "" {
-			return nil, errs.WithHint(errs.New(errs.Invalid, "invalid argument %q for \"--filter\" flag: invalid filter %q (expected name=value)", v, v), "write --filter name=value")
-		}
-		m[k] = append(m[k], strings.TrimSpace(val))
-	}
-	return m, nil
+// Which containers a command can act on.
+
+func isRunning(s lifecycle.State) bool { return s == lifecycle.Running }
+func isPaused(s lifecycle.State) bool  { return s == lifecycle.Paused }
+func isDown(s lifecycle.State) bool {
+	return s == lifecycle.Created || s == lifecycle.Exited || s == lifecycle.Dead
 }

@@ -42,7 +42,7 @@ func (o *startFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[containerEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (o *startFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.interactive && d.Spec.Process.OpenStdin {
 		s.In = a.std.In
 	}
-	if err := a.terminal(&s, tty); err != nil {
+	if err := terminal(a, &s, tty); err != nil {
 		return err
 	}
 	a.call.runsContainer = true

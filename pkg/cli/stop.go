@@ -42,7 +42,7 @@ func stopCommand() *command {
 				if err != nil {
 					return err
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[containerEngine](ctx, a)
 				if err != nil {
 					return err
 				}

@@ -6,17 +6,22 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/build/cache"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
+
+// systemEngine is the part of the engine that the commands of the system use.
+type systemEngine interface {
+	DiskUsage(context.Context) (*libpod.Disk, error)
+	Check(context.Context, libpod.CheckOptions) ([]libpod.CheckFinding, error)
+	ForgetHost(ctx context.Context, host string) (names []string, err error)
+	Info(context.Context) (*libpod.Info, error)
+	Unshare(ctx context.Context, argv []string) error
+}
 
 func systemCommand() *command {
 	return &command{name: "system", short: "Manage Proa", sub: []*command{systemCheckCommand(), systemDiskCommand(), infoCommand(), systemPruneCommand()}}
@@ -44,7 +49,7 @@ func systemDiskCommand() *command {
 }
 
 func diskUsage(ctx context.Context, a *app, format string, verbose bool) error {
-	e, err := a.engine(ctx)
+	e, err := engineOf[systemEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -123,7 +128,7 @@ func systemCheckCommand() *command {
 }
 
 func forgetHost(ctx context.Context, a *app, host string) error {
-	e, err := a.engine(ctx)
+	e, err := engineOf[systemEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -135,7 +140,7 @@ func forgetHost(ctx context.Context, a *app, host string) error {
 }
 
 func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
-	e, err := a.engine(ctx)
+	e, err := engineOf[systemEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -268,52 +273,4 @@ func (o *systemPruneFlags) run(ctx context.Context, a *app) error {
 	}
 	a.out.Println("Total reclaimed space: " + output.Size(freed))
 	return failed
-}
-
-// pruneBuildCache is `builder prune` where there is something to remove, and
-// returns the bytes given back. Filters other than a time do not select build
-// cache, which then stays.
-func pruneBuildCache(ctx context.Context, a *app, all bool, filters []string) (freed int64, err error) {
-	e, err := a.pod(ctx)
-	if err != nil {
-		return 0, err
-	}
-	before, err := e.DiskUsage(ctx)
-	nothing := err == nil && before.BuildCache.Total == 0 && !cache.Abandoned(e.BuildSecretDir()) &&
-		!cache.Abandoned(filepath.Join(e.BuildCacheDir(), "tmp"))
-	other := func(f string) bool { return !strings.HasPrefix(f, "until=") }
-	if err != nil || nothing || slices.ContainsFunc(filters, other) {
-		return 0, err
-	}
-	if err := runBuilderPrune(ctx, a, all, filters); err != nil {
-		return 0, err
-	}
-	after, err := e.DiskUsage(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return max(before.BuildCache.Size-after.BuildCache.Size, 0), nil
-}
-
-// noTotal makes `builder prune` leave the total to the command that called it.
-const noTotal = "no-total"
-
-func runBuilderPrune(ctx context.Context, a *app, all bool, filters []string) error {
-	argv := []string{"builder", "prune", "--force", "--" + noTotal}
-	if all {
-		argv = append(argv, "--all")
-	}
-	for _, f := range filters {
-		argv = append(argv, "--filter", f)
-	}
-	pod, err := a.pod(ctx)
-	if err != nil {
-		return err
-	}
-	_ = a.out.Flush()
-	if done, err := pod.EnterNamespace(ctx, argv, false); done || err != nil {
-		return err
-	}
-	f := pruneFlags{force: true, filters: filters, partial: true}
-	return f.buildCache(ctx, a, cache.PruneOptions{All: all})
 }

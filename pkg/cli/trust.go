@@ -41,7 +41,7 @@ func trustSetCommand() *command {
 						return err
 					}
 				}
-				e, err := a.engine(ctx)
+				e, err := engineOf[imageEngine](ctx, a)
 				if err != nil {
 					return err
 				}
@@ -87,7 +87,7 @@ func trustShowCommand() *command {
 }
 
 func (o *trustShow) run(ctx context.Context, a *app) error {
-	e, err := a.engine(ctx)
+	e, err := engineOf[imageEngine](ctx, a)
 	if err != nil {
 		return err
 	}

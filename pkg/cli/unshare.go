@@ -13,7 +13,7 @@ func unshareCommand() *command {
 		long: "Without a command, your shell is run. Files that containers own through subordinate ids can be\nread, changed and removed there.",
 		setup: func(f *flagSet) action {
 			f.refuse("there is no network namespace that outlives its containers", "use --network container:NAME", "rootless-netns!")
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e systemEngine, args []string) error {
 				return e.Unshare(ctx, args)
 			})
 		},

@@ -38,19 +38,6 @@ func versions() versionDocument {
 	return versionDocument{Client: s, Server: s}
 }
 
-// versionLine is what --version prints.
-func versionLine() string {
-	v := versions().Client
-	return fmt.Sprintf("Proa version %s, build %s\n", v.Version, shortCommit(v.GitCommit))
-}
-
-func shortCommit(c string) string {
-	if c == "" {
-		return "0000000"
-	}
-	return c[:min(len(c), 7)]
-}
-
 func versionCommand() *command {
 	return &command{
 		name: "version", args: "", short: "Show the Proa version information",

@@ -10,6 +10,14 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
+// volumeEngine is the part of the engine that the commands of volumes use.
+type volumeEngine interface {
+	VolumeCreate(context.Context, libpod.Volume) (*libpod.Volume, error)
+	Volumes(ctx context.Context, filters map[string][]string) ([]libpod.Volume, error)
+	VolumeSizes(ctx context.Context, volumes []libpod.Volume) (map[string]int64, error)
+	VolumeRemove(ctx context.Context, name string, force bool) error
+}
+
 func volumeCommand() *command {
 	return &command{
 		name: "volume", short: "Manage volumes",
@@ -58,7 +66,7 @@ func (o *volumeCreateFlags) run(ctx context.Context, a *app, args []string) (err
 	if v.Options, err = spec.ParseKeyValues("opt", o.opts); err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[volumeEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -98,7 +106,7 @@ func (o *volumeListFlags) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.engine(ctx)
+	e, err := engineOf[volumeEngine](ctx, a)
 	if err != nil {
 		return err
 	}
@@ -125,7 +133,7 @@ func volumeRemoveCommand() *command {
 			var force, all bool
 			f.boolean(&force, "force", "f", "Do not fail where a volume does not exist")
 			f.boolean(&all, "all", "a", "Remove all volumes")
-			return withEngine(func(ctx context.Context, a *app, e Engine, args []string) error {
+			return withEngine(func(ctx context.Context, a *app, e volumeEngine, args []string) error {
 				if all {
 					list, err := e.Volumes(ctx, nil)
 					if err != nil {
