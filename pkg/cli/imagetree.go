@@ -9,6 +9,7 @@ import (
 
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 func imageTreeCommand() *command {
@@ -32,7 +33,7 @@ func imageTree(a *app, e imageEngine, ref string, children bool) error {
 	if err != nil {
 		return err
 	}
-	a.out.Println("Image ID: " + output.ShortID(img.ID))
+	a.out.Println("Image ID: " + spec.ShortID(img.ID))
 	a.out.Println("Tags:     [" + strings.Join(img.Names, " ") + "]")
 	a.out.Println("Size:     " + output.Size(img.Size))
 	if len(layers) == 0 {
@@ -50,7 +51,7 @@ func printLayers(a *app, layers []libpod.TreeLayer, indent string) {
 		if i == len(layers)-1 {
 			branch, below = output.Drawn("└── "), "    "
 		}
-		line := fmt.Sprintf("%sID: %s Size: %7s", indent+branch, output.ShortID(l.ID), output.Size(l.Size))
+		line := fmt.Sprintf("%sID: %s Size: %7s", indent+branch, spec.ShortID(l.ID), output.Size(l.Size))
 		if len(l.Names) > 0 {
 			line += " Top Layer of: [" + strings.Join(l.Names, " ") + "]"
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // mountEngine is the part of the engine that shows files to a shell.
@@ -165,7 +166,7 @@ func (o *viewFlags) print(a *app, list []libpod.Mounted) error {
 	}
 	rows := make([][]string, len(list))
 	for i, m := range list {
-		name := output.ShortID(m.ID)
+		name := spec.ShortID(m.ID)
 		if o.noTrunc {
 			name = m.ID
 		}

@@ -6,8 +6,8 @@ import (
 	"context"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 type rmiFlags struct {
@@ -58,7 +58,7 @@ func (o *rmiFlags) run(ctx context.Context, a *app, args []string) error {
 		r, err := e.RemoveImage(ctx, ref, o.RemoveImageOptions)
 		if r != nil {
 			for _, c := range r.Containers {
-				a.out.Notice("removed the stopped container " + output.ShortID(c.ID) + " (" + c.Name + ") with its image " + ref)
+				a.out.Notice("removed the stopped container " + spec.ShortID(c.ID) + " (" + c.Name + ") with its image " + ref)
 			}
 			for _, n := range r.Untagged {
 				a.out.Println("Untagged: " + n)

@@ -12,6 +12,7 @@ import (
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 // systemEngine is the part of the engine that the commands of the system use.
@@ -74,7 +75,7 @@ func diskDetails(a *app, d *libpod.Disk) error {
 			if len(it.Image.Names) > 0 {
 				repo, tag = output.SplitTag(it.Image.Names[0])
 			}
-			images = append(images, []string{repo, tag, output.ShortID(it.Image.ID), output.Ago(now, it.Image.Created), output.Size(it.Image.Size),
+			images = append(images, []string{repo, tag, spec.ShortID(it.Image.ID), output.Ago(now, it.Image.Created), output.Size(it.Image.Size),
 				output.Size(it.Shared), output.Size(it.Unique), strconv.Itoa(it.Image.Containers)})
 		case it.Container != nil:
 			r := output.Container(it.Container, now, false)
@@ -150,20 +151,20 @@ func systemCheck(ctx context.Context, a *app, o libpod.CheckOptions) error {
 	}
 	broken, lost := 0, 0
 	for _, f := range list {
-		count, line := &broken, "image "+output.ShortID(f.Image)
+		count, line := &broken, "image "+spec.ShortID(f.Image)
 		switch {
 		case f.Artifact != "":
-			line = "artifact " + output.ShortID(f.Artifact)
+			line = "artifact " + spec.ShortID(f.Artifact)
 		case f.Volume != "":
 			count, line = &lost, "volume "+f.Volume+" ("+output.Size(f.Size)+")"
 		case f.Container != "":
-			count, line = &lost, "container "+output.ShortID(f.Container)+" ("+output.Size(f.Size)+")"
+			count, line = &lost, "container "+spec.ShortID(f.Container)+" ("+output.Size(f.Size)+")"
 		}
 		if f.Name != "" {
 			line += " (" + f.Name + ")"
 		}
 		if f.Layer != "" {
-			line += ", layer " + output.ShortID(f.Layer)
+			line += ", layer " + spec.ShortID(f.Layer)
 		}
 		line += ": " + f.Problem
 		if f.Repaired {

@@ -5,7 +5,6 @@ package output
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"sort"
 	"strconv"
@@ -97,10 +96,10 @@ func Container(s *libpod.Summary, now time.Time, noTrunc bool) *ContainerRow {
 	}
 	r.Mounts, r.LocalVolumes = strings.Join(mounts, ","), strconv.Itoa(local)
 	if !noTrunc {
-		r.ID = ShortID(s.ID)
+		r.ID = spec.ShortID(s.ID)
 	}
 	if r.Image == "" || strings.TrimPrefix(r.Image, "sha256:") == s.ImageID && !noTrunc {
-		r.Image = ShortID(s.ImageID)
+		r.Image = spec.ShortID(s.ImageID)
 	}
 	return r
 }
@@ -200,16 +199,6 @@ type mapping struct {
 
 // next is the binding that would make it longer.
 func (m *mapping) next() binding { return binding{m.ip, m.host + m.n, m.ctr + m.n, m.proto} }
-
-func hostIPs(a netip.Addr) []string {
-	switch {
-	case !a.IsValid():
-		return []string{"0.0.0.0", "[::]"}
-	case a.Is6():
-		return []string{"[" + a.String() + "]"}
-	}
-	return []string{a.String()}
-}
 
 // Ports is the column of ps: neighbouring ports are shown as one range, first
 // those that keep their number.

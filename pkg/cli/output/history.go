@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 const missing = "<missing>"
@@ -49,7 +50,7 @@ func History(h *libpod.ImageHistory, now time.Time, noTrunc, human bool) *Histor
 	if h.ID != "" {
 		r.ID = "sha256:" + h.ID
 		if !noTrunc {
-			r.ID = ShortID(h.ID)
+			r.ID = spec.ShortID(h.ID)
 		}
 	}
 	if !noTrunc {

@@ -26,15 +26,6 @@ func Size(n int64) string { return units.HumanSizeWithPrecision(float64(n), 3) }
 // IEC is an amount of bytes in binary units: 7.75GiB.
 func IEC(n uint64) string { return units.BytesSize(float64(n)) }
 
-// ShortID is the first twelve digits of an id.
-func ShortID(id string) string {
-	id = strings.TrimPrefix(id, "sha256:")
-	if len(id) > 12 {
-		return id[:12]
-	}
-	return id
-}
-
 // ellipsis shortens s to at most n characters, the last one being "…".
 func ellipsis(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/pkg/spec"
 )
 
 const none = "<none>"
@@ -59,7 +60,7 @@ func Image(s *libpod.ImageSummary, now time.Time, noTrunc bool) []any {
 		row.CreatedSince = "N/A"
 	}
 	if !noTrunc {
-		row.ID = ShortID(s.ID)
+		row.ID = spec.ShortID(s.ID)
 	}
 	digests := map[string]string{}
 	for _, d := range s.RepoDigests {

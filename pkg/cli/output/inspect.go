@@ -268,7 +268,7 @@ func containerConfig(d *libpod.Details) *InspectConfig {
 		Shell: img.Shell,
 	}
 	if c.Hostname == "" {
-		c.Hostname = ShortID(d.ID)
+		c.Hostname = spec.ShortID(d.ID)
 	}
 	if c.User == "" {
 		c.User = img.User
@@ -404,7 +404,7 @@ func requestedNetworks(n *spec.Network) []string {
 func endpoint(i *spec.Interface, d *libpod.Details) *InspectEndpoint {
 	ep := &InspectEndpoint{MacAddress: i.MAC, Aliases: i.Aliases, NetworkID: i.Network, EndpointID: d.ID}
 	if i.Network != "" {
-		for _, name := range append(append([]string{d.Name}, i.Aliases...), ShortID(d.ID)) {
+		for _, name := range append(append([]string{d.Name}, i.Aliases...), spec.ShortID(d.ID)) {
 			if !slices.Contains(ep.DNSNames, name) { // aliases may hold the other two
 				ep.DNSNames = append(ep.DNSNames, name)
 			}
@@ -429,4 +429,15 @@ func setGateway(ep *InspectEndpoint, g netip.Addr) {
 	} else {
 		ep.IPv6Gateway = g.String()
 	}
+}
+
+// hostIPs are the addresses that a port without one is published on, or its own.
+func hostIPs(a netip.Addr) []string {
+	switch {
+	case !a.IsValid():
+		return []string{"0.0.0.0", "[::]"}
+	case a.Is6():
+		return []string{"[" + a.String() + "]"}
+	}
+	return []string{a.String()}
 }
