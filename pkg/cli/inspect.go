@@ -6,7 +6,7 @@ import (
 	"context"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/libpod/dockerdoc"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -160,7 +160,7 @@ func (o *inspectFlags) container(ctx context.Context, e inspectEngine, ref strin
 	if err != nil {
 		return nil, err
 	}
-	doc := output.ContainerDocument(d)
+	doc := dockerdoc.ContainerDocument(d)
 	if o.size {
 		list, err := e.List(ctx, libpod.ListOptions{All: true, Size: true, Filters: map[string][]string{"id": {d.ID}}})
 		if err != nil {
@@ -178,7 +178,7 @@ func lookupImage(ctx context.Context, e inspectEngine, ref string) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	return output.ImageDocument(d), nil
+	return dockerdoc.ImageDocument(d), nil
 }
 
 func lookupVolume(ctx context.Context, e inspectEngine, ref string) (any, error) {
@@ -186,7 +186,7 @@ func lookupVolume(ctx context.Context, e inspectEngine, ref string) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	return output.VolumeDocument(v), nil
+	return dockerdoc.VolumeDocument(v), nil
 }
 
 func lookupArtifact(ctx context.Context, e inspectEngine, ref string) (any, error) {

@@ -6,7 +6,7 @@ import (
 	"context"
 
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/libpod/dockerdoc"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -162,7 +162,7 @@ func allOf(ctx context.Context, a *app, v viewer, all, latest bool, args []strin
 
 func (o *viewFlags) print(a *app, list []libpod.Mounted) error {
 	if o.format == "json" {
-		return a.out.Document(output.Mounts(list))
+		return a.out.Document(dockerdoc.Mounts(list))
 	}
 	rows := make([][]string, len(list))
 	for i, m := range list {

@@ -14,6 +14,7 @@ import (
 	units "github.com/docker/go-units"
 
 	"github.com/proa-containers/proa/libpod"
+	"github.com/proa-containers/proa/libpod/dockerdoc"
 	"github.com/proa-containers/proa/libpod/lifecycle"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -181,7 +182,7 @@ type binding struct {
 func bindings(ports []spec.Port) []binding {
 	var list []binding
 	for _, p := range ports {
-		for _, ip := range hostIPs(p.HostIP) {
+		for _, ip := range dockerdoc.HostIPs(p.HostIP) {
 			list = append(list, binding{ip, p.HostPort, p.ContainerPort, p.Protocol})
 		}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package dockerdoc
 
 import "github.com/proa-containers/proa/libpod"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+// Package dockerdoc turns the facts that libpod returns into Docker's documents:
+// types and pure functions. Every front door shows the same ones.
+package dockerdoc
 
 import (
 	"net/netip"
@@ -15,7 +17,7 @@ import (
 	"github.com/proa-containers/proa/pkg/spec"
 )
 
-// The types below are what inspect prints, in the shape and with the names of
+// The types below are the documents of inspect, in the shape and with the names of
 // Docker's API. Names of fields and keys agree, so that templates may use
 // either.
 
@@ -343,7 +345,7 @@ func portKey(p spec.Port) string { return strconv.Itoa(int(p.ContainerPort)) + "
 func portMap(ports []spec.Port) map[string][]InspectBinding {
 	m := map[string][]InspectBinding{}
 	for _, p := range ports {
-		for _, ip := range hostIPs(p.HostIP) {
+		for _, ip := range HostIPs(p.HostIP) {
 			m[portKey(p)] = append(m[portKey(p)], InspectBinding{HostIp: strings.Trim(ip, "[]"), HostPort: strconv.Itoa(int(p.HostPort))})
 		}
 	}
@@ -431,8 +433,8 @@ func setGateway(ep *InspectEndpoint, g netip.Addr) {
 	}
 }
 
-// hostIPs are the addresses that a port without one is published on, or its own.
-func hostIPs(a netip.Addr) []string {
+// HostIPs are the addresses that a port without one is published on, or its own.
+func HostIPs(a netip.Addr) []string {
 	switch {
 	case !a.IsValid():
 		return []string{"0.0.0.0", "[::]"}
