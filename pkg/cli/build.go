@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/build/show"
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/libpod/builder"
 	"github.com/proa-containers/proa/pkg/build"
@@ -16,7 +18,6 @@ import (
 	"github.com/proa-containers/proa/pkg/build/engine"
 	"github.com/proa-containers/proa/pkg/build/runner"
 	"github.com/proa-containers/proa/pkg/build/source"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -184,9 +185,9 @@ func (o *buildFlags) run(ctx context.Context, a *app, args []string) (err error)
 	defer closeLog() //nolint:errcheck // the second time; the first result counts
 	var pulls io.Writer
 	switch r := rep.(type) {
-	case *output.BuildTTY:
+	case *show.TTY:
 		pulls = r.Pulls()
-	case *output.BuildPlain:
+	case *show.Plain:
 		pulls = r.Pulls()
 	default:
 		pulls = a.out.ErrWriter()

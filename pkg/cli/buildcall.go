@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/build/show"
 	"github.com/proa-containers/proa/pkg/build"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 
@@ -59,7 +59,7 @@ func (o *buildFlags) describe(ctx context.Context, a *app, args []string) error 
 		}
 		return img.Config.Env, true
 	}
-	var rep buildReporter = output.NewBuildQuiet(io.Discard)
+	var rep buildReporter = show.NewQuiet(io.Discard)
 	closeLog := func() error { return nil }
 	if o.call.method == "check" && !o.call.json {
 		if rep, closeLog, err = o.reporter(a); err != nil {
@@ -71,12 +71,12 @@ func (o *buildFlags) describe(ctx context.Context, a *app, args []string) error 
 		return err
 	}
 	var doc any = r.Outline
-	text := output.BuildOutline
+	text := show.Outline
 	switch o.call.method {
 	case "targets":
-		doc, text = map[string]any{"targets": r.Targets}, output.BuildTargets
+		doc, text = map[string]any{"targets": r.Targets}, show.Targets
 	case "check":
-		doc, text = output.Lint(r), output.LintSummary
+		doc, text = show.Lint(r), show.LintSummary
 	}
 	if o.call.json {
 		b, err := json.MarshalIndent(doc, "", "  ")

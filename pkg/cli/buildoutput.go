@@ -14,11 +14,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/build/show"
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/atomicfile"
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/build/exporter"
-	"github.com/proa-containers/proa/pkg/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 	"github.com/proa-containers/proa/pkg/spec"
 )
@@ -115,15 +116,15 @@ func (o *buildFlags) reporter(a *app) (rep buildReporter, closeLog func() error,
 	}
 	switch {
 	case o.quiet && o.logFile == "":
-		return output.NewBuildQuiet(errOut), closeLog, nil
+		return show.NewQuiet(errOut), closeLog, nil
 	case o.progress == "json", o.progress == "rawjson":
-		return output.NewBuildJSON(out), closeLog, nil
+		return show.NewJSON(out), closeLog, nil
 	case o.progress == "tty", terminal:
-		size := func() (int, int) { return output.TerminalSize(a.std.Out) }
-		return output.NewBuildTTY(out, size, o.logFile == "" && output.HasColour(a.std.Out, a.std.Lookup)), closeLog, nil
+		size := func() (int, int) { return show.TerminalSize(a.std.Out) }
+		return show.NewTTY(out, size, o.logFile == "" && output.HasColour(a.std.Out, a.std.Lookup)), closeLog, nil
 	}
 	o.o.MeasureContext = true
-	plain := output.NewBuildPlain(out, errOut)
+	plain := show.NewPlain(out, errOut)
 	plain.Classic = a.std.Name == "docker"
 	return plain, closeLog, nil
 }

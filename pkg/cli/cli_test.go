@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/pkg/errs"
 )
 

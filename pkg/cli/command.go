@@ -2,7 +2,7 @@
 
 // Package cli is the command line: one file per command, each turning its
 // arguments into a value of pkg/spec and one call of libpod, and printing the
-// result through pkg/cli/output. Commands see flag structs and never the
+// result through cmd/proa/cli/output. Commands see flag structs and never the
 // library that parses them.
 package cli
 

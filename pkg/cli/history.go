@@ -6,7 +6,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 )
 
 type historyFlags struct {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/libpod"
-	"github.com/proa-containers/proa/pkg/cli/output"
 )
 
 func infoCommand() *command {

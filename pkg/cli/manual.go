@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/proa-containers/proa/pkg/cli/output"
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/pkg/spec"
 )
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package show
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 // buildPulls shows the transfers of a build among its status lines: two
 // displays of their own on one terminal would overwrite each other. The bars
 // stand below the steps, sentences and finished layers scroll by.
-type buildPulls struct{ t *BuildTTY }
+type buildPulls struct{ t *TTY }
 
 // pulledLayer is a layer under way.
 type pulledLayer struct {
@@ -23,7 +23,7 @@ type pulledLayer struct {
 }
 
 // Pulls is where the transfers of the build are told.
-func (t *BuildTTY) Pulls() interface {
+func (t *TTY) Pulls() interface {
 	libpod.Progress
 	Write(p []byte) (int, error)
 } {
@@ -44,7 +44,7 @@ func (b buildPulls) Line(text string) {
 }
 
 // scroll writes a line of text that stays, of whatever length.
-func (t *BuildTTY) scroll(text string) {
+func (t *TTY) scroll(text string) {
 	t.buf.WriteString(strings.TrimRight(oneLine(text), "\n") + "\n")
 }
 

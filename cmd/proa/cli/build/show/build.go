@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+// Package show shows how a build goes on, and what a Dockerfile holds.
+package show
 
 import (
 	"bytes"
@@ -18,14 +19,15 @@ import (
 	"github.com/docker/go-units"
 	"github.com/mattn/go-runewidth"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/pkg/build"
 	"github.com/proa-containers/proa/pkg/term"
 )
 
-// BuildPlain shows a build as Docker's classic builder did, with times and the names of stages besides.
+// Plain shows a build as Docker's classic builder did, with times and the names of stages besides.
 // Stages that run side by side are printed one after the other, in file order: the first
 // unfinished one live, the others once it is their turn.
-type BuildPlain struct {
+type Plain struct {
 	// Classic leaves out what Docker did not say, for programs that read its words.
 	Classic bool
 
@@ -70,16 +72,16 @@ func (t *tally) cached() string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 
-// NewBuildPlain prints steps to out and findings of the linter to warn.
-func NewBuildPlain(out, warn io.Writer) *BuildPlain {
-	return &BuildPlain{
+// NewPlain prints steps to out and findings of the linter to warn.
+func NewPlain(out, warn io.Writer) *Plain {
+	return &Plain{
 		out: out, warn: warn, left: map[int]int{}, held: map[int]*bytes.Buffer{},
 		run: map[int]string{}, cut: map[int]bool{}, stages: map[int]build.StageInfo{}, tally: tally{started: time.Now()},
 	}
 }
 
 // Plan implements build.Reporter.
-func (p *BuildPlain) Plan(stages []build.StageInfo, _ int) {
+func (p *Plain) Plan(stages []build.StageInfo, _ int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.order = nil
@@ -92,7 +94,7 @@ func (p *BuildPlain) Plan(stages []build.StageInfo, _ int) {
 }
 
 // Context implements build.Reporter.
-func (p *BuildPlain) Context(size int64) {
+func (p *Plain) Context(size int64) {
 	text := "Build context: "
 	if p.Classic {
 		text = "Sending build context to Docker daemon  "
@@ -102,9 +104,9 @@ func (p *BuildPlain) Context(size int64) {
 
 // Pulls is where the transfers of the build are told: among the steps, as
 // Docker does.
-func (p *BuildPlain) Pulls() io.Writer { return plainPulls{p} }
+func (p *Plain) Pulls() io.Writer { return plainPulls{p} }
 
-type plainPulls struct{ p *BuildPlain }
+type plainPulls struct{ p *Plain }
 
 // Write takes whole lines.
 func (w plainPulls) Write(b []byte) (int, error) {
@@ -114,10 +116,10 @@ func (w plainPulls) Write(b []byte) (int, error) {
 }
 
 // Warn implements build.Reporter.
-func (p *BuildPlain) Warn(w build.Warning) { printBuildWarning(p.warn, w) }
+func (p *Plain) Warn(w build.Warning) { printBuildWarning(p.warn, w) }
 
 func printBuildWarning(out io.Writer, w build.Warning) {
-	w.Message = legible(w.Message)
+	w.Message = output.Legible(w.Message)
 	where := ""
 	if w.Line > 0 {
 		where = fmt.Sprintf(" (line %d)", w.Line)
@@ -137,7 +139,7 @@ func printBuildWarning(out io.Writer, w build.Warning) {
 func stepName(s build.StageInfo, number int) string {
 	name := fmt.Sprintf("%s %d/%d]", stageName(s), number-s.First+1, s.Steps)
 	if s.Platform != "" {
-		return "[" + legible(s.Platform) + " " + name
+		return "[" + output.Legible(s.Platform) + " " + name
 	}
 	return "[" + name
 }
@@ -146,11 +148,11 @@ func stageName(s build.StageInfo) string {
 	if s.Name == "" {
 		return fmt.Sprintf("stage-%d", s.Index%build.StageSpan)
 	}
-	return legible(s.Name)
+	return output.Legible(s.Name)
 }
 
 // writer is where a stage's text goes now.
-func (p *BuildPlain) writer(stage int) io.Writer {
+func (p *Plain) writer(stage int) io.Writer {
 	if len(p.order) > 0 && p.order[0] == stage {
 		return p.out
 	}
@@ -161,7 +163,7 @@ func (p *BuildPlain) writer(stage int) io.Writer {
 }
 
 // Output implements build.Reporter.
-func (p *BuildPlain) Output(step build.StepRef, _ bool, text []byte) {
+func (p *Plain) Output(step build.StepRef, _ bool, text []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(text) > 0 {
@@ -171,7 +173,7 @@ func (p *BuildPlain) Output(step build.StepRef, _ bool, text []byte) {
 }
 
 // Step implements build.Reporter.
-func (p *BuildPlain) Step(e build.StepEvent) {
+func (p *Plain) Step(e build.StepEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.writer(e.Stage)
@@ -183,13 +185,13 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 			onBuild = "ONBUILD "
 		}
 		if s := p.stages[e.Stage]; s.Platform != "" {
-			fmt.Fprintf(w, "%s %s%s\n", stepName(s, e.Number), onBuild, legible(e.Text))
+			fmt.Fprintf(w, "%s %s%s\n", stepName(s, e.Number), onBuild, output.Legible(e.Text))
 		} else {
 			stage := ""
 			if len(p.stages) > 1 && !p.Classic {
 				stage = "[" + stageName(s) + "] "
 			}
-			fmt.Fprintf(w, "Step %d/%d : %s%s%s\n", e.Number, e.Total, stage, onBuild, legible(e.Text))
+			fmt.Fprintf(w, "Step %d/%d : %s%s%s\n", e.Number, e.Total, stage, onBuild, output.Legible(e.Text))
 		}
 		return
 	case build.StepCached:
@@ -223,7 +225,7 @@ func (p *BuildPlain) Step(e build.StepEvent) {
 }
 
 // advance lets the next stage speak once the current one is done.
-func (p *BuildPlain) advance() {
+func (p *Plain) advance() {
 	for len(p.order) > 0 && p.left[p.order[0]] <= 0 {
 		p.order = p.order[1:]
 		if len(p.order) > 0 {
@@ -232,13 +234,13 @@ func (p *BuildPlain) advance() {
 	}
 }
 
-func (p *BuildPlain) flush(stage int) {
+func (p *Plain) flush(stage int) {
 	_, _ = p.held[stage].WriteTo(p.out)
 }
 
 // Finish prints the closing lines. After an error it prints what held-back
 // stages have said: the reason may be among it.
-func (p *BuildPlain) Finish(r *build.Result, err error) {
+func (p *Plain) Finish(r *build.Result, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
@@ -267,17 +269,17 @@ func short(id string) string {
 	return id
 }
 
-// BuildJSON prints one JSON object per event, for programs.
-type BuildJSON struct {
+// JSON prints one JSON object per event, for programs.
+type JSON struct {
 	mu  sync.Mutex
 	enc *json.Encoder
 	// platforms of the stages, where there are several
 	platforms map[int]string
 }
 
-// NewBuildJSON writes to out.
-func NewBuildJSON(out io.Writer) *BuildJSON {
-	return &BuildJSON{enc: json.NewEncoder(out), platforms: map[int]string{}}
+// NewJSON writes to out.
+func NewJSON(out io.Writer) *JSON {
+	return &JSON{enc: json.NewEncoder(out), platforms: map[int]string{}}
 }
 
 type buildLine struct {
@@ -299,14 +301,14 @@ type buildLine struct {
 	Platform  string   `json:"platform,omitempty"`
 }
 
-func (j *BuildJSON) put(l buildLine) {
+func (j *JSON) put(l buildLine) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_ = j.enc.Encode(l) // a reader that went away must not end the build
 }
 
 // Plan implements build.Reporter.
-func (j *BuildJSON) Plan(stages []build.StageInfo, steps int) {
+func (j *JSON) Plan(stages []build.StageInfo, steps int) {
 	for _, s := range stages {
 		j.platforms[s.Index] = s.Platform
 	}
@@ -314,15 +316,15 @@ func (j *BuildJSON) Plan(stages []build.StageInfo, steps int) {
 }
 
 // Context implements build.Reporter.
-func (j *BuildJSON) Context(size int64) { j.put(buildLine{Type: "context", Size: size}) }
+func (j *JSON) Context(size int64) { j.put(buildLine{Type: "context", Size: size}) }
 
 // Warn implements build.Reporter.
-func (j *BuildJSON) Warn(w build.Warning) {
+func (j *JSON) Warn(w build.Warning) {
 	j.put(buildLine{Type: "warning", Rule: w.Rule, Text: w.Message, Line: w.Line})
 }
 
 // Output implements build.Reporter.
-func (j *BuildJSON) Output(s build.StepRef, stderr bool, text []byte) {
+func (j *JSON) Output(s build.StepRef, stderr bool, text []byte) {
 	stream := "stdout"
 	if stderr {
 		stream = "stderr"
@@ -336,7 +338,7 @@ var buildStates = map[build.StepState]string{
 }
 
 // Step implements build.Reporter.
-func (j *BuildJSON) Step(e build.StepEvent) {
+func (j *JSON) Step(e build.StepEvent) {
 	l := buildLine{
 		Type: "step", Stage: &e.Stage, Step: e.Number, Total: e.Total, Line: e.Line, State: buildStates[e.State],
 		Text: e.Text, Container: e.Container, Result: e.Result, Seconds: e.Took.Seconds(),
@@ -349,7 +351,7 @@ func (j *BuildJSON) Step(e build.StepEvent) {
 }
 
 // Finish prints the result.
-func (j *BuildJSON) Finish(r *build.Result, err error) {
+func (j *JSON) Finish(r *build.Result, err error) {
 	if err != nil {
 		j.put(buildLine{Type: "result", Error: err.Error()})
 		return
@@ -361,9 +363,9 @@ func (j *BuildJSON) Finish(r *build.Result, err error) {
 	j.put(l)
 }
 
-// BuildTTY shows a build on a terminal: finished steps scroll by, the running
+// TTY shows a build on a terminal: finished steps scroll by, the running
 // ones stay at the bottom. Each change is one write, so nothing flickers.
-type BuildTTY struct {
+type TTY struct {
 	mu      sync.Mutex
 	out     io.Writer
 	size    func() (rows, cols int)
@@ -402,14 +404,14 @@ const (
 	tick = 500 * time.Millisecond
 )
 
-// NewBuildTTY draws on out; size tells its rows and columns. A failure is red where colour says so.
-func NewBuildTTY(out io.Writer, size func() (rows, cols int), colour bool) *BuildTTY {
-	return &BuildTTY{out: out, size: size, stages: map[int]build.StageInfo{}, running: map[int]*ttyStep{}, tally: tally{started: time.Now()}, stop: make(chan struct{}), colour: colour}
+// NewTTY draws on out; size tells its rows and columns. A failure is red where colour says so.
+func NewTTY(out io.Writer, size func() (rows, cols int), colour bool) *TTY {
+	return &TTY{out: out, size: size, stages: map[int]build.StageInfo{}, running: map[int]*ttyStep{}, tally: tally{started: time.Now()}, stop: make(chan struct{}), colour: colour}
 }
 
 // change runs do between the removal of the status lines and their new
 // drawing.
-func (t *BuildTTY) change(do func()) {
+func (t *TTY) change(do func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.erase()
@@ -420,7 +422,7 @@ func (t *BuildTTY) change(do func()) {
 }
 
 // Plan implements build.Reporter.
-func (t *BuildTTY) Plan(stages []build.StageInfo, steps int) {
+func (t *TTY) Plan(stages []build.StageInfo, steps int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	again := t.order != nil
@@ -434,7 +436,7 @@ func (t *BuildTTY) Plan(stages []build.StageInfo, steps int) {
 	}
 }
 
-func (t *BuildTTY) clock() {
+func (t *TTY) clock() {
 	c := time.NewTicker(tick)
 	defer c.Stop()
 	for {
@@ -448,17 +450,17 @@ func (t *BuildTTY) clock() {
 }
 
 // Context implements build.Reporter.
-func (t *BuildTTY) Context(size int64) {
+func (t *TTY) Context(size int64) {
 	t.change(func() {
 		fmt.Fprintf(&t.buf, "The build reads %s of its context; what .dockerignore names is left out.\n", units.HumanSize(float64(size)))
 	})
 }
 
 // Warn implements build.Reporter.
-func (t *BuildTTY) Warn(w build.Warning) { t.change(func() { printBuildWarning(&t.buf, w) }) }
+func (t *TTY) Warn(w build.Warning) { t.change(func() { printBuildWarning(&t.buf, w) }) }
 
 // Output implements build.Reporter.
-func (t *BuildTTY) Output(step build.StepRef, _ bool, text []byte) {
+func (t *TTY) Output(step build.StepRef, _ bool, text []byte) {
 	t.mu.Lock()
 	s := t.running[step.Stage]
 	if s != nil {
@@ -484,7 +486,7 @@ func (s *ttyStep) add(text []byte) {
 }
 
 // Step implements build.Reporter.
-func (t *BuildTTY) Step(e build.StepEvent) {
+func (t *TTY) Step(e build.StepEvent) {
 	t.change(func() {
 		t.tally.add(e, t.stages[e.Stage])
 		switch e.State {
@@ -500,7 +502,7 @@ func (t *BuildTTY) Step(e build.StepEvent) {
 	})
 }
 
-func (t *BuildTTY) finishStep(e build.StepEvent) {
+func (t *TTY) finishStep(e build.StepEvent) {
 	s := t.running[e.Stage]
 	delete(t.running, e.Stage)
 	if !e.Trigger {
@@ -529,7 +531,7 @@ func (t *BuildTTY) finishStep(e build.StepEvent) {
 	}
 }
 
-func (t *BuildTTY) name(ref build.StepRef) string {
+func (t *TTY) name(ref build.StepRef) string {
 	s := t.stages[ref.Stage]
 	if len(t.stages) == 1 && s.Name == "" && s.Platform == "" {
 		return fmt.Sprintf("[%d/%d]", ref.Number-s.First+1, s.Steps)
@@ -565,7 +567,7 @@ func lastLines(tail []byte) string {
 	lines := strings.Split(withoutEscapes(string(tail)), "\n")
 	for i, l := range lines {
 		l = strings.TrimRight(l, "\r")
-		lines[i] = legible(l[strings.LastIndexByte(l, '\r')+1:])
+		lines[i] = output.Legible(l[strings.LastIndexByte(l, '\r')+1:])
 	}
 	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
@@ -595,16 +597,16 @@ func withoutEscapes(s string) string {
 }
 
 // line writes one row: the text, cut to fit, and the time at the right edge.
-func (t *BuildTTY) line(text string, took time.Duration) { t.row(text, seconds(took)) }
+func (t *TTY) line(text string, took time.Duration) { t.row(text, seconds(took)) }
 
 // row writes one row: the text, cut to fit, and what stands at the right edge, if it fits.
-func (t *BuildTTY) row(text, right string) {
+func (t *TTY) row(text, right string) {
 	_, cols := t.size()
 	room := cols - len(right) - 2
 	if room < 10 {
 		right, room = "", max(cols-1, 1)
 	}
-	text = runewidth.Truncate(text, room, Drawn("…"))
+	text = runewidth.Truncate(text, room, output.Drawn("…"))
 	gap := max(1, cols-1-runewidth.StringWidth(text)-len(right))
 	if right == "" {
 		gap = 0
@@ -615,7 +617,7 @@ func (t *BuildTTY) row(text, right string) {
 // erase removes the lines that draw left. The cursor is not in the first column
 // where the terminal has echoed a key, such as ^C. In a window that became
 // narrower they may take more rows each: then they stay where they are.
-func (t *BuildTTY) erase() {
+func (t *TTY) erase() {
 	_, cols := t.size()
 	if cols < t.cols {
 		t.drawn = 0
@@ -629,7 +631,7 @@ func (t *BuildTTY) erase() {
 
 // draw writes the status lines, fewer than the terminal has rows: what scrolled
 // away could not be erased.
-func (t *BuildTTY) draw() {
+func (t *TTY) draw() {
 	t.last = time.Now()
 	if len(t.running) == 0 {
 		return
@@ -656,12 +658,12 @@ func (t *BuildTTY) draw() {
 	}
 	_, cols := t.size()
 	for _, p := range t.pulls {
-		put(" => => "+barText(p.event, cols-len(" => =>  12.3s ")), p.since)
+		put(" => => "+output.BarText(p.event, cols-len(" => =>  12.3s ")), p.since)
 	}
 }
 
 // Finish removes the status lines. It is called once, last.
-func (t *BuildTTY) Finish(r *build.Result, err error) {
+func (t *TTY) Finish(r *build.Result, err error) {
 	close(t.stop)
 	t.change(func() {
 		t.running = map[int]*ttyStep{}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package show
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/mattn/go-runewidth"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/pkg/build"
 )
 
@@ -38,7 +39,7 @@ func TestOneLine(t *testing.T) {
 func TestBuildTTYFits(t *testing.T) {
 	for _, cols := range []int{1, 5, 12, 40, 200} {
 		var out bytes.Buffer
-		b := NewBuildTTY(&out, func() (int, int) { return 6, cols }, false)
+		b := NewTTY(&out, func() (int, int) { return 6, cols }, false)
 		var stages []build.StageInfo
 		for i := range 10 {
 			stages = append(stages, build.StageInfo{Index: i, Name: "名前", Steps: 1})
@@ -66,7 +67,7 @@ func TestBuildTTYFits(t *testing.T) {
 // What a step leaves behind on its last line is ended before the next line.
 func TestBuildPlainEndsLines(t *testing.T) {
 	var out bytes.Buffer
-	p := NewBuildPlain(&out, &out)
+	p := NewPlain(&out, &out)
 	p.Plan([]build.StageInfo{{Steps: 1}}, 1)
 	ref := build.StepRef{Number: 1, Total: 1}
 	p.Step(build.StepEvent{StepRef: ref, State: build.StepStarted, Text: "RUN printf abc"})
@@ -83,7 +84,7 @@ func TestBuildPlainEndsLines(t *testing.T) {
 // A ^C that the terminal echoes moves the cursor out of the first column.
 func TestBuildTTYErasesFromTheFirstColumn(t *testing.T) {
 	var out bytes.Buffer
-	tty := NewBuildTTY(&out, func() (int, int) { return 24, 80 }, false)
+	tty := NewTTY(&out, func() (int, int) { return 24, 80 }, false)
 	tty.drawn = 2
 	tty.erase()
 	if got := tty.buf.String(); got != "\r\x1b[2A\x1b[J" {
@@ -96,7 +97,7 @@ func TestBuildTTYErasesFromTheFirstColumn(t *testing.T) {
 func TestBuildTTYInANarrowerTerminal(t *testing.T) {
 	var out bytes.Buffer
 	cols := 80
-	tty := NewBuildTTY(&out, func() (int, int) { return 24, cols }, false)
+	tty := NewTTY(&out, func() (int, int) { return 24, cols }, false)
 	tty.change(func() { tty.running[0] = &ttyStep{text: "RUN a", since: time.Now()}; tty.order = []int{0} })
 	cols = 40
 	out.Reset()
@@ -119,18 +120,18 @@ func TestBuildHeadersAreLegible(t *testing.T) {
 	stages := []build.StageInfo{{Steps: 1, Platform: "linux/\x1b[1m"}}
 	for name, show := range map[string]func(out *bytes.Buffer){
 		"plain": func(out *bytes.Buffer) {
-			p := NewBuildPlain(out, out)
+			p := NewPlain(out, out)
 			p.Plan([]build.StageInfo{{Steps: 1}}, 1)
 			p.Step(build.StepEvent{StepRef: ref, State: build.StepStarted, Text: evil})
 			p.Warn(build.Warning{Rule: "Rule", Message: evil})
 		},
 		"several platforms": func(out *bytes.Buffer) {
-			p := NewBuildPlain(out, out)
+			p := NewPlain(out, out)
 			p.Plan(stages, 1)
 			p.Step(build.StepEvent{StepRef: ref, State: build.StepStarted, Text: evil})
 		},
 		"tty": func(out *bytes.Buffer) {
-			b := NewBuildTTY(out, func() (int, int) { return 24, 80 }, false)
+			b := NewTTY(out, func() (int, int) { return 24, 80 }, false)
 			b.Plan(stages, 1)
 			b.running[0] = &ttyStep{tail: []byte("2Jcut\n10%\r20%\r\n\x1b[31mred\x1b[0m\n" + evil + "\n")}
 			b.finishStep(build.StepEvent{StepRef: ref, State: build.StepFailed, Text: evil})
@@ -190,7 +191,7 @@ func TestBuildWords(t *testing.T) {
 	}
 	plain := func(classic bool, last build.StepState, err error) string {
 		var out bytes.Buffer
-		p := NewBuildPlain(&out, &out)
+		p := NewPlain(&out, &out)
 		p.Classic = classic
 		events(p, last)
 		p.Finish(&build.Result{ImageID: "0123456789abcdef"}, err)
@@ -207,7 +208,7 @@ func TestBuildWords(t *testing.T) {
 
 	tty := func(colour bool, last build.StepState, err error) string {
 		var out bytes.Buffer
-		b := NewBuildTTY(&out, func() (int, int) { return 24, 80 }, colour)
+		b := NewTTY(&out, func() (int, int) { return 24, 80 }, colour)
 		events(b, last)
 		b.Finish(&build.Result{ImageID: "0123456789abcdef"}, err)
 		return out.String()
@@ -225,7 +226,7 @@ func TestBuildWords(t *testing.T) {
 
 	quiet := func(last build.StepState) string {
 		var out bytes.Buffer
-		q := NewBuildQuiet(&out)
+		q := NewQuiet(&out)
 		events(q, last)
 		q.Finish(nil, nil)
 		return out.String()
@@ -241,7 +242,7 @@ func TestBuildWords(t *testing.T) {
 }
 
 func TestHasColour(t *testing.T) {
-	if HasColour(new(bytes.Buffer), func(string) (string, bool) { return "", false }) {
+	if output.HasColour(new(bytes.Buffer), func(string) (string, bool) { return "", false }) {
 		t.Error("a pipe has none")
 	}
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package show
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/libpod"
 	"github.com/proa-containers/proa/pkg/build"
 )
@@ -34,10 +35,10 @@ func screen(t *testing.T, text string) []string {
 
 func TestBuildPulls(t *testing.T) {
 	var out strings.Builder
-	b := NewBuildTTY(&out, func() (int, int) { return 24, 80 }, false)
+	b := NewTTY(&out, func() (int, int) { return 24, 80 }, false)
 	b.Plan([]build.StageInfo{{Index: 0, Steps: 1}}, 1)
 	b.Step(build.StepEvent{StepRef: build.StepRef{Stage: 0}, State: build.StepStarted, Text: "FROM alpine"})
-	p := NewProgress(b.Pulls())
+	p := output.NewProgress(b.Pulls())
 	p.Line("latest: Pulling from library/alpine")
 	p.Layer(libpod.LayerEvent{ID: "aaaaaaaaaaaa", State: libpod.LayerWaiting})
 	p.Layer(libpod.LayerEvent{ID: "bbbbbbbbbbbb", State: libpod.LayerDownloading, Bytes: 5e6, Total: 10e6})

@@ -45,7 +45,7 @@ func TestBarsStayInTheWindow(t *testing.T) {
 		t.Errorf("drew a line that scrolled away: %q", out.String())
 	}
 	for _, cols := range []int{10, 40, 80, 200} {
-		text := barText(libpod.LayerEvent{ID: "aaaaaaaaaaaa", State: libpod.LayerDownloading, Bytes: 1 << 30, Total: 2 << 30}, cols)
+		text := BarText(libpod.LayerEvent{ID: "aaaaaaaaaaaa", State: libpod.LayerDownloading, Bytes: 1 << 30, Total: 2 << 30}, cols)
 		if n := len([]rune(text)); n >= max(cols, 21) {
 			t.Errorf("%d columns: %d wide: %q", cols, n, text)
 		}

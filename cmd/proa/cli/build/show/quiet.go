@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package show
 
 import (
 	"fmt"
@@ -10,29 +10,29 @@ import (
 	"github.com/proa-containers/proa/pkg/build"
 )
 
-// BuildQuiet prints only the output of a step that failed.
-type BuildQuiet struct {
+// Quiet prints only the output of a step that failed.
+type Quiet struct {
 	mu      sync.Mutex
 	out     io.Writer
 	running map[int]*ttyStep
 }
 
-// NewBuildQuiet writes to out.
-func NewBuildQuiet(out io.Writer) *BuildQuiet {
-	return &BuildQuiet{out: out, running: map[int]*ttyStep{}}
+// NewQuiet writes to out.
+func NewQuiet(out io.Writer) *Quiet {
+	return &Quiet{out: out, running: map[int]*ttyStep{}}
 }
 
 // Plan implements build.Reporter.
-func (q *BuildQuiet) Plan([]build.StageInfo, int) {}
+func (q *Quiet) Plan([]build.StageInfo, int) {}
 
 // Context implements build.Reporter.
-func (q *BuildQuiet) Context(int64) {}
+func (q *Quiet) Context(int64) {}
 
 // Warn implements build.Reporter.
-func (q *BuildQuiet) Warn(w build.Warning) { printBuildWarning(q.out, w) }
+func (q *Quiet) Warn(w build.Warning) { printBuildWarning(q.out, w) }
 
 // Output implements build.Reporter.
-func (q *BuildQuiet) Output(step build.StepRef, _ bool, text []byte) {
+func (q *Quiet) Output(step build.StepRef, _ bool, text []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if s := q.running[step.Stage]; s != nil {
@@ -41,7 +41,7 @@ func (q *BuildQuiet) Output(step build.StepRef, _ bool, text []byte) {
 }
 
 // Step implements build.Reporter.
-func (q *BuildQuiet) Step(e build.StepEvent) {
+func (q *Quiet) Step(e build.StepEvent) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch s := q.running[e.Stage]; e.State {
@@ -55,4 +55,4 @@ func (q *BuildQuiet) Step(e build.StepEvent) {
 }
 
 // Finish implements the reporter of a build: the result is told by others.
-func (q *BuildQuiet) Finish(*build.Result, error) {}
+func (q *Quiet) Finish(*build.Result, error) {}

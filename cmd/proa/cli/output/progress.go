@@ -84,24 +84,24 @@ func (b *bars) Layer(e libpod.LayerEvent) {
 		l.drawn = b.now()
 		// What has scrolled off the top cannot be reached any more.
 		if up := len(b.lines) - i; up < rows {
-			fmt.Fprintf(b.w, "\x1b[%dA\r\x1b[2K%s\x1b[%dB\r", up, barText(e, cols), up)
+			fmt.Fprintf(b.w, "\x1b[%dA\r\x1b[2K%s\x1b[%dB\r", up, BarText(e, cols), up)
 		}
 		return
 	}
 	b.lines = append(b.lines, &bar{event: e, drawn: b.now()})
-	fmt.Fprintln(b.w, barText(e, cols))
+	fmt.Fprintln(b.w, BarText(e, cols))
 }
 
 // again draws the block anew below the old one: in a window that became narrower
 // nobody knows how many rows the old lines take, so they cannot be reached.
 func (b *bars) again(cols int) {
 	for _, l := range b.lines {
-		fmt.Fprintln(b.w, barText(l.event, cols))
+		fmt.Fprintln(b.w, BarText(l.event, cols))
 	}
 }
 
-// barText is one line, shorter than the terminal is wide.
-func barText(e libpod.LayerEvent, cols int) string {
+// BarText is one line, shorter than the terminal is wide.
+func BarText(e libpod.LayerEvent, cols int) string {
 	text := e.Text()
 	switch e.State {
 	case libpod.LayerWaiting:

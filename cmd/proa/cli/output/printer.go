@@ -55,7 +55,7 @@ func (p *Printer) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal {
-		if _, err := p.out.WriteString(legible(string(b))); err != nil {
+		if _, err := p.out.WriteString(Legible(string(b))); err != nil {
 			return 0, err
 		}
 		return len(b), nil
@@ -97,9 +97,9 @@ func (p *Printer) Error(err error) {
 // maxErrorLine is a path of the greatest length and some words.
 const maxErrorLine = 5000
 
-// legible is a stranger's text for a terminal, which it must not steer: with spaces for
+// Legible is a stranger's text for a terminal, which it must not steer: with spaces for
 // control characters but line feeds and tabs.
-func legible(text string) string {
+func Legible(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return ' '
@@ -112,7 +112,7 @@ func legible(text string) string {
 // stranger chose, are part of it: they must neither steer the terminal nor bury
 // what is said.
 func shownError(text string) string {
-	lines := strings.Split(legible(text), "\n")
+	lines := strings.Split(Legible(text), "\n")
 	for i, l := range lines {
 		if len(l) > maxErrorLine {
 			lines[i] = strings.ToValidUTF8(l[:1000]+" ... "+l[len(l)-500:], "")
@@ -122,13 +122,13 @@ func shownError(text string) string {
 }
 
 // Hint prints a line after an Error.
-func (p *Printer) Hint(s string) { p.say(legible(s) + "\n") }
+func (p *Printer) Hint(s string) { p.say(Legible(s) + "\n") }
 
 // Notice prints a sentence about something that happened aside.
-func (p *Printer) Notice(s string) { p.say("proa: " + legible(s) + "\n") }
+func (p *Printer) Notice(s string) { p.say("proa: " + Legible(s) + "\n") }
 
 // Warning prints something that will not work as asked.
-func (p *Printer) Warning(s string) { p.say("WARNING: " + legible(s) + "\n") }
+func (p *Printer) Warning(s string) { p.say("WARNING: " + Legible(s) + "\n") }
 
 // ErrWriter is standard error for progress of long work.
 func (p *Printer) ErrWriter() io.Writer { return p.err }

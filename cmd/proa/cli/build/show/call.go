@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package show
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/proa-containers/proa/cmd/proa/cli/output"
 	"github.com/proa-containers/proa/pkg/build"
 )
 
@@ -17,7 +18,7 @@ func columns(rows ...[]string) string {
 	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
 	for _, r := range rows {
 		for i := range r {
-			r[i] = legible(r[i])
+			r[i] = output.Legible(r[i])
 		}
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}
@@ -25,8 +26,8 @@ func columns(rows ...[]string) string {
 	return b.String()
 }
 
-// BuildTargets lists the stages that --target can name.
-func BuildTargets(r *build.Result) string {
+// Targets lists the stages that --target can name.
+func Targets(r *build.Result) string {
 	rows := [][]string{{"TARGET", "DESCRIPTION"}}
 	for _, t := range r.Targets {
 		name := t.Name
@@ -43,8 +44,8 @@ func BuildTargets(r *build.Result) string {
 	return columns(rows...)
 }
 
-// BuildOutline lists the arguments, secrets and agents of the target.
-func BuildOutline(r *build.Result) string {
+// Outline lists the arguments, secrets and agents of the target.
+func Outline(r *build.Result) string {
 	o := r.Outline
 	var parts []string
 	if o.Name != "" || o.Description != "" {
