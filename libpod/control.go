@@ -29,21 +29,12 @@ func (e *Engine) dial(c *container) (*client.Client, error) {
 	if err := c.understood(); err != nil {
 		return nil, err
 	}
-	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
-		m, err := client.Dial(c.run)
-		if !errs.Is(err, errs.State) {
-			return m, err
-		}
-		// The lock comes first when a monitor makes its runtime directory again, and
-		// goes last when it ends. The kernel tells nobody about the time in between.
-		if !rundir.Locked(c.run) || time.Since(begin) > listenTime {
-			return nil, notRunning(c.Container)
-		}
+	m, err := client.Dial(c.run)
+	if errs.Is(err, errs.State) {
+		return nil, notRunning(c.Container)
 	}
+	return m, err
 }
-
-// listenTime is how long a monitor that holds its lock may have no socket.
-const listenTime = time.Second
 
 // understood refuses a container whose monitor speaks another protocol than this
 // program: its answers would mean something else.

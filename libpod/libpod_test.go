@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -631,46 +630,6 @@ func TestAddDescendants(t *testing.T) {
 	addDescendants(pids, map[int]int{1: 0, 2: 1, 10: 2, 11: 10, 12: 11, 20: 1, 30: 31, 31: 30})
 	if want := (map[int]bool{10: true, 11: true, 12: true}); !maps.Equal(pids, want) {
 		t.Errorf("%v", pids)
-	}
-}
-
-// A monitor that makes its runtime directory again has the lock before the socket.
-func TestDialBeforeItListens(t *testing.T) {
-	e, _ := testEngine(t)
-	c := stored(t, e, "web", running, nil)
-	lock, err := rundir.Lock(e.paths(c.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(e.dirs.ContainerRun(c.ID), rundir.StatusFile), `{"protocol":1,"state":"running"}`)
-	dir, err := os.Open(e.dirs.ContainerRun(c.ID)) // its path is too long for a socket's address
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	socket := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), rundir.SocketFile)
-	listening := make(chan net.Listener, 1)
-	time.AfterFunc(30*time.Millisecond, func() {
-		l, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Error(err)
-		}
-		listening <- l
-	})
-	got, err := e.load(t.Context(), "web")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := e.dial(got)
-	if err != nil {
-		t.Fatalf("the monitor was not waited for: %v", err)
-	}
-	_ = m.Close()
-	_ = (<-listening).Close()
-	time.AfterFunc(30*time.Millisecond, func() { lock.Close() })
-	begin := time.Now()
-	if _, err := e.dial(got); !errs.Is(err, errs.State) || time.Since(begin) > listenTime/2 {
-		t.Errorf("an ended monitor: %v after %s", err, time.Since(begin))
 	}
 }
 

@@ -175,6 +175,20 @@ func SameFile(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
+// Whole reports that the lock in the runtime directory dir is the one that h holds, and
+// that socket and status are beside it.
+func (h *Hold) Whole(dir string) bool {
+	if !SameFile(h.Run, filepath.Join(dir, LockFile)) {
+		return false
+	}
+	for _, name := range []string{SocketFile, StatusFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // Alive reports whether somebody holds a lock of the container: its monitor, or
 // a command on its way to one. It asks the kernel and never a pid.
 func Alive(p Paths) bool { return Locked(p.Run) || p.Data != "" && Locked(p.Data) }

@@ -72,8 +72,12 @@ func (s *supervisor) runDirChanged() {
 func (s *supervisor) restoreRunDir() {
 	s.runDir.mu.Lock()
 	defer s.runDir.mu.Unlock()
-	if s.runDir.left || s.snapshot().StartedAt.IsZero() || s.runDirWhole() {
+	if s.runDir.left || s.snapshot().StartedAt.IsZero() || s.in.hold.Whole(s.o.RunDir) {
 		return // no more, not yet, or no need
+	}
+	// The socket before the lock: a command that sees the lock connects at once.
+	if os.MkdirAll(s.o.RunDir, 0o700) != nil || s.server.listenAgain() != nil {
+		return
 	}
 	hold, err := rundir.Lock(rundir.Paths{Run: s.o.RunDir})
 	if err != nil {
@@ -81,7 +85,9 @@ func (s *supervisor) restoreRunDir() {
 	}
 	s.in.hold.Run, hold.Run = hold.Run, s.in.hold.Run
 	_ = hold.Close() // the lock of the file that is gone
-	_ = s.server.listenAgain()
+	if _, err := os.Lstat(filepath.Join(s.o.RunDir, rundir.SocketFile)); err != nil {
+		_ = s.server.listenAgain() // removed once more in between
+	}
 	if r, ok := s.net.link.(interface{ Restore() }); ok {
 		r.Restore()
 	}
@@ -103,19 +109,5 @@ func (s *supervisor) runDirLock() *os.File {
 func (s *supervisor) runDirStayed(lock *os.File) bool {
 	s.runDir.mu.Lock()
 	defer s.runDir.mu.Unlock()
-	return s.in.hold.Run == lock && s.runDirWhole()
-}
-
-// runDirWhole reports that the lock in the runtime directory is the one that we
-// hold, and that socket and status are beside it.
-func (s *supervisor) runDirWhole() bool {
-	if !rundir.SameFile(s.in.hold.Run, filepath.Join(s.o.RunDir, rundir.LockFile)) {
-		return false
-	}
-	for _, name := range []string{rundir.SocketFile, rundir.StatusFile} {
-		if _, err := os.Lstat(filepath.Join(s.o.RunDir, name)); err != nil {
-			return false
-		}
-	}
-	return true
+	return s.in.hold.Run == lock && s.in.hold.Whole(s.o.RunDir)
 }
