@@ -84,15 +84,20 @@ func (b *bench) alternate(cols ...timed) ([]time.Duration, error) { return alter
 func (b *bench) few() int { return max(1, min(b.n, 7)) }
 
 func alternate(rounds int, cols ...timed) ([]time.Duration, error) {
+	return medians(rounds, cols, func(c timed) (time.Duration, error) { return c.peer.once(c.args...) })
+}
+
+// medians measures each column in turn, rounds times and once more before, to warm up.
+func medians(rounds int, cols []timed, measure func(timed) (time.Duration, error)) ([]time.Duration, error) {
 	samples := make([][]time.Duration, len(cols))
-	for i := -1; i < rounds; i++ { // the first round only warms up
+	for i := -1; i < rounds; i++ {
 		for c, col := range cols {
 			if col.before != nil {
 				if err := col.before(); err != nil {
 					return nil, err
 				}
 			}
-			d, err := col.peer.once(col.args...)
+			d, err := measure(col)
 			if err != nil {
 				return nil, err
 			}
@@ -101,11 +106,11 @@ func alternate(rounds int, cols ...timed) ([]time.Duration, error) {
 			}
 		}
 	}
-	medians := make([]time.Duration, len(cols))
+	out := make([]time.Duration, len(cols))
 	for c := range cols {
-		medians[c] = median(samples[c])
+		out[c] = median(samples[c])
 	}
-	return medians, nil
+	return out, nil
 }
 
 func median[T int | float64 | time.Duration](s []T) T {

@@ -30,23 +30,7 @@ func (b *bench) cpu(cols ...timed) ([]time.Duration, error) {
 		return nil, fmt.Errorf("cannot become the reaper of orphans: %w", err)
 	}
 	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-	samples := make([][]time.Duration, len(cols))
-	for i := -1; i < cpuRounds; i++ { // the first round only warms up
-		for c, col := range cols {
-			d, err := cpuOf(col)
-			if err != nil {
-				return nil, err
-			}
-			if i >= 0 {
-				samples[c] = append(samples[c], d)
-			}
-		}
-	}
-	medians := make([]time.Duration, len(cols))
-	for c := range cols {
-		medians[c] = median(samples[c])
-	}
-	return medians, nil
+	return medians(cpuRounds, cols, cpuOf)
 }
 
 func cpuOf(col timed) (time.Duration, error) {
